@@ -1,1 +1,4 @@
-//! Placeholder while the first build of the dependencies runs.
+//! What one Basalt node holds: the keyspace and the structures it is made of.
+
+pub mod rng;
+pub mod table;
