@@ -1,1 +1,3 @@
-//! Placeholder while the first build of the dependencies runs.
+//! What Redis clients see of Basalt: the protocol, the commands and the process around them.
+
+pub mod algorithms;

@@ -1,4 +1,5 @@
 //! What one Basalt node holds: the keyspace and the structures it is made of.
 
+pub mod number;
 pub mod rng;
 pub mod table;
