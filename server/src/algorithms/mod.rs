@@ -7,3 +7,4 @@
 //! servers.
 
 pub mod glob;
+pub mod long_double;
