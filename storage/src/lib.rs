@@ -3,3 +3,4 @@
 pub mod number;
 pub mod rng;
 pub mod table;
+pub mod types;
