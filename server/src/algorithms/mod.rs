@@ -6,5 +6,7 @@
 //! geohash scores, texts of floats) are Redis's own, byte for byte, so that values move between the two
 //! servers.
 
+pub mod bitfield;
+pub mod bits;
 pub mod glob;
 pub mod long_double;
