@@ -52,7 +52,7 @@ impl Hash {
     }
 
     /// Converts ahead of putting `count` fields, as Redis does before it puts the fields of one command.
-    pub fn expect(&mut self, count: usize, limits: &HashLimits) {
+    pub fn anticipate(&mut self, count: usize, limits: &HashLimits) {
         if count > limits.max_listpack_entries {
             self.0.edit(|form| {
                 into_table(form);
@@ -388,9 +388,9 @@ mod tests {
             assert_eq!(hash.get(b"f1").unwrap().value(), b"v");
         }
         let mut hash = hash_of(2);
-        hash.expect(6, &TINY);
+        hash.anticipate(6, &TINY);
         assert_eq!(hash.encoding(), Encoding::Listpack);
-        hash.expect(7, &TINY);
+        hash.anticipate(7, &TINY);
         assert_eq!(
             (hash.encoding(), hash.len(), hash.free_effort()),
             (Encoding::Hashtable, 2, 2)

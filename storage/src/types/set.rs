@@ -54,7 +54,7 @@ impl Set {
     }
 
     /// Converts ahead of `count` additions, as Redis does before it adds the members of one command.
-    pub fn expect(&mut self, count: usize, limits: &SetLimits) {
+    pub fn anticipate(&mut self, count: usize, limits: &SetLimits) {
         let too_many = match self.0.shared() {
             Form::Ints(_) => count > max_intset_entries(limits),
             Form::Packed(_) => count > limits.max_listpack_entries,
@@ -483,9 +483,9 @@ mod tests {
             Encoding::Hashtable
         );
         let mut set = set_of(&["1", "2"], &TINY);
-        set.expect(8, &TINY);
+        set.anticipate(8, &TINY);
         assert_eq!(set.encoding(), Encoding::Intset);
-        set.expect(9, &TINY);
+        set.anticipate(9, &TINY);
         assert_eq!(
             (set.encoding(), sorted(&set)),
             (Encoding::Hashtable, vec![b"1".to_vec(), b"2".to_vec()])
@@ -552,6 +552,16 @@ mod tests {
             }
             assert_eq!(seen.len(), count);
         }
+    }
+
+    #[test]
+    fn a_set_is_freed_and_read_by_other_threads() {
+        let set = set_of(&["1", "x", "a member that is long"], &TINY);
+        std::thread::scope(|scope| {
+            scope.spawn(|| assert!(set.contains(b"x")));
+            scope.spawn(|| assert!(set.contains(b"1")));
+        });
+        std::thread::spawn(move || drop(set)).join().unwrap();
     }
 
     #[test]
