@@ -1,13 +1,13 @@
 //! One heap allocation with a small header: the raw memory of a chunk, and the only allocation code of lists.
 //!
 //! The payload after the header is always initialised, so all users see plain byte slices; `chunk` gives it meaning.
-//! The first word is never zero, which is how `handle` tells a block from a deque of chunks.
+//! The size is one of the allocator's, so that its slack
+//! is ours to use. The first word is never zero, which is how `handle` tells a block from a deque of chunks.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 
-/// Blocks are aligned for any header that may share their place behind a thin pointer.
-const ALIGN: usize = 8;
+use crate::types::block::{ALIGN, size_class};
 
 /// What a chunk has to know about its payload.
 #[repr(C)]
@@ -43,7 +43,7 @@ impl Block {
 
     /// A block whose payload has at least `payload` bytes, all zero; lengths take `1 << width_log2` bytes.
     pub fn new(payload: usize, width_log2: u32) -> Block {
-        let size = (payload + HEADER).next_multiple_of(ALIGN);
+        let size = size_class(payload + HEADER);
         assert!(
             size <= (u32::MAX - 7) as usize,
             "list chunk of {size} bytes"

@@ -13,6 +13,7 @@ use std::cmp::max;
 use super::block::Block;
 use super::limits::{CHUNK_ENTRIES_MAX, LISTPACK_EMPTY_BYTES, ListLimits, listpack_entry_bytes};
 use super::{Direction, End};
+use crate::types::block::size_class;
 
 #[repr(transparent)]
 pub(super) struct Chunk(Block);
@@ -345,7 +346,7 @@ impl Chunk {
     /// Gives back memory when at least one part in `slack_parts` of the chunk is unused.
     pub fn shrink(&mut self, slack_parts: usize) {
         let needed = self.used() + self.count() * self.width();
-        let exact = (needed + Block::HEADER_BYTES).next_multiple_of(8);
+        let exact = size_class(needed + Block::HEADER_BYTES);
         if (self.0.size() - exact) * slack_parts > self.0.size() {
             self.relocate(needed, self.0.width_log2(), End::Back);
         }
@@ -443,8 +444,9 @@ impl Chunk {
         }
         let size = Block::HEADER_BYTES + needed;
         let size = match growth {
-            Growth::Tight => (size + size / 8).next_multiple_of(if size < 512 { 16 } else { 64 }),
-            Growth::Doubling { bytes_max } => max((2 * size).min(bytes_max), size + 8),
+            // The steps of the allocator's sizes are large enough to make growth amortised.
+            Growth::Tight => size_class(size),
+            Growth::Doubling { bytes_max } => size_class(max((2 * size).min(bytes_max), size)),
         };
         // A chunk that cannot grow any more uses up its last gap.
         if width == self.width() && size <= self.0.size() && needed <= capacity {

@@ -1,5 +1,7 @@
 //! When a list is a listpack and how large its chunks get: the meaning of `list-max-listpack-size`.
 
+use crate::number::parse_i64;
+
 /// The setting `list-max-listpack-size`: positive counts elements, -1 to -5 stand for 4 to 64 KB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListLimits {
@@ -53,7 +55,7 @@ pub(super) const LISTPACK_EMPTY_BYTES: usize = 7;
 
 /// The bytes Redis's listpack takes for `element`, which decide when it becomes a quicklist.
 pub(super) fn listpack_entry_bytes(element: &[u8]) -> usize {
-    let encoded = match canonical_integer(element) {
+    let encoded = match parse_i64(element) {
         Some(0..=127) => 1,
         Some(-4096..=4095) => 2,
         Some(-32_768..=32_767) => 3,
@@ -76,68 +78,9 @@ pub(super) fn listpack_entry_bytes(element: &[u8]) -> usize {
     encoded + back_length
 }
 
-/// The integer that prints as exactly these bytes.
-fn canonical_integer(bytes: &[u8]) -> Option<i64> {
-    let (negative, digits) = match bytes {
-        [b'-', rest @ ..] => (true, rest),
-        _ => (false, bytes),
-    };
-    match digits {
-        [b'0'] if !negative => return Some(0),
-        [b'1'..=b'9', ..] if digits.len() <= 19 => {}
-        _ => return None,
-    }
-    let mut value = 0i64;
-    for &digit in digits {
-        let digit = i64::from(digit.wrapping_sub(b'0'));
-        if !(0..10).contains(&digit) {
-            return None;
-        }
-        // Accumulating downwards reaches i64::MIN too.
-        value = value.checked_mul(10)?.checked_sub(digit)?;
-    }
-    if negative {
-        Some(value)
-    } else {
-        value.checked_neg()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_canonical_integers_count_as_such() {
-        for text in [
-            "0",
-            "1",
-            "-1",
-            "127",
-            "9223372036854775807",
-            "-9223372036854775808",
-        ] {
-            assert_eq!(
-                canonical_integer(text.as_bytes()),
-                Some(text.parse().unwrap()),
-                "{text}"
-            );
-        }
-        for text in [
-            "",
-            "-",
-            "-0",
-            "00",
-            "01",
-            "+1",
-            "1a",
-            "9223372036854775808",
-            "-9223372036854775809",
-            " 1",
-        ] {
-            assert_eq!(canonical_integer(text.as_bytes()), None, "{text}");
-        }
-    }
 
     #[test]
     fn levels_are_powers_of_two_kilobytes() {
