@@ -62,7 +62,7 @@ impl List {
     }
 
     pub fn push(&mut self, end: End, element: &[u8], limits: &ListLimits) {
-        self.expect_growth(element.len(), 1, limits);
+        self.anticipate(element.len(), 1, limits);
         self.push_as_encoded(end, element, limits);
     }
 
@@ -76,7 +76,7 @@ impl List {
         let (bytes, count) = elements.clone().fold((0, 0), |(bytes, count), element| {
             (bytes + element.len(), count + 1)
         });
-        self.expect_growth(bytes, count, limits);
+        self.anticipate(bytes, count, limits);
         for element in elements {
             self.push_as_encoded(end, element, limits);
         }
@@ -85,7 +85,7 @@ impl List {
     /// Becomes a quicklist now if `count` more elements of `bytes` in total are too many for a listpack.
     ///
     /// Every growing operation does this by itself; LINSERT does it even when the pivot is not found.
-    pub fn expect_growth(&mut self, bytes: usize, count: usize, limits: &ListLimits) {
+    pub fn anticipate(&mut self, bytes: usize, count: usize, limits: &ListLimits) {
         let ViewMut::Listpack(chunk) = self.view_mut() else {
             return;
         };
@@ -153,7 +153,7 @@ impl List {
     pub fn set(&mut self, index: usize, element: &[u8], limits: &ListLimits) {
         assert!(index < self.len(), "set at {index} of {}", self.len());
         // Redis counts the new element in full, as if the old one stayed.
-        self.expect_growth(element.len(), 1, limits);
+        self.anticipate(element.len(), 1, limits);
         match self.view_mut() {
             ViewMut::Listpack(chunk) => chunk.replace(index, element, Growth::Tight),
             ViewMut::Quicklist(quicklist) => {
@@ -168,7 +168,7 @@ impl List {
     pub fn insert(&mut self, index: usize, element: &[u8], limits: &ListLimits) {
         let len = self.len();
         assert!(index <= len, "insert at {index} of {len}");
-        self.expect_growth(element.len(), 1, limits);
+        self.anticipate(element.len(), 1, limits);
         match self.view_mut() {
             ViewMut::Listpack(chunk) => chunk.insert(index, element, Growth::Tight),
             ViewMut::Quicklist(quicklist) if index == len => {
@@ -194,7 +194,7 @@ impl List {
 
     /// Inserts before the first element equal to `pivot`; false when there is none.
     pub fn insert_before(&mut self, pivot: &[u8], element: &[u8], limits: &ListLimits) -> bool {
-        self.expect_growth(element.len(), 1, limits);
+        self.anticipate(element.len(), 1, limits);
         let found = self.position(pivot, Direction::Forward);
         found
             .inspect(|&index| self.insert(index, element, limits))
@@ -203,7 +203,7 @@ impl List {
 
     /// Inserts after the first element equal to `pivot`; false when there is none.
     pub fn insert_after(&mut self, pivot: &[u8], element: &[u8], limits: &ListLimits) -> bool {
-        self.expect_growth(element.len(), 1, limits);
+        self.anticipate(element.len(), 1, limits);
         let found = self.position(pivot, Direction::Forward);
         found
             .inspect(|&index| self.insert(index + 1, element, limits))
