@@ -11,11 +11,13 @@ pub mod block;
 pub mod hash;
 pub mod intset;
 pub mod item;
+pub mod list;
 pub mod packed;
 pub mod set;
 pub mod thin;
 
 pub use hash::{FieldRef, Hash, HashLimits, PutOutcome};
+pub use list::List;
 pub use packed::{Packed, PackedView};
 pub use set::{MemberRef, Set, SetLimits};
 
