@@ -117,7 +117,8 @@ def parse_arguments() -> argparse.Namespace:
     arguments.files = [full_name(name, parser) for name in arguments.files + arguments.only]
     if not arguments.binary:
         parser.error("no server: give --binary or set BASALT_BIN (./dev suite does)")
-    arguments.binary = Path(shutil.which(arguments.binary) or arguments.binary).resolve()
+    # Not resolved: redis-server is a link whose name decides what it is.
+    arguments.binary = Path(shutil.which(arguments.binary) or arguments.binary).absolute()
     if not arguments.binary.exists():
         parser.error(f"{arguments.binary} does not exist")
     if arguments.port:

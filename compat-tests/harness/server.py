@@ -1,0 +1,84 @@
+"""Starts servers for the tests: redis-server as the reference, and the binary under test from BASALT_BIN."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from resp import Closed, Connection
+
+REFERENCE = "redis-server"
+
+
+class Server:
+    """A server process on a free port, in a directory of its own. Use it as a context manager."""
+
+    def __init__(self, binary: str, *options: str):
+        self.port = free_port()
+        self.directory = Path(tempfile.mkdtemp(prefix="basalt-test-"))
+        self.log = self.directory / "log"
+        words = ["--port", str(self.port), "--save", "", "--enable-debug-command", "yes", "--dir", str(self.directory)]
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                [binary, *words, *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory
+            )
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                connection = Connection("127.0.0.1", self.port, timeout=5)
+                connection.call("PING")
+                connection.close()
+                return
+            except (OSError, Closed):
+                time.sleep(0.02)
+        text = self.log.read_text(errors="replace")[-2000:]
+        self.close()
+        sys.exit(f"the server does not start: {text}")
+
+    def connect(self, protocol: int = 2, timeout: float = 30.0) -> Connection:
+        return Connection("127.0.0.1", self.port, protocol, timeout)
+
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def memory_kb(self, field: str = "VmRSS") -> int:
+        """Resident memory of the process now, or its peak with field VmHWM."""
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith(field + ":"):
+                return int(line.split()[1])
+        raise KeyError(field)
+
+    def close(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+def binary_under_test() -> str:
+    binary = os.environ.get("BASALT_BIN")
+    if not binary:
+        sys.exit("BASALT_BIN is not set: ./dev test sets it, or set it to a server's path")
+    return binary
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
