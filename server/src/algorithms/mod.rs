@@ -9,4 +9,5 @@
 pub mod bitfield;
 pub mod bits;
 pub mod glob;
+pub mod hyperloglog;
 pub mod long_double;
