@@ -1,74 +1,322 @@
-//! The one hash table of the crate. Interim implementation behind the final signatures: see the next commit.
+//! The one hash table: keyspace slots, sets, hashes and sorted-set members all lie in a `Table`.
+//!
+//! There are 16384 tables per database, most of them small, so an empty one is two words and an item costs one word
+//! plus the gaps, about 9.5 bytes in all. A table is one sorted segment (`segment`) up to about a thousand items;
+//! beyond, a directory of segments that split one at a time (`directory`), so that no insert ever stalls. `bucket`
+//! packs an item's address with its tag, and `scan` walks in an order that growth does not change.
+//!
+//! Invariants that the unsafe code rests on:
+//! - A bucket holds an address exactly while the table owns the item there: whoever writes an address into a bucket
+//!   got it from `Item::into_raw`, and whoever gives an item away has first emptied or overwritten its bucket. (Only
+//!   a panic inside `Item::key`, `Item::drop` or a visitor may leak items; none can free one twice.)
+//! - An `ItemRef` is a bitwise second handle that is never dropped. It borrows the table, so that meanwhile no bucket
+//!   changes and no item goes away.
+//! - While `update` lends out an item, the table is borrowed exclusively and a guard writes the item's address back,
+//!   also when the closure panics.
+//! - A `Segment` owns a boxed slice of exactly `capacity` initialised buckets, or nothing when that is zero.
+//! - No memory safety depends on a `Loc`, a `ScanCursor` or a hash: what they lead to is checked.
 
+mod bucket;
+mod directory;
+mod scan;
+mod segment;
+#[cfg(test)]
+mod tests;
+
+use std::hash::Hasher;
 use std::marker::PhantomData;
-use std::mem::ManuallyDrop;
+use std::mem::{self, ManuallyDrop};
 use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::OnceLock;
 
+use foldhash::SharedSeed;
+use foldhash::quality::FoldHasher;
+
+pub use self::bucket::Mark;
+use self::bucket::{Bucket, Tag};
+use self::directory::Directory;
+pub use self::scan::ScanCursor;
+use self::segment::{CAPACITY_MAX, Segment};
 use crate::rng::Rng;
 
-/// A value that owns one heap allocation through one thin, 8-aligned, non-null pointer.
+/// What a table holds: a value that owns one heap allocation through one thin, 8-aligned, non-null pointer.
 ///
 /// # Safety
-/// `into_raw` and `from_raw` round-trip ownership; `key()` is stable while the item is in a table; the address is
-/// below 2^48.
+/// - `into_raw` and `from_raw` round-trip ownership and do nothing else.
+/// - The address is below 2^48.
+/// - `key` is stable while the item is in a table, also when `Table::update` changes or moves the item.
+/// - Several handles from `from_raw` may exist at once as long as they are only read, and none is dropped. (So the
+///   type wraps a `NonNull`, not a `Box`, which claims to be the only one.)
 pub unsafe trait Item: Sized {
     fn key(&self) -> &[u8];
+
     fn into_raw(self) -> NonNull<u8>;
+
     /// # Safety
-    /// `raw` came from `into_raw` of the same type, and ownership is taken only once.
+    /// `raw` came from `into_raw` of the same type, and whoever calls this several times drops at most one result.
     unsafe fn from_raw(raw: NonNull<u8>) -> Self;
 }
 
+/// Where an item is. Valid until the next insert or removal in the same table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Loc(u32, u32);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mark {
-    Clear,
-    Set,
+pub struct Loc {
+    /// The directory entry that holds the segment; zero without a directory.
+    entry: u32,
+    bucket: u32,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ScanCursor(u64);
-
-impl ScanCursor {
-    pub const START: Self = Self(0);
-    pub const BITS: u32 = 38;
-    pub const fn from_raw(raw: u64) -> Self {
-        Self(raw & ((1 << Self::BITS) - 1))
-    }
-    pub const fn raw(self) -> u64 {
-        self.0
-    }
-    pub const fn is_end(self) -> bool {
-        self.0 == 0
+impl Loc {
+    /// Both parts are bounded: entries by 2^18, and buckets by what a segment's capacity can be.
+    #[inline]
+    fn new(entry: usize, bucket: usize) -> Self {
+        Self {
+            entry: entry as u32,
+            bucket: bucket as u32,
+        }
     }
 }
 
+/// The hash that all tables of the process use. Its seed is random, so that no client can choose colliding keys.
+#[inline]
+pub fn hash(key: &[u8]) -> u64 {
+    static SEED: OnceLock<(u64, SharedSeed)> = OnceLock::new();
+    let (seed, shared) = SEED.get_or_init(|| {
+        let mut rng = Rng::from_entropy();
+        (rng.next_u64(), SharedSeed::from_u64(rng.next_u64()))
+    });
+    let mut hasher = FoldHasher::with_seed(*seed, shared);
+    hasher.write(key);
+    hasher.finish()
+}
+
+/// A set of items with distinct keys.
+pub struct Table<T: Item> {
+    root: Root,
+    items: PhantomData<T>,
+}
+
+enum Root {
+    One(Segment),
+    Many(Box<Directory>),
+}
+
+/// A borrowed item.
 pub struct ItemRef<'a, T: Item> {
     item: ManuallyDrop<T>,
     table: PhantomData<&'a T>,
 }
 
-impl<T: Item> Deref for ItemRef<'_, T> {
-    type Target = T;
-    fn deref(&self) -> &T {
-        &self.item
+const _: () = assert!(
+    size_of::<Table<NeverItem>>() == 16,
+    "there are 16384 tables in every database"
+);
+
+// SAFETY: a table owns its items and has no other state than they and plain memory, so it may go wherever they may.
+unsafe impl<T: Item + Send> Send for Table<T> {}
+// SAFETY: a shared table hands out shared items only, and has no interior mutability of its own.
+unsafe impl<T: Item + Sync> Sync for Table<T> {}
+
+impl<T: Item> Table<T> {
+    pub const fn new() -> Self {
+        Self {
+            root: Root::One(Segment::EMPTY),
+            items: PhantomData,
+        }
     }
-}
 
-pub fn hash(key: &[u8]) -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    static SEED: OnceLock<foldhash::quality::RandomState> = OnceLock::new();
-    let mut hasher = SEED.get_or_init(Default::default).build_hasher();
-    hasher.write(key);
-    hasher.finish()
-}
+    #[inline]
+    pub fn len(&self) -> usize {
+        match &self.root {
+            Root::One(segment) => segment.len(),
+            Root::Many(directory) => directory.len(),
+        }
+    }
 
-pub struct Table<T: Item> {
-    items: Vec<(T, Mark)>,
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    #[inline]
+    pub fn find(&self, hash: u64, key: &[u8]) -> Option<Loc> {
+        let (entry, segment) = match &self.root {
+            Root::One(segment) => (0, segment),
+            Root::Many(directory) => {
+                let owner = directory.owner(hash);
+                (owner, &directory.entries()[owner].segment)
+            }
+        };
+        // SAFETY: `find` passes addresses of occupied buckets only, and the handle dies in the closure.
+        let bucket = segment.find(Tag::of(hash), |item| {
+            unsafe { ItemRef::<T>::new(item) }.key() == key
+        })?;
+        Some(Loc::new(entry, bucket))
+    }
+
+    /// `find` for who needs neither the hash nor the place.
+    #[inline]
+    pub fn get(&self, key: &[u8]) -> Option<ItemRef<'_, T>> {
+        self.find(hash(key), key).map(|loc| self.at(loc))
+    }
+
+    #[inline]
+    pub fn at(&self, loc: Loc) -> ItemRef<'_, T> {
+        let item = self
+            .bucket(loc)
+            .item()
+            .expect("a place that is still valid");
+        // SAFETY: the bucket is occupied, and the result borrows the table.
+        unsafe { ItemRef::new(item) }
+    }
+
+    /// Lends out an item for changes. The closure may put another in its place, if it has the same key.
+    #[inline]
+    pub fn update<R>(&mut self, loc: Loc, f: impl FnOnce(&mut T) -> R) -> R {
+        let bucket = self.bucket_mut(loc);
+        let raw = bucket.item().expect("a place that is still valid");
+        // SAFETY: the bucket is occupied. The table is borrowed until the guard has stored the item again, so that
+        // nobody sees the address that may be stale meanwhile.
+        let item = ManuallyDrop::new(unsafe { T::from_raw(raw) });
+        f(&mut WriteBack { bucket, item }.item)
+    }
+
+    /// Adds an item whose key is not in the table: the caller has just looked for it.
+    #[inline]
+    pub fn insert_new(&mut self, hash: u64, item: T) -> Loc {
+        let bucket = Bucket::new(item.into_raw(), Tag::of(hash), Mark::Clear);
+        if let Root::One(segment) = &mut self.root {
+            if segment.is_full() && segment.capacity() < CAPACITY_MAX {
+                segment.grow();
+            }
+            if !segment.is_full() {
+                return Loc::new(0, segment.insert(bucket));
+            }
+        }
+        self.insert_in_directory(hash, bucket)
+    }
+
+    fn insert_in_directory(&mut self, hash: u64, bucket: Bucket) -> Loc {
+        if let Root::One(segment) = &mut self.root {
+            let segment = mem::replace(segment, Segment::EMPTY);
+            self.root = Root::Many(Box::new(Directory::new(segment)));
+        }
+        let Root::Many(directory) = &mut self.root else {
+            unreachable!("one segment has just become a directory")
+        };
+        let (owner, at) = directory.insert(hash, bucket, Self::rehash);
+        Loc::new(owner, at)
+    }
+
+    fn rehash(bucket: Bucket) -> u64 {
+        let item = bucket.item().expect("only occupied buckets move");
+        // SAFETY: segments hold addresses of owned items only; the handle dies here.
+        hash(unsafe { ItemRef::<T>::new(item) }.key())
+    }
+
+    /// Puts another item with the same key in a place; the mark stays.
+    #[inline]
+    pub fn replace(&mut self, loc: Loc, item: T) -> T {
+        let bucket = self.bucket_mut(loc);
+        let old = bucket.item().expect("a place that is still valid");
+        *bucket = bucket.with_item(item.into_raw());
+        // SAFETY: the table owned the old item, and its bucket has just been overwritten.
+        unsafe { T::from_raw(old) }
+    }
+
+    #[inline]
+    pub fn remove(&mut self, loc: Loc) -> T {
+        let bucket = match &mut self.root {
+            Root::One(segment) => {
+                let removed = segment.remove(loc.bucket as usize);
+                segment.shrink();
+                removed
+            }
+            Root::Many(directory) => {
+                let removed = directory.remove(loc.entry as usize, loc.bucket as usize);
+                self.dissolve_directory();
+                removed
+            }
+        };
+        let item = bucket.item().expect("removed buckets were occupied");
+        // SAFETY: the table owned the item, and its bucket is gone.
+        unsafe { T::from_raw(item) }
+    }
+
+    /// Goes back to one segment if all have merged into one.
+    fn dissolve_directory(&mut self) {
+        if let Root::Many(directory) = &mut self.root
+            && let Some(segment) = directory.take_last_segment()
+        {
+            self.root = Root::One(segment);
+        }
+    }
+
+    /// Sets or clears the one bit that an item has for its owner.
+    #[inline]
+    pub fn mark(&mut self, loc: Loc, mark: Mark) {
+        let bucket = self.bucket_mut(loc);
+        assert!(!bucket.is_empty(), "a place that is still valid");
+        *bucket = bucket.with_mark(mark);
+    }
+
+    #[inline]
+    pub fn is_marked(&self, loc: Loc) -> bool {
+        self.bucket(loc).mark() == Mark::Set
+    }
+
+    /// All items, in scan order.
+    pub fn iter(&self) -> impl Iterator<Item = ItemRef<'_, T>> {
+        let buckets = (0..self.entry_count()).flat_map(|entry| self.segment(entry).occupied());
+        // SAFETY: `occupied` yields occupied buckets, and the results borrow the table.
+        buckets
+            .filter_map(|bucket| bucket.item())
+            .map(|item| unsafe { ItemRef::new(item) })
+    }
+
+    /// Drops all items, in time proportional to their number.
+    pub fn clear(&mut self) {
+        *self = Self::new();
+    }
+
+    /// What the table itself has allocated, without its items.
+    pub fn heap_bytes(&self) -> usize {
+        match &self.root {
+            Root::One(segment) => segment.heap_bytes(),
+            Root::Many(directory) => directory.heap_bytes(),
+        }
+    }
+
+    #[inline]
+    fn entry_count(&self) -> usize {
+        match &self.root {
+            Root::One(_) => 1,
+            Root::Many(directory) => directory.entries().len(),
+        }
+    }
+
+    /// The segment in a directory entry: an empty one if the entry belongs to the segment of another.
+    #[inline]
+    fn segment(&self, entry: usize) -> &Segment {
+        match &self.root {
+            Root::One(segment) => segment,
+            Root::Many(directory) => &directory.entries()[entry].segment,
+        }
+    }
+
+    #[inline]
+    fn bucket(&self, loc: Loc) -> Bucket {
+        self.segment(loc.entry as usize).buckets()[loc.bucket as usize]
+    }
+
+    #[inline]
+    fn bucket_mut(&mut self, loc: Loc) -> &mut Bucket {
+        let segment = match &mut self.root {
+            Root::One(segment) => segment,
+            Root::Many(directory) => directory.segment_mut(loc.entry as usize),
+        };
+        &mut segment.buckets_mut()[loc.bucket as usize]
+    }
 }
 
 impl<T: Item> Default for Table<T> {
@@ -77,106 +325,108 @@ impl<T: Item> Default for Table<T> {
     }
 }
 
-impl<T: Item> Table<T> {
-    pub const fn new() -> Self {
-        Self { items: Vec::new() }
-    }
-    pub fn len(&self) -> usize {
-        self.items.len()
-    }
-    pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
-    }
-    pub fn find(&self, _hash: u64, key: &[u8]) -> Option<Loc> {
-        self.items.iter().position(|(item, _)| item.key() == key).map(|i| Loc(0, i as u32))
-    }
-    fn borrow(item: &T) -> ItemRef<'_, T> {
-        // SAFETY: a bitwise copy that is never dropped and lives no longer than the original is borrowed.
-        ItemRef { item: ManuallyDrop::new(unsafe { std::ptr::read(item) }), table: PhantomData }
-    }
-    pub fn at(&self, loc: Loc) -> ItemRef<'_, T> {
-        Self::borrow(&self.items[loc.1 as usize].0)
-    }
-    pub fn update<R>(&mut self, loc: Loc, f: impl FnOnce(&mut T) -> R) -> R {
-        f(&mut self.items[loc.1 as usize].0)
-    }
-    pub fn insert_new(&mut self, _hash: u64, item: T) -> Loc {
-        self.items.push((item, Mark::Clear));
-        Loc(0, self.items.len() as u32 - 1)
-    }
-    pub fn replace(&mut self, loc: Loc, item: T) -> T {
-        std::mem::replace(&mut self.items[loc.1 as usize].0, item)
-    }
-    pub fn remove(&mut self, loc: Loc) -> T {
-        self.items.swap_remove(loc.1 as usize).0
-    }
-    pub fn mark(&mut self, loc: Loc, mark: Mark) {
-        self.items[loc.1 as usize].1 = mark;
-    }
-    pub fn is_marked(&self, loc: Loc) -> bool {
-        self.items[loc.1 as usize].1 == Mark::Set
-    }
-    pub fn get(&self, key: &[u8]) -> Option<ItemRef<'_, T>> {
-        self.find(hash(key), key).map(|loc| self.at(loc))
-    }
-    pub fn iter(&self) -> impl Iterator<Item = ItemRef<'_, T>> {
-        self.items.iter().map(|(item, _)| Self::borrow(item))
-    }
-    /// Visits at least `count` items unless the end is reached.
-    pub fn scan(&self, _cursor: ScanCursor, _count: usize, visit: impl FnMut(&T)) -> ScanCursor {
-        self.items.iter().map(|(item, _)| item).for_each(visit);
-        ScanCursor::START
-    }
-    /// Visits the marked among about `max_examined` items, from `from` on, in scan order.
-    pub fn scan_marked(&self, _from: ScanCursor, _max_examined: usize, mut visit: impl FnMut(Loc, &T)) -> ScanCursor {
-        for (i, (item, mark)) in self.items.iter().enumerate() {
-            if *mark == Mark::Set {
-                visit(Loc(0, i as u32), item);
+impl<T: Item> Drop for Table<T> {
+    fn drop(&mut self) {
+        for entry in 0..self.entry_count() {
+            for item in self.segment(entry).occupied().filter_map(Bucket::item) {
+                // SAFETY: the table owns what its buckets point to, visits each once, and nobody reads them again.
+                drop(unsafe { T::from_raw(item) });
             }
         }
-        ScanCursor::START
     }
-    /// Like `scan_marked`, and moves the marked items for which `due` holds from the table to `taken`.
-    pub fn take_marked(
-        &mut self,
-        _from: ScanCursor,
-        _max_examined: usize,
-        mut due: impl FnMut(&T) -> bool,
-        taken: &mut Vec<T>,
-    ) -> ScanCursor {
-        taken.extend(self.items.extract_if(.., |(item, mark)| *mark == Mark::Set && due(item)).map(|(item, _)| item));
-        ScanCursor::START
-    }
-    pub fn random(&self, rng: &mut Rng) -> Option<ItemRef<'_, T>> {
-        if self.is_empty() {
-            return None;
+}
+
+impl<'a, T: Item> ItemRef<'a, T> {
+    /// # Safety
+    /// `item` is the address in an occupied bucket of a table that stays borrowed for `'a`.
+    #[inline]
+    unsafe fn new(item: NonNull<u8>) -> Self {
+        // SAFETY: the address came from `into_raw`, and `ManuallyDrop` keeps this second handle from being dropped.
+        Self {
+            item: ManuallyDrop::new(unsafe { T::from_raw(item) }),
+            table: PhantomData,
         }
-        Some(Self::borrow(&self.items[rng.below(self.items.len() as u64) as usize].0))
     }
-    pub fn sample_marked(&self, _rng: &mut Rng, _max_probes: usize) -> Option<ItemRef<'_, T>> {
-        self.items.iter().find(|(_, mark)| *mark == Mark::Set).map(|(item, _)| Self::borrow(item))
+}
+
+impl<T: Item> Deref for ItemRef<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.item
     }
-    pub fn clear(&mut self) {
-        self.items.clear();
+}
+
+/// Stores a lent item's address in its bucket again, whichever way the borrower leaves.
+struct WriteBack<'a, T: Item> {
+    bucket: &'a mut Bucket,
+    item: ManuallyDrop<T>,
+}
+
+impl<T: Item> Drop for WriteBack<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: the item is taken once, here, where the guard ends.
+        let item = unsafe { ManuallyDrop::take(&mut self.item) };
+        *self.bucket = self.bucket.with_item(item.into_raw());
     }
-    pub fn heap_bytes(&self) -> usize {
-        self.items.capacity() * size_of::<(T, Mark)>()
-    }
+}
+
+/// The items of a table that is given up; those not yet taken are dropped with it.
+pub struct IntoIter<T: Item> {
+    table: Table<T>,
+    next: Loc,
 }
 
 impl<T: Item> IntoIterator for Table<T> {
     type Item = T;
     type IntoIter = IntoIter<T>;
+
     fn into_iter(self) -> IntoIter<T> {
-        IntoIter(self.items.into_iter())
+        IntoIter {
+            table: self,
+            next: Loc::new(0, 0),
+        }
     }
 }
 
-pub struct IntoIter<T: Item>(std::vec::IntoIter<(T, Mark)>);
-
 impl<T: Item> Iterator for IntoIter<T> {
     type Item = T;
+
     fn next(&mut self) -> Option<T> {
-        self.0.next().map(|(item, _)| item)
+        while (self.next.entry as usize) < self.table.entry_count() {
+            if self.next.bucket as usize == self.table.segment(self.next.entry as usize).capacity()
+            {
+                self.next = Loc::new(self.next.entry as usize + 1, 0);
+                continue;
+            }
+            // The order of the segment suffers, but nobody looks for an item any more.
+            let bucket = mem::replace(self.table.bucket_mut(self.next), Bucket::EMPTY);
+            self.next.bucket += 1;
+            if let Some(item) = bucket.item() {
+                // SAFETY: the table owned the item, and its bucket has just been emptied.
+                return Some(unsafe { T::from_raw(item) });
+            }
+        }
+        None
+    }
+}
+
+/// Stands for any item type where only the size of a table matters.
+enum NeverItem {}
+
+// SAFETY: there is no value of this type.
+unsafe impl Item for NeverItem {
+    fn key(&self) -> &[u8] {
+        match *self {}
+    }
+
+    fn into_raw(self) -> NonNull<u8> {
+        match self {}
+    }
+
+    unsafe fn from_raw(_: NonNull<u8>) -> Self {
+        unreachable!("no pointer ever came from this type")
     }
 }
