@@ -3,7 +3,7 @@
 
 Two ways, as upstream has them:
   binary    our binary in the place of src/redis-server: the suite starts servers with its own configurations
-  external  one running server per worker, reached through --host/--port; upstream leaves out what cannot run so
+  external  a server that already runs, reached through --host/--port; upstream leaves out what cannot run so
 
 Each file is one process of the suite in a working copy of its own, so that files run in parallel, one hanging file
 does not take the others along, and the counts per file are exact. What is left out, and why, is in skips.txt.
@@ -226,7 +226,8 @@ class Worker:
         outcome.seconds = time.monotonic() - started
         if self.server is not None and self.server.poll() is not None:
             outcome.failures.append(f"the server ended with status {self.server.returncode}")
-            self.server = None
+        # A fresh server for the next file: a test that fails half-way leaves its settings behind.
+        self.close()
         return outcome
 
     def run_suite(self, command: list, outcome: Outcome) -> None:
@@ -250,7 +251,7 @@ class Worker:
             print(output)
 
     def external_server(self) -> tuple:
-        """Host and port of the worker's server, started on first use and again after a crash."""
+        """Host and port of a fresh server, or of the one that was named."""
         if self.arguments.port:
             return self.arguments.host, self.arguments.port
         port = self.baseport + PORTS_PER_WORKER - 45
