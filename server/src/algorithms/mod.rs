@@ -8,6 +8,7 @@
 
 pub mod bitfield;
 pub mod bits;
+pub mod geohash;
 pub mod glob;
 pub mod hyperloglog;
 pub mod long_double;

@@ -289,9 +289,10 @@ const GROWTH: &[Growth] = &[
 ];
 
 type Numbers = std::ops::Range<usize>;
+type Merge = ((Numbers, Numbers, Option<Numbers>), u64, u64, u64);
 
 /// Elements of two sources and of the target of PFMERGE; PFCOUNT of the sources; digest and PFCOUNT of the target.
-const MERGES: [((Numbers, Numbers, Option<Numbers>), u64, u64, u64); 5] = [
+const MERGES: [Merge; 5] = [
     ((0..50, 25..75, None), 74, 0x67f6543564c4ec3d, 74),
     (
         (0..50, 1000..1100, Some(0..10)),
