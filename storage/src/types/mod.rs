@@ -15,11 +15,13 @@ pub mod list;
 pub mod packed;
 pub mod set;
 pub mod thin;
+pub mod zset;
 
 pub use hash::{FieldRef, Hash, HashLimits, PutOutcome};
 pub use list::List;
 pub use packed::{Packed, PackedView};
 pub use set::{MemberRef, Set, SetLimits};
+pub use zset::{Zset, ZsetLimits};
 
 /// How a value is represented; the names are those that `OBJECT ENCODING` answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
