@@ -376,6 +376,18 @@ mod tests {
     }
 
     #[test]
+    fn a_large_hash_of_16_byte_fields_and_values_takes_at_most_55_bytes_each() {
+        let mut hash = Hash::new();
+        for count in 1..=60_000 {
+            hash.put(format!("{count:016}").as_bytes(), &[b'v'; 16], &TINY);
+            if count >= 20_000 && count % 2_500 == 0 {
+                let bytes = hash.heap_bytes_sampled(0);
+                assert!(bytes <= 55 * count, "{bytes} bytes for {count} fields");
+            }
+        }
+    }
+
+    #[test]
     fn encodings_change_where_redis_changes_them() {
         assert_eq!(hash_of(6).encoding(), Encoding::Listpack);
         assert_eq!(hash_of(7).encoding(), Encoding::Hashtable);

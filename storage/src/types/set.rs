@@ -565,6 +565,18 @@ mod tests {
     }
 
     #[test]
+    fn a_large_set_of_16_byte_members_takes_at_most_36_bytes_each() {
+        let mut set = Set::new();
+        for count in 1..=60_000 {
+            assert!(set.add(format!("{count:016}").as_bytes(), &TINY));
+            if count >= 20_000 && count % 2_500 == 0 {
+                let bytes = set.heap_bytes_sampled(0);
+                assert!(bytes <= 36 * count, "{bytes} bytes for {count} members");
+            }
+        }
+    }
+
+    #[test]
     fn raw_words_carry_the_set() {
         for last in ["7", "x", "a member that is long"] {
             let raw = set_of(&["1", last], &TINY).into_raw();
