@@ -11,4 +11,5 @@ pub mod bits;
 pub mod geohash;
 pub mod glob;
 pub mod hyperloglog;
+pub mod lcs;
 pub mod long_double;
