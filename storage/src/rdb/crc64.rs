@@ -67,7 +67,7 @@ mod tests {
         let bytes: Vec<u8> = (0..100u32).map(|at| (at * at * 7 + 3) as u8).collect();
         let bitwise = bytes.iter().fold(0u64, |crc, byte| {
             (0..8).fold(crc ^ u64::from(*byte), |crc, _| {
-                crc >> 1 ^ (crc & 1) * POLYNOMIAL
+                (crc >> 1) ^ ((crc & 1) * POLYNOMIAL)
             })
         });
         for cut in 0..=bytes.len() {

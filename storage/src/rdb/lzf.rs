@@ -17,8 +17,10 @@ const REPEAT_MIN: usize = 3;
 /// What compression must win: a compressed string carries one more length in a dump.
 const GAIN_MIN: usize = 4;
 
-/// Size of the table of recent positions, as a power of two.
-const TABLE_BITS: u32 = 14;
+/// Size of the table of recent positions, as a power of two: as large as the input is long, within these bounds, since
+/// clearing it is most of the work on a short string.
+const TABLE_BITS_MIN: u32 = 8;
+const TABLE_BITS_MAX: u32 = 14;
 
 /// The stream is damaged, or does not stand for as many bytes as promised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,11 +75,12 @@ pub fn compress(input: &[u8]) -> Option<Vec<u8>> {
         .filter(|budget| *budget > 0)?;
     let mut out = Vec::with_capacity(budget.min(input.len() / 2 + 64));
     // Positions are kept plus one: zero means that nothing was seen.
-    let mut seen = vec![0u32; 1 << TABLE_BITS];
+    let bits = (input.len().ilog2() + 1).clamp(TABLE_BITS_MIN, TABLE_BITS_MAX);
+    let mut seen = vec![0u32; 1 << bits];
     let mut literals_from = 0;
     let mut at = 0;
     while at + REPEAT_MIN <= input.len() && at < u32::MAX as usize - REPEAT_MAX {
-        let slot = &mut seen[bucket(&input[at..])];
+        let slot = &mut seen[bucket(&input[at..], bits)];
         let candidate = (*slot as usize).wrapping_sub(1);
         *slot = at as u32 + 1;
         let near = candidate < at && at - candidate <= DISTANCE_MAX;
@@ -99,7 +102,7 @@ pub fn compress(input: &[u8]) -> Option<Vec<u8>> {
         for position in
             (at + len).saturating_sub(2)..(at + len).min(input.len().saturating_sub(REPEAT_MIN - 1))
         {
-            seen[bucket(&input[position..])] = position as u32 + 1;
+            seen[bucket(&input[position..], bits)] = position as u32 + 1;
         }
         at += len;
         literals_from = at;
@@ -122,9 +125,9 @@ fn repeat(out: &mut Vec<u8>, distance: usize, count: usize) -> Option<()> {
 }
 
 /// Mixes three bytes into an index of the table of recent positions.
-fn bucket(bytes: &[u8]) -> usize {
+fn bucket(bytes: &[u8], bits: u32) -> usize {
     let three = u32::from(bytes[0]) << 16 | u32::from(bytes[1]) << 8 | u32::from(bytes[2]);
-    (three.wrapping_mul(0x9e37_79b1) >> (32 - TABLE_BITS)) as usize
+    (three.wrapping_mul(0x9e37_79b1) >> (32 - bits)) as usize
 }
 
 fn common_len(input: &[u8], earlier: usize, at: usize) -> usize {
