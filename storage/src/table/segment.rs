@@ -17,6 +17,9 @@ use super::bucket::{Bucket, Tag};
 /// A segment grows up to this capacity; then it splits.
 pub(super) const CAPACITY_MAX: usize = 1024;
 
+/// How many buckets a lookup compares at once: one cache line's worth, and nine of ten items are that near to home.
+const WINDOW: usize = 8;
+
 pub(super) struct Segment {
     /// `capacity` initialised buckets that came from a boxed slice.
     buckets: NonNull<Bucket>,
@@ -76,29 +79,52 @@ impl Segment {
     #[inline]
     pub fn find(&self, tag: Tag, mut matches: impl FnMut(NonNull<u8>) -> bool) -> Option<usize> {
         let buckets = self.buckets();
-        let home = self.home(tag);
-        let mut at = home;
-        while let Some(bucket) = buckets.get(at) {
-            // An empty bucket has tag zero, so the address has to be looked at in any case.
-            let Some(item) = bucket.item() else { break };
-            if bucket.tag() > tag {
-                break;
-            }
-            if bucket.tag() == tag && matches(item) {
-                return Some(at);
-            }
-            at += 1;
+        let Some(last_start) = buckets.len().checked_sub(WINDOW) else {
+            let hit =
+                |bucket: &Bucket| bucket.tag() == tag && bucket.item().is_some_and(&mut matches);
+            return buckets.iter().position(hit);
+        };
+        let start = self.home(tag).min(last_start);
+        // All tags of the window are compared before the first branch: where in it an item lies is chance, and a
+        // processor that guesses wrong loses more time than the comparisons take.
+        let mut hits = 0u32;
+        for (i, bucket) in buckets[start..start + WINDOW].iter().enumerate() {
+            hits |= u32::from(bucket.tag() == tag) << i;
         }
-        // Only a full right end has pushed items to the left of their home. A tag above zero is also above the tag
-        // of an empty bucket, and tag zero has its home at the left end.
-        at = home;
-        while at > 0 && buckets[at - 1].tag() >= tag {
-            at -= 1;
-            if buckets[at].tag() == tag && buckets[at].item().is_some_and(&mut matches) {
+        while hits != 0 {
+            let at = start + hits.trailing_zeros() as usize;
+            if buckets[at].item().is_some_and(&mut matches) {
                 return Some(at);
             }
+            hits &= hits - 1;
+        }
+        // An item right of the window has a full window before it, with no tag above its own; one left of it has
+        // neighbours up to the window with no tag below. (The tag of an empty bucket is zero, whose home is 0.)
+        let end = start + WINDOW;
+        let maybe_right = !buckets[end - 1].is_empty() && buckets[end - 1].tag() <= tag;
+        let maybe_left = start > 0 && buckets[start - 1].tag() >= tag;
+        if maybe_right || maybe_left {
+            return self.find_far(tag, start, matches);
         }
         None
+    }
+
+    /// Goes on on both sides of the window, where few items are.
+    fn find_far(
+        &self,
+        tag: Tag,
+        start: usize,
+        mut matches: impl FnMut(NonNull<u8>) -> bool,
+    ) -> Option<usize> {
+        let buckets = self.buckets();
+        let right = (start + WINDOW..buckets.len())
+            .take_while(|&at| !buckets[at].is_empty() && buckets[at].tag() <= tag);
+        let left = (0..start)
+            .rev()
+            .take_while(|&at| !buckets[at].is_empty() && buckets[at].tag() >= tag);
+        right
+            .chain(left)
+            .find(|&at| buckets[at].tag() == tag && buckets[at].item().is_some_and(&mut matches))
     }
 
     /// The first bucket whose item is not below `tag`; everything that is not is from there on.
