@@ -181,7 +181,8 @@ impl<T: Item> Table<T> {
         f(&mut WriteBack { bucket, item }.item)
     }
 
-    /// Adds an item whose key is not in the table: the caller has just looked for it.
+    /// Adds an item whose key is not in the table: the caller has just looked for it. `hash` is that of the function
+    /// `hash`, by which a large table finds the item's new place when a segment splits.
     #[inline]
     pub fn insert_new(&mut self, hash: u64, item: T) -> Loc {
         let bucket = Bucket::new(item.into_raw(), Tag::of(hash), Mark::Clear);

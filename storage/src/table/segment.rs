@@ -72,7 +72,7 @@ impl Segment {
 
     #[inline]
     fn home(&self, tag: Tag) -> usize {
-        (tag.bits() * u64::from(self.capacity) >> Tag::BITS) as usize
+        ((tag.bits() * u64::from(self.capacity)) >> Tag::BITS) as usize
     }
 
     /// The bucket with this tag whose item `matches`.
