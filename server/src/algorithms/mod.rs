@@ -8,6 +8,7 @@
 
 pub mod bitfield;
 pub mod bits;
+pub mod digest;
 pub mod geohash;
 pub mod glob;
 pub mod hyperloglog;
