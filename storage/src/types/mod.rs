@@ -4,8 +4,8 @@
 //! collections convert themselves one way (integers to packed to table), where Redis 7.2 does. A collection is one
 //! 8-byte owning handle, because that is what a keyspace entry has room for.
 //!
-//! `block` and `thin` hold the pointer work; `packed`, `intset` and `item` are safe layouts over them; `set` and `hash`
-//! are the collections.
+//! `block` and `thin` hold the pointer work; `packed`, `intset` and `item` are safe layouts over them; `set`, `hash`,
+//! `list` and `zset` are the collections.
 
 pub mod block;
 pub mod hash;

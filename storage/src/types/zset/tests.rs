@@ -351,12 +351,8 @@ fn random_members_of_sixteen_bytes_cost_less_than_sixty() {
     let mut rng = Rng::seeded(5);
     let len = 6000;
     let zset = random_zset(&mut rng, len);
-    let Form::Table(skiplist) = zset.0.shared() else {
-        panic!("not large")
-    };
-    let tree = skiplist.tree().heap_bytes() as f64 / len as f64;
-    // 32 for the member, up to 10.5 for its place in the table.
-    assert!(tree + 32.0 + 10.5 < 58.0, "{tree} bytes of tree per member");
+    let each = zset.heap_bytes() as f64 / len as f64;
+    assert!(each < 60.0, "{each} bytes per member");
 }
 
 #[test]

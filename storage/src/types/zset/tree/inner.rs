@@ -44,10 +44,8 @@ impl Inner {
 
     /// Entries below the children before `index`.
     pub fn count_before(&self, index: usize) -> usize {
-        self.counts[..index]
-            .iter()
-            .map(|&count| count as usize)
-            .sum()
+        // The tree bounds its length to what 32 bits count.
+        self.counts[..index].iter().sum::<u32>() as usize
     }
 
     pub fn first(&self, index: usize) -> &Entry {
@@ -57,7 +55,6 @@ impl Inner {
         }
     }
 
-    #[cfg(test)]
     pub fn score(&self, index: usize) -> f64 {
         self.scores[index]
     }
@@ -84,10 +81,11 @@ impl Inner {
     #[inline]
     pub fn child_for(&self, key: &Key) -> usize {
         let scores = &self.scores[..self.len];
-        let below = scores.iter().filter(|&&score| score < key.score).count();
+        let below = scores.partition_point(|&score| score < key.score);
+        // Mostly nothing is equal, and no member has to be looked at.
         let equal = scores[below..]
             .iter()
-            .filter(|&&score| score == key.score)
+            .take_while(|&&score| score == key.score)
             .count();
         let not_after = super::partition_point(equal, |index| {
             self.first(below + index).member() <= key.member

@@ -307,6 +307,12 @@ impl Node {
             }
             Node::Inner(inner) => {
                 let index = inner.child_for(old);
+                let leaves_child = (index + 1 < inner.len() && new.score > inner.score(index + 1))
+                    || (new.score < inner.score(index) && !(is_first && index == 0));
+                if leaves_child {
+                    // The separators told so without a look at any neighbour.
+                    return Rescored::MustMove;
+                }
                 let next = if index + 1 < inner.len() {
                     Some(*inner.first(index + 1))
                 } else {
