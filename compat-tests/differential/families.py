@@ -1,4 +1,4 @@
-"""The commands that each family sends, as templates (see `grammar`). `@` words are steps of the runner, not commands."""
+"""The commands that each family sends, as templates (see `grammar`); words with `@` are steps of the runner."""
 
 from grammar import parse
 

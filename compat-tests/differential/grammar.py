@@ -140,7 +140,8 @@ def score(rng: random.Random) -> bytes:
         return b"%d" % rng.randint(-10, 10)
     if kind < 8:
         return b"%.2f" % (rng.randint(-400, 400) / 4)
-    return rng.choice([b"inf", b"-inf", b"1e20", b"1.7976931348623157e308", b"3.0000000000000004", b"0.1", b"-0", b"1e-7"])
+    return rng.choice([b"inf", b"-inf",
+                       b"1e20", b"1.7976931348623157e308", b"3.0000000000000004", b"0.1", b"-0", b"1e-7"])
 
 
 def keys_of(prefix: str, many: int):
@@ -178,7 +179,8 @@ VALUES = {
     "lon": lambda rng: b"%.6f" % place(rng, True)[0], "lat": lambda rng: b"%.6f" % place(rng, True)[1],
     "Lon": lambda rng: b"%.6f" % place(rng, False)[0], "Lat": lambda rng: b"%.6f" % place(rng, False)[1],
     "c": lambda rng: b"c%d" % rng.randrange(15), "D": lambda rng: rng.choice([1, 10, 50, 100, 200, 500, 5000]),
-    "db": lambda rng: rng.randrange(3), "pat": lambda rng: rng.choice(["*", "t*", "?1", "[hl]*", "*[^0-2]", "x", "h\\*"]),
+    "db": lambda rng: rng.randrange(3),
+    "pat": lambda rng: rng.choice(["*", "t*", "?1", "[hl]*", "*[^0-2]", "x", "h\\*"]),
     "by": lambda rng: rng.choice(["w_*", "nosuch*", "h0->f*", "constant"]),
     "big": lambda rng: b"x" * rng.choice([100, 1000, 9000]),
     "small": lambda rng: rng.choice([0, 1, 4, 8, 64, 128, 512]),

@@ -86,7 +86,8 @@ def main() -> int:
                             address = ("127.0.0.1", ours.port)
                 seconds = time.monotonic() - started
                 result = "ok" if failed == before else "DIFFERENT"
-                print(f"{family:14}{arguments.rounds * 2} streams of {arguments.commands} {result} {seconds:6.1f} s", flush=True)
+                size = f"{arguments.rounds * 2} streams of {arguments.commands}"
+                print(f"{family:14}{size} {result} {seconds:6.1f} s", flush=True)
         finally:
             if ours:
                 ours.close()

@@ -51,7 +51,8 @@ def step_scan(reference, ours, words: list) -> None:
         gathered.append(found)
     if gathered[0] != gathered[1]:
         if isinstance(gathered[0], set) and isinstance(gathered[1], set):
-            raise Difference(words, f"only here: {gathered[0] - gathered[1]}", f"only here: {gathered[1] - gathered[0]}")
+            only = [gathered[0] - gathered[1], gathered[1] - gathered[0]]
+            raise Difference(words, f"only here: {only[0]}", f"only here: {only[1]}")
         raise Difference(words, str(gathered[0]), str(gathered[1]))
 
 

@@ -142,7 +142,8 @@ def split(line: str) -> list:
     words = []
     for match in re.finditer(r'"((?:[^"\\]|\\.)*)"|(\S+)', line):
         quoted, plain = match.groups()
-        words.append(plain.encode() if plain is not None else quoted.encode().decode("unicode_escape").encode("latin-1"))
+        unquoted = (quoted or "").encode().decode("unicode_escape").encode("latin-1")
+        words.append(unquoted if plain is None else plain.encode())
     return words
 
 

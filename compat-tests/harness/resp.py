@@ -1,8 +1,9 @@
 """A small RESP2/RESP3 client that shows replies exactly as they came.
 
-A reply is a tuple (kind, value), where kind is the type byte of the protocol: ("+", b"OK"), ("-", b"ERR ..."), (":", 1),
-("$", b"..."), ("*", [replies]), ("%", [key, value, key, value ...]), ("_", None). The null string and null array of
-RESP2 are ("$", None) and ("*", None). Nothing is converted, so that two servers can be compared to the byte.
+A reply is a tuple (kind, value), where kind is the type byte of the protocol: ("+", b"OK"), ("-", b"ERR ..."),
+(":", 1), ("$", b"..."), ("*", [replies]), ("%", [key, value, key, value ...]), ("_", None). The null string and the
+null array of RESP2 are ("$", None) and ("*", None). Nothing is converted, so that two servers can be compared to the
+byte.
 """
 
 import socket

@@ -1,1 +1,1 @@
-//! Placeholder while the first build of the dependencies runs.
+//! Black-box tests of the basalt binary; the tests are in `tests/` and in the folders beside `src/` (see README.md).

@@ -14,7 +14,7 @@ import tarfile
 from pathlib import Path
 
 # Bump when PATCHES changes, so that an already unpacked copy is made anew.
-PATCH_LEVEL = 3
+PATCH_LEVEL = 4
 
 # (file, old text, new text, why). Each old text must occur exactly once: a new upstream version cannot pass unnoticed.
 PATCHES = [
@@ -38,6 +38,12 @@ PATCHES = [
         "        after $checkperiod\n        incr maxiter -1\n"
         "        if {[catch {exec kill -0 $pid}]} {set maxiter 0}\n",
         "a server that exits at start is an error at once, not after two minutes",
+    ),
+    (
+        "tests/unit/keyspace.tcl",
+        "    test {MOVE basic usage} {\n",
+        "    test {MOVE basic usage} {\n        r flushdb\n",
+        "it counts keys; the flush at the end of the test before it is not there when that test is left out",
     ),
 ]
 
@@ -87,7 +93,8 @@ def download(home: Path) -> Path:
     arguments = [argument for key, value in options.items() for argument in ("-o", f"{key}={value}")]
     for command in (["update"], ["source", "--download-only", "redis"]):
         done = subprocess.run(
-            ["apt-get", "-q", *arguments, *command], cwd=home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            ["apt-get", "-q", *arguments, *command],
+            cwd=home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )
         if done.returncode != 0:
             raise FetchError(f"apt-get {' '.join(command)} failed:\n{done.stdout}")

@@ -35,8 +35,8 @@ UNITS = """expire scan keyspace multi sort bitops bitfield hyperloglog geo dump 
 FILES = [f"unit/type/{name}" for name in TYPES] + [f"unit/{name}" for name in UNITS]
 
 # The longest files first, so that no worker is left alone with one of them at the end.
-LONGEST_FIRST = """unit/type/list unit/maxmemory unit/memefficiency unit/other unit/type/zset unit/obuf-limits unit/expire
-    unit/type/list-3 unit/client-eviction unit/pause unit/introspection-2""".split()
+LONGEST_FIRST = """unit/type/list unit/maxmemory unit/memefficiency unit/other unit/type/zset unit/obuf-limits
+    unit/expire unit/type/list-3 unit/client-eviction unit/pause unit/introspection-2""".split()
 
 # 7.2 has a third encoding for sets; without it, sets encode as the 7.0 suite expects.
 SETTINGS_FOR_7_0 = [("set-max-listpack-entries", "0")]
@@ -99,7 +99,7 @@ def main() -> int:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="*", metavar="FILE", help="files such as unit/type/list or just list; all if none")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="such as unit/type/list or just list; all if none")
     parser.add_argument("--binary", default=os.environ.get("BASALT_BIN"), help="the server (default: $BASALT_BIN)")
     parser.add_argument("--mode", choices=["binary", "external", "both"], default="both")
     parser.add_argument("--host", default="127.0.0.1", help="external mode: host of a server that already runs")
@@ -108,7 +108,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--test", action="append", default=[], help="run only tests of this name or /regex")
     parser.add_argument("--parallel", type=int, default=2)
     parser.add_argument("--timeout", type=int, default=300, help="seconds that one file may take")
-    parser.add_argument("--no-skips", action="store_true", help="ignore skips.txt: shows which entries are still needed")
+    parser.add_argument("--no-skips", action="store_true", help="ignore skips.txt: shows which entries are needed")
     parser.add_argument("--allow-failures", action="store_true", help="exit with 0 all the same")
     parser.add_argument("--verbose", action="store_true", help="print what the suite prints")
     parser.add_argument("--baseport", type=int, default=21111)
@@ -205,7 +205,8 @@ class Worker:
         skipfile = self.home / "skip.txt"
         skipfile.write_text("".join(skip.name + "\n" for skip in mine if not skip.name.startswith("tag ")))
         command = ["tclsh", "tests/test_helper.tcl", "--single", file, "--clients", "1", "--durable"]
-        command += ["--skipfile", str(skipfile), "--baseport", str(self.baseport), "--portcount", str(PORTS_PER_WORKER - 50)]
+        command += ["--skipfile", str(skipfile)]
+        command += ["--baseport", str(self.baseport), "--portcount", str(PORTS_PER_WORKER - 50)]
         tags = [f"-{skip.name[4:]}" for skip in mine if skip.name.startswith("tag ")]
         if tags:
             command += ["--tags", " ".join(tags)]
@@ -265,7 +266,8 @@ class Worker:
             self.server = subprocess.Popen(command, cwd=directory, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
             if not wait_for_port(port, self.server):
                 self.close()
-                raise RuntimeError("the server does not start:\n" + (directory / "log").read_text(errors="replace")[-2000:])
+                said = (directory / "log").read_text(errors="replace")
+                raise RuntimeError("the server does not start:\n" + said[-2000:])
         return "127.0.0.1", port
 
     def settings(self) -> list:
@@ -284,7 +286,8 @@ class Worker:
 
 def is_redis_7_0(binary: Path) -> bool:
     """True for the server that the suite was written for; it knows none of the later settings."""
-    said = subprocess.run([binary, "--version"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=30)
+    command = [binary, "--version"]
+    said = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=30)
     return said.stdout.startswith("Redis server v=7.0.")
 
 
