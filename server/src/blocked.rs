@@ -1,0 +1,233 @@
+//! Clients that wait for a key: BLPOP and kin.
+//!
+//! A waiting client's command is kept here, in the order of arrival per key. Whoever changes one of its keys runs the
+//! command again on the waiter's behalf before answering its own client, so that a waiter is served as early as a single
+//! threaded Redis would. A waiter whose keys lie in stripes that the changer does not hold is served right after,
+//! under its own locks.
+//!
+//! Invariants: the keyspace counts a waiter for a key if and only if the waiter is registered here under that key; the
+//! registry's lock is taken after stripe locks, never before.
+
+use crate::client::{Client, ClientId};
+use crate::commands::ctx::{Attempt, Ctx, Outcome};
+use crate::commands::Command;
+use crate::commands::spec::Handler;
+use crate::resp::{OwnedArgs, ReplyBuf};
+use crate::server::Server;
+use basalt_storage::effect::DbIndex;
+use basalt_storage::keyspace::{Key, ReadyKey, View};
+use basalt_storage::slot::StripeSet;
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A command's wish to wait.
+pub struct BlockRequest {
+    /// The keys that may end the wait, in the order in which the command looks at them.
+    pub keys: Vec<Box<[u8]>>,
+    /// Keys that the command will touch besides.
+    pub other_keys: Vec<Box<[u8]>>,
+    /// `None`: for ever.
+    pub timeout: Option<Duration>,
+    /// What the client is told when time runs out.
+    pub timeout_reply: fn(&mut ReplyBuf),
+}
+
+struct Waiter {
+    client: Arc<Client>,
+    command: &'static Command,
+    args: OwnedArgs,
+    db: DbIndex,
+    keys: Vec<Box<[u8]>>,
+    /// The stripes of all its keys.
+    stripes: StripeSet,
+    timeout_reply: fn(&mut ReplyBuf),
+}
+
+/// Why a wait ends without the keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Timeout,
+    /// CLIENT UNBLOCK ... ERROR, or a role change.
+    Error(&'static str),
+    /// Nobody is there to read an answer.
+    Disconnect,
+}
+
+#[derive(Default)]
+struct Registry {
+    waiters: HashMap<ClientId, Arc<Waiter>>,
+    by_key: HashMap<(DbIndex, Box<[u8]>), VecDeque<ClientId>>,
+}
+
+/// All waiting clients.
+#[derive(Default)]
+pub struct BlockedClients {
+    registry: Mutex<Registry>,
+}
+
+impl BlockedClients {
+    pub fn count(&self) -> usize {
+        self.registry.lock().waiters.len()
+    }
+
+    /// Number of keys that clients wait for.
+    pub fn key_count(&self) -> usize {
+        self.registry.lock().by_key.len()
+    }
+
+    pub fn is_blocked(&self, client: ClientId) -> bool {
+        self.registry.lock().waiters.contains_key(&client)
+    }
+
+    /// Registers a client under the locks of its keys, so that no change slips by.
+    pub fn register(
+        &self,
+        view: &mut View<'_>,
+        client: Arc<Client>,
+        command: &'static Command,
+        args: OwnedArgs,
+        db: DbIndex,
+        request: BlockRequest,
+    ) {
+        let mut keys = request.keys;
+        // A key that is named twice is waited for once.
+        let mut seen = hashbrown::HashSet::new();
+        keys.retain(|key| seen.insert(key.clone()));
+        let stripes = stripes_of(keys.iter().chain(&request.other_keys));
+        for key in &keys {
+            view.add_waiter(db, &Key::new(key));
+        }
+        let id = client.id;
+        client.info.is_blocked.store(true, std::sync::atomic::Ordering::Relaxed);
+        let mut registry = self.registry.lock();
+        for key in &keys {
+            registry.by_key.entry((db, key.clone())).or_default().push_back(id);
+        }
+        let waiter = Waiter { client, command, args, db, keys, stripes, timeout_reply: request.timeout_reply };
+        registry.waiters.insert(id, Arc::new(waiter));
+    }
+
+    /// Ends a client's wait for another reason than its keys. Returns whether it was still waiting.
+    pub fn end(&self, server: &Server, client: ClientId, end: End) -> bool {
+        let Some(stripes) = self.registry.lock().waiters.get(&client).map(|waiter| waiter.stripes) else {
+            return false;
+        };
+        let mut view = server.keyspace.lock(stripes, server.now());
+        // It may have been served before the locks were ours.
+        let Some(waiter) = self.remove(&mut view, client) else { return false };
+        let mut reply = ReplyBuf::new(waiter.client.protocol());
+        match end {
+            End::Timeout => (waiter.timeout_reply)(&mut reply),
+            End::Error(text) => reply.error(&crate::error::CommandError::new(text)),
+            End::Disconnect => {}
+        }
+        waiter.deliver(reply);
+        true
+    }
+
+    fn remove(&self, view: &mut View<'_>, client: ClientId) -> Option<Arc<Waiter>> {
+        let mut registry = self.registry.lock();
+        let waiter = registry.waiters.remove(&client)?;
+        for key in &waiter.keys {
+            view.remove_waiter(waiter.db, &Key::new(key));
+            let name = (waiter.db, key.clone());
+            if let Some(queue) = registry.by_key.get_mut(&name) {
+                queue.retain(|id| *id != client);
+                if queue.is_empty() {
+                    registry.by_key.remove(&name);
+                }
+            }
+        }
+        Some(waiter)
+    }
+
+    fn waiters_of(&self, ready: &ReadyKey) -> Vec<Arc<Waiter>> {
+        let registry = self.registry.lock();
+        let Some(queue) = registry.by_key.get(&(ready.db, ready.key.clone())) else { return Vec::new() };
+        queue.iter().filter_map(|id| registry.waiters.get(id).cloned()).collect()
+    }
+
+    /// Serves the waiters of the keys that `view` has changed, and of those that serving them changes in turn. Returns
+    /// the keys whose waiters need stripes that `view` does not hold.
+    #[must_use = "waiters in other stripes must be served too"]
+    pub fn serve(&self, server: &Server, view: &mut View<'_>, outcome: &mut Outcome) -> Vec<ReadyKey> {
+        let mut elsewhere = Vec::new();
+        loop {
+            let ready = view.take_ready();
+            if ready.is_empty() {
+                return elsewhere;
+            }
+            for key in ready {
+                for waiter in self.waiters_of(&key) {
+                    if waiter.stripes.is_subset_of(view.stripes()) {
+                        self.retry(server, view, &waiter, outcome);
+                    } else if !elsewhere.contains(&key) {
+                        elsewhere.push(key.clone());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Serves waiters under their own locks, after [`BlockedClients::serve`] and without holding any.
+    pub fn serve_elsewhere(&self, server: &Server, mut ready: Vec<ReadyKey>, outcome: &mut Outcome) {
+        while let Some(key) = ready.pop() {
+            for waiter in self.waiters_of(&key) {
+                let mut view = server.keyspace.lock(waiter.stripes, server.now());
+                self.retry(server, &mut view, &waiter, outcome);
+                ready.extend(self.serve(server, &mut view, outcome));
+                outcome.note_expired(server, &mut view);
+            }
+        }
+    }
+
+    /// Runs a waiter's command again; if it can be answered now, it is.
+    fn retry(&self, server: &Server, view: &mut View<'_>, waiter: &Waiter, outcome: &mut Outcome) {
+        if !self.is_blocked(waiter.client.id) {
+            return;
+        }
+        let Handler::Data(run) = waiter.command.spec.handler else { unreachable!("only data commands wait for keys") };
+        let mut reply = ReplyBuf::new(waiter.client.protocol());
+        let mut own = Outcome::default();
+        let result = run(
+            &mut Ctx {
+                server,
+                view,
+                out: &mut reply,
+                db: waiter.db,
+                client: waiter.client.id,
+                attempt: Attempt::Retry,
+                outcome: &mut own,
+            },
+            waiter.args.as_args(),
+        );
+        outcome.events.append(&mut own.events);
+        if own.block.is_some() {
+            return;
+        }
+        if let Err(error) = result {
+            reply.clear();
+            reply.error(&error);
+        }
+        if let Some(waiter) = self.remove(view, waiter.client.id) {
+            waiter.deliver(reply);
+        }
+    }
+}
+
+impl Waiter {
+    fn deliver(&self, mut reply: ReplyBuf) {
+        self.client.info.is_blocked.store(false, std::sync::atomic::Ordering::Relaxed);
+        self.client.post(|inbox| {
+            inbox.bytes.append(&mut reply.take());
+            inbox.unblocked = true;
+        });
+    }
+}
+
+fn stripes_of<'a>(keys: impl IntoIterator<Item = &'a Box<[u8]>>) -> StripeSet {
+    keys.into_iter().map(|key| StripeSet::of(Key::new(key).slot.stripe())).fold(StripeSet::EMPTY, StripeSet::union)
+}

@@ -1,0 +1,206 @@
+//! Clients as others see them: identity, mail, and what CLIENT LIST shows. The registry of all of them.
+//!
+//! A connection's own state is its [`crate::session::Session`] and stays on its thread. What other threads may touch is
+//! here: an inbox for bytes that answer no request, orders to close or unblock, and counters that are written by the
+//! connection and read by anyone.
+
+use crate::resp::Protocol;
+use basalt_storage::effect::DbIndex;
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Waker};
+
+/// Identifies a client for the life of the process; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(pub u64);
+
+/// Which limits of `client-output-buffer-limit` hold for a client, and what CLIENT KILL TYPE calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientKind {
+    Normal,
+    PubSub,
+}
+
+/// Mail for a connection from other threads.
+#[derive(Default)]
+pub struct Inbox {
+    /// Whole protocol messages, in order.
+    pub bytes: Vec<u8>,
+    /// The client no longer waits; its reply is at the end of `bytes`.
+    pub unblocked: bool,
+    /// The connection must close, with this as its last words.
+    pub close: Option<&'static str>,
+}
+
+/// The shared part of a client.
+pub struct Client {
+    pub id: ClientId,
+    pub address: String,
+    pub local_address: String,
+    pub fd: i64,
+    pub created_ms: i64,
+    /// Index of the network thread that serves it.
+    pub thread: usize,
+    inbox: Mutex<Inbox>,
+    has_mail: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+    pub info: ClientInfo,
+}
+
+/// What CLIENT LIST and CLIENT INFO show, beyond what never changes.
+#[derive(Default)]
+pub struct ClientInfo {
+    pub name: Mutex<String>,
+    pub library_name: Mutex<String>,
+    pub library_version: Mutex<String>,
+    pub user: Mutex<String>,
+    /// The full name of the last command, such as `client|list`.
+    pub last_command: Mutex<String>,
+    pub last_active_ms: AtomicI64,
+    pub db: AtomicU16,
+    pub is_resp3: AtomicBool,
+    pub subscriptions: AtomicUsize,
+    pub pattern_subscriptions: AtomicUsize,
+    pub shard_subscriptions: AtomicUsize,
+    /// Number of queued commands, or -1 outside a transaction.
+    pub queued: AtomicI64,
+    pub watched: AtomicUsize,
+    pub is_blocked: AtomicBool,
+    pub is_monitor: AtomicBool,
+    pub is_dirty: AtomicBool,
+    pub no_evict: AtomicBool,
+    pub no_touch: AtomicBool,
+    pub is_unix_socket: AtomicBool,
+    pub query_bytes: AtomicUsize,
+    pub query_free_bytes: AtomicUsize,
+    pub queued_bytes: AtomicUsize,
+    pub output_bytes: AtomicUsize,
+    pub reply_buffer_bytes: AtomicUsize,
+    pub commands: AtomicU64,
+    pub received_bytes: AtomicU64,
+    pub sent_bytes: AtomicU64,
+}
+
+impl Client {
+    pub fn protocol(&self) -> Protocol {
+        if self.info.is_resp3.load(Relaxed) { Protocol::Resp3 } else { Protocol::Resp2 }
+    }
+
+    pub fn db(&self) -> DbIndex {
+        DbIndex(self.info.db.load(Relaxed))
+    }
+
+    pub fn kind(&self) -> ClientKind {
+        let info = &self.info;
+        let counts = [&info.subscriptions, &info.pattern_subscriptions, &info.shard_subscriptions];
+        if counts.iter().any(|count| count.load(Relaxed) > 0) { ClientKind::PubSub } else { ClientKind::Normal }
+    }
+
+    /// Puts mail into the inbox and wakes the connection.
+    pub fn post(&self, fill: impl FnOnce(&mut Inbox)) {
+        let mut inbox = self.inbox.lock();
+        fill(&mut inbox);
+        self.info.output_bytes.store(inbox.bytes.len(), Relaxed);
+        self.has_mail.store(true, std::sync::atomic::Ordering::Release);
+        drop(inbox);
+        if let Some(waker) = self.waker.lock().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Orders the connection to close.
+    pub fn close(&self, reason: &'static str) {
+        self.post(|inbox| inbox.close = Some(reason));
+    }
+
+    #[inline]
+    pub fn has_mail(&self) -> bool {
+        self.has_mail.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    pub fn take_mail(&self) -> Inbox {
+        let mut inbox = self.inbox.lock();
+        self.has_mail.store(false, std::sync::atomic::Ordering::Release);
+        std::mem::take(&mut inbox)
+    }
+
+    /// Bytes of mail that the connection has not taken yet.
+    pub fn mail_bytes(&self) -> usize {
+        self.inbox.lock().bytes.len()
+    }
+
+    /// Whether there is mail; if not, the task of `cx` is woken when some comes.
+    #[inline]
+    pub fn poll_mail(&self, cx: &Context<'_>) -> bool {
+        {
+            let mut waker = self.waker.lock();
+            if waker.as_ref().is_none_or(|known| !known.will_wake(cx.waker())) {
+                *waker = Some(cx.waker().clone());
+            }
+        }
+        // Looked at after the waker is in place, so that no mail slips by.
+        self.has_mail()
+    }
+}
+
+/// All connected clients.
+#[derive(Default)]
+pub struct Clients {
+    by_id: Mutex<HashMap<ClientId, Arc<Client>>>,
+    last_id: AtomicU64,
+    pub received: AtomicU64,
+    pub rejected: AtomicU64,
+}
+
+/// What a listener knows of a new connection.
+pub struct NewClient {
+    pub address: String,
+    pub local_address: String,
+    pub fd: i64,
+    pub thread: usize,
+    pub now_ms: i64,
+}
+
+impl Clients {
+    pub fn register(&self, new: NewClient) -> Arc<Client> {
+        let id = ClientId(self.last_id.fetch_add(1, Relaxed) + 1);
+        let client = Arc::new(Client {
+            id,
+            address: new.address,
+            local_address: new.local_address,
+            fd: new.fd,
+            created_ms: new.now_ms,
+            thread: new.thread,
+            inbox: Mutex::default(),
+            has_mail: AtomicBool::new(false),
+            waker: Mutex::default(),
+            info: ClientInfo::default(),
+        });
+        client.info.queued.store(-1, Relaxed);
+        client.info.last_active_ms.store(new.now_ms, Relaxed);
+        *client.info.user.lock() = "default".into();
+        self.by_id.lock().insert(id, client.clone());
+        client
+    }
+
+    pub fn forget(&self, id: ClientId) {
+        self.by_id.lock().remove(&id);
+    }
+
+    pub fn find(&self, id: ClientId) -> Option<Arc<Client>> {
+        self.by_id.lock().get(&id).cloned()
+    }
+
+    /// All clients by age.
+    pub fn all(&self) -> Vec<Arc<Client>> {
+        let mut all: Vec<_> = self.by_id.lock().values().cloned().collect();
+        all.sort_by_key(|client| client.id);
+        all
+    }
+
+    pub fn count(&self) -> usize {
+        self.by_id.lock().len()
+    }
+}

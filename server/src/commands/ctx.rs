@@ -1,0 +1,149 @@
+//! What a handler is given: the locked keyspace, a place for its reply, and who calls.
+
+use crate::blocked::BlockRequest;
+use crate::client::ClientId;
+use crate::notify::{EventClass, KeyEvent};
+use crate::resp::ReplyBuf;
+use crate::server::Server;
+use crate::session::Session;
+use basalt_storage::clock::UnixMs;
+use basalt_storage::effect::DbIndex;
+use basalt_storage::keyspace::{Key, ReadyKey, View};
+use basalt_storage::slot::StripeSet;
+
+/// Context of a command that works on the keyspace.
+///
+/// The fields are public so that a handler can read from `view` while it writes to `out`.
+pub struct Ctx<'c, 'k> {
+    pub server: &'k Server,
+    pub view: &'c mut View<'k>,
+    pub out: &'c mut ReplyBuf,
+    pub db: DbIndex,
+    pub client: ClientId,
+    pub attempt: Attempt,
+    pub outcome: &'c mut Outcome,
+}
+
+/// Why the handler runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// The client called, and may be made to wait.
+    First,
+    /// The client called, and must not wait: it is inside a transaction.
+    NoWait,
+    /// The client waits, and one of its keys has changed: keys that do not fit are passed over.
+    Retry,
+}
+
+/// What a command caused besides its reply.
+#[derive(Default)]
+pub struct Outcome {
+    /// Keyspace events in order; they leave when the batch is committed.
+    pub events: Vec<KeyEvent>,
+    /// The client must wait.
+    pub block: Option<BlockRequest>,
+    /// Keys whose waiters are to be served once the locks of this evaluation are released.
+    pub(crate) elsewhere: Vec<ReadyKey>,
+}
+
+impl Outcome {
+    /// Ends an evaluation whose locks are still held: serves waiters, notes what expired on the way.
+    #[inline]
+    pub fn settle(&mut self, server: &Server, view: &mut View<'_>) {
+        if view.has_news() {
+            let elsewhere = server.blocked.serve(server, view, self);
+            self.elsewhere.extend(elsewhere);
+            self.note_expired(server, view);
+        }
+    }
+
+    pub fn note_expired(&mut self, server: &Server, view: &mut View<'_>) {
+        for expired in view.take_expired() {
+            if server.notify.wants(EventClass::Expired) {
+                let (db, key) = (expired.db, expired.key);
+                self.events.push(KeyEvent { class: EventClass::Expired, event: "expired", db, key });
+            }
+        }
+    }
+
+    /// Lets out what the evaluation caused, once it is committed and its locks are released.
+    #[inline]
+    pub fn release(&mut self, server: &Server) {
+        if !self.elsewhere.is_empty() {
+            let ready = std::mem::take(&mut self.elsewhere);
+            server.blocked.serve_elsewhere(server, ready, self);
+        }
+        for event in self.events.drain(..) {
+            server.notify.publish(server, &event);
+        }
+    }
+}
+
+impl<'c, 'k> Ctx<'c, 'k> {
+    #[inline]
+    pub fn now(&self) -> UnixMs {
+        self.view.now()
+    }
+
+    /// Tells the world about a change of `key`, if somebody listens for such events.
+    #[inline]
+    pub fn notify(&mut self, class: EventClass, event: &'static str, key: &[u8]) {
+        self.notify_in(self.db, class, event, key);
+    }
+
+    /// Like [`Ctx::notify`], for a key of another database.
+    #[inline]
+    pub fn notify_in(&mut self, db: DbIndex, class: EventClass, event: &'static str, key: &[u8]) {
+        if self.server.notify.wants(class) {
+            self.outcome.events.push(KeyEvent { class, event, db, key: key.into() });
+        }
+    }
+
+    /// Makes the client wait until one of `keys` changes; where it must not wait, answers as if time had run out.
+    pub fn block(&mut self, request: BlockRequest) {
+        match self.attempt {
+            Attempt::First | Attempt::Retry => self.outcome.block = Some(request),
+            Attempt::NoWait => (request.timeout_reply)(self.out),
+        }
+    }
+}
+
+/// Context of a command that works on the client or the server.
+pub struct SessionCtx<'c, 'k> {
+    pub server: &'k Server,
+    pub session: &'c mut Session,
+    pub out: &'c mut ReplyBuf,
+    pub now: UnixMs,
+    /// The locks of the transaction that the command is part of.
+    pub held: Option<&'c mut View<'k>>,
+    pub outcome: &'c mut Outcome,
+}
+
+impl<'k> SessionCtx<'_, 'k> {
+    /// Runs `f` on a view that holds `stripes`: the transaction's, if there is one.
+    pub fn with_stripes<R>(&mut self, stripes: StripeSet, f: impl FnOnce(&mut View<'k>) -> R) -> R {
+        match self.held.as_deref_mut() {
+            Some(view) => {
+                assert!(stripes.is_subset_of(view.stripes()), "a transaction locks what its commands need");
+                f(view)
+            }
+            None => {
+                let mut view = self.server.keyspace.lock(stripes, self.now);
+                let result = f(&mut view);
+                self.outcome.settle(self.server, &mut view);
+                result
+            }
+        }
+    }
+
+    /// Runs `f` on the stripe of `key`.
+    pub fn with_key<R>(&mut self, key: &Key<'_>, f: impl FnOnce(&mut View<'k>) -> R) -> R {
+        self.with_stripes(StripeSet::of(key.slot.stripe()), f)
+    }
+
+    pub fn notify_in(&mut self, db: DbIndex, class: EventClass, event: &'static str, key: &[u8]) {
+        if self.server.notify.wants(class) {
+            self.outcome.events.push(KeyEvent { class, event, db, key: key.into() });
+        }
+    }
+}

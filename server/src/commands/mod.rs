@@ -1,0 +1,163 @@
+//! The table of commands: each family's file ends with its rows, and this doorstep puts them together.
+//!
+//! To add a command, write its handler and its row in the family's file; a new family adds one line to [`FAMILIES`].
+
+pub mod connection;
+pub mod ctx;
+pub mod keys;
+pub mod spec;
+pub mod strings;
+pub mod transactions;
+
+use crate::error::CommandError;
+use crate::resp::Args;
+use basalt_storage::keyspace::Key;
+use basalt_storage::slot::StripeSet;
+use hashbrown::HashMap;
+use spec::{InvalidKeys, Locks, Spec};
+use std::sync::LazyLock;
+
+/// All rows, by family.
+static FAMILIES: &[&[Spec]] = &[connection::COMMANDS, keys::COMMANDS, strings::COMMANDS, transactions::COMMANDS];
+
+/// Index of a command in the table: what statistics are kept by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommandId(pub usize);
+
+/// A row of the table in its place.
+pub struct Command {
+    pub id: CommandId,
+    /// The name as COMMAND shows it: `get`, `config|get`.
+    pub full_name: &'static str,
+    pub spec: &'static Spec,
+    subcommands: HashMap<&'static [u8], &'static Command, foldhash::fast::RandomState>,
+}
+
+/// All commands, by lower-case name.
+struct Table {
+    by_name: HashMap<&'static [u8], &'static Command, foldhash::fast::RandomState>,
+    by_id: Vec<&'static Command>,
+}
+
+static TABLE: LazyLock<Table> = LazyLock::new(|| {
+    let mut table = Table { by_name: HashMap::default(), by_id: Vec::new() };
+    for spec in FAMILIES.iter().flat_map(|family| family.iter()) {
+        let command = table.add(spec, None);
+        let before = table.by_name.insert(spec.name.as_bytes(), command);
+        assert!(before.is_none(), "two rows for the command {}", spec.name);
+    }
+    table
+});
+
+impl Table {
+    fn add(&mut self, spec: &'static Spec, parent: Option<&str>) -> &'static Command {
+        let full_name: &'static str = match parent {
+            None => spec.name,
+            Some(parent) => Box::leak(format!("{parent}|{}", spec.name).into_boxed_str()),
+        };
+        let mut subcommands = HashMap::default();
+        for sub in spec.subcommands {
+            subcommands.insert(sub.name.as_bytes(), self.add(sub, Some(spec.name)));
+        }
+        // Rows live as long as the process: leaking them once makes every reference to them static.
+        let id = CommandId(self.by_id.len());
+        let command: &'static Command = Box::leak(Box::new(Command { id, full_name, spec, subcommands }));
+        self.by_id.push(command);
+        command
+    }
+}
+
+/// All commands and subcommands, by id.
+pub fn all() -> &'static [&'static Command] {
+    &TABLE.by_id
+}
+
+/// The commands that have a name of their own, in no particular order.
+pub fn top_level() -> impl ExactSizeIterator<Item = &'static Command> {
+    TABLE.by_name.values().copied()
+}
+
+/// The command or container of this name, in any case.
+#[inline]
+pub fn find(name: &[u8]) -> Option<&'static Command> {
+    lowered(name, |name| TABLE.by_name.get(name).copied())
+}
+
+/// Calls `f` with the name in lower case; names longer than any command's are nobody's.
+#[inline]
+fn lowered<R>(name: &[u8], f: impl FnOnce(&[u8]) -> Option<R>) -> Option<R> {
+    const NAME_MAX: usize = 32;
+    let mut buffer = [0; NAME_MAX];
+    let buffer = buffer.get_mut(..name.len())?;
+    buffer.copy_from_slice(name);
+    buffer.make_ascii_lowercase();
+    f(buffer)
+}
+
+impl Command {
+    pub fn subcommand(&self, name: &[u8]) -> Option<&'static Command> {
+        lowered(name, |name| self.subcommands.get(name).copied())
+    }
+
+    pub fn subcommands(&self) -> impl ExactSizeIterator<Item = &'static Command> {
+        self.subcommands.values().copied()
+    }
+
+    /// The stripes that the command locks when it runs by itself.
+    #[inline]
+    pub fn stripes(&self, args: Args<'_>) -> StripeSet {
+        match self.spec.locks {
+            Locks::Keys => self.key_stripes(args).unwrap_or(StripeSet::EMPTY),
+            Locks::All => StripeSet::ALL,
+            Locks::PieceByPiece | Locks::Nothing => StripeSet::EMPTY,
+        }
+    }
+
+    /// The stripes that the command needs within a transaction.
+    pub fn stripes_in_transaction(&self, args: Args<'_>) -> StripeSet {
+        match self.spec.locks {
+            Locks::PieceByPiece => StripeSet::ALL,
+            _ => self.stripes(args),
+        }
+    }
+
+    #[inline]
+    fn key_stripes(&self, args: Args<'_>) -> Result<StripeSet, InvalidKeys> {
+        let mut stripes = StripeSet::EMPTY;
+        self.spec.for_each_key(args, &mut |index, _| {
+            stripes = stripes.with(Key::slot_of(args.at(index)).stripe());
+        })?;
+        Ok(stripes)
+    }
+}
+
+/// The command that a request names.
+#[inline]
+pub fn resolve(args: Args<'_>) -> Result<&'static Command, CommandError> {
+    let command = find(args.at(0)).ok_or_else(|| unknown_command(args))?;
+    if command.spec.subcommands.is_empty() || args.len() < 2 {
+        return Ok(command);
+    }
+    command.subcommand(args.at(1)).ok_or_else(|| {
+        let name = String::from_utf8_lossy(&args.at(1)[..args.at(1).len().min(128)]).into_owned();
+        CommandError::owned(format!(
+            "ERR unknown subcommand '{name}'. Try {} HELP.",
+            command.full_name.to_ascii_uppercase()
+        ))
+    })
+}
+
+/// Redis shows at most 128 bytes of the name and as much of the arguments.
+fn unknown_command(args: Args<'_>) -> CommandError {
+    const SHOWN: usize = 128;
+    let shown = |bytes: &[u8], most: usize| String::from_utf8_lossy(&bytes[..bytes.len().min(most)]).into_owned();
+    let mut rest = String::new();
+    for argument in args.from(1) {
+        if rest.len() >= SHOWN {
+            break;
+        }
+        rest.push_str(&format!("'{}' ", shown(argument, SHOWN - rest.len())));
+    }
+    let name = shown(args.at(0), SHOWN);
+    CommandError::owned(format!("ERR unknown command '{name}', with args beginning with: {rest}"))
+}

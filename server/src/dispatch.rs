@@ -1,0 +1,272 @@
+//! From a request to its reply: look up, check, lock, evaluate, account.
+//!
+//! The order of the checks is Redis's, since clients see it in which error wins. Everything here runs on the network
+//! thread that read the request, and never waits.
+
+use crate::commands::ctx::{Attempt, Ctx, Outcome, SessionCtx};
+use crate::commands::spec::{Flags, Handler, Locks};
+use crate::commands::{self, Command};
+use crate::error::{CommandError, CommandResult, NO_AUTH, OUT_OF_MEMORY};
+use crate::eviction;
+use crate::resp::{Args, Protocol, ReplyBuf};
+use crate::server::Server;
+use crate::session::{Queued, ReplyMode, Session, Waiting};
+use crate::transaction::Phase;
+use basalt_storage::keyspace::View;
+use basalt_storage::slot::StripeSet;
+use std::time::{Duration, Instant};
+
+/// What the connection does after a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Goes on with the next request.
+    Next,
+    /// Waits until its client is unblocked; see `Session::waiting`.
+    Blocked,
+    /// Waits until CLIENT PAUSE is over, and then asks again with the same request.
+    Paused,
+}
+
+/// Answers one request.
+#[inline]
+pub fn dispatch(server: &Server, session: &mut Session, args: Args<'_>, out: &mut ReplyBuf) -> Flow {
+    let mark = out.mark();
+    let flow = match check(server, session, args) {
+        Ok(Admission::Run(command)) => run(server, session, command, args, out),
+        Ok(Admission::Queue(command)) => {
+            enqueue(session, command, args);
+            out.simple("QUEUED");
+            Flow::Next
+        }
+        Ok(Admission::Pause) => return Flow::Paused,
+        Err(refusal) => {
+            session.transaction.note_refusal();
+            server.stats.note_refusal(session.client.thread, refusal.command, &refusal.error);
+            out.error(&refusal.error);
+            Flow::Next
+        }
+    };
+    if session.reply_mode != ReplyMode::On {
+        mute(session, out, mark);
+    }
+    flow
+}
+
+#[cold]
+fn mute(session: &mut Session, out: &mut ReplyBuf, mark: crate::resp::reply::Mark) {
+    match session.reply_mode {
+        ReplyMode::On => {}
+        ReplyMode::Off => out.rewind(mark),
+        // CLIENT REPLY SKIP itself is not answered, and neither is the command after it.
+        ReplyMode::SkipNext => {
+            out.rewind(mark);
+            session.reply_mode = ReplyMode::Skip;
+        }
+        ReplyMode::Skip => {
+            out.rewind(mark);
+            session.reply_mode = ReplyMode::On;
+        }
+    }
+}
+
+enum Admission {
+    Run(&'static Command),
+    Queue(&'static Command),
+    Pause,
+}
+
+/// Why a request does not run; its command, if it has one.
+struct Refusal {
+    command: Option<&'static Command>,
+    error: CommandError,
+}
+
+impl From<CommandError> for Refusal {
+    fn from(error: CommandError) -> Refusal {
+        Refusal { command: None, error }
+    }
+}
+
+#[inline]
+fn check(server: &Server, session: &mut Session, args: Args<'_>) -> Result<Admission, Refusal> {
+    let command = commands::resolve(args)?;
+    let spec = command.spec;
+    let refuse = |error| Err(Refusal { command: Some(command), error });
+    if !spec.accepts(args.len()) {
+        return refuse(CommandError::wrong_arity(command.full_name));
+    }
+    if spec.flags.contains(Flags::PROTECTED)
+        && let Err(error) = server.config.admits_protected(command, session)
+    {
+        return refuse(error);
+    }
+    if !session.is_authenticated && !spec.flags.contains(Flags::NO_AUTH) {
+        return refuse(NO_AUTH);
+    }
+    if server.has_memory_limit() && spec.locks != Locks::Nothing {
+        let has_room = eviction::make_room(server);
+        if spec.flags.contains(Flags::DENYOOM) && !has_room {
+            return refuse(OUT_OF_MEMORY);
+        }
+    }
+    if !session.subscriptions.is_empty() && session.client.protocol() == Protocol::Resp2 && !speaks_to_subscriber(command)
+    {
+        return refuse(CommandError::owned(format!(
+            "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+            command.full_name
+        )));
+    }
+    if session.transaction.is_queueing() && !controls_transaction(command) {
+        if spec.flags.contains(Flags::NO_MULTI) {
+            return refuse(CommandError::new("ERR Command not allowed inside a transaction"));
+        }
+        return Ok(Admission::Queue(command));
+    }
+    if server.pause.holds(server, session, command) {
+        return Ok(Admission::Pause);
+    }
+    Ok(Admission::Run(command))
+}
+
+/// What a RESP2 client with subscriptions may still say.
+fn speaks_to_subscriber(command: &Command) -> bool {
+    matches!(
+        command.spec.name,
+        "ping" | "quit" | "reset" | "subscribe" | "ssubscribe" | "psubscribe" | "unsubscribe" | "sunsubscribe" | "punsubscribe"
+    )
+}
+
+/// What is not queued inside a transaction.
+fn controls_transaction(command: &Command) -> bool {
+    matches!(command.spec.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset")
+}
+
+fn enqueue(session: &mut Session, command: &'static Command, args: Args<'_>) {
+    let Phase::Queueing { queue, .. } = &mut session.transaction.phase else {
+        unreachable!("only a transaction queues");
+    };
+    queue.push(Queued { command, args: args.to_owned() });
+    session.client.info.queued.store(queue.len() as i64, std::sync::atomic::Ordering::Relaxed);
+}
+
+#[inline]
+fn run(server: &Server, session: &mut Session, command: &'static Command, args: Args<'_>, out: &mut ReplyBuf) -> Flow {
+    let started = Instant::now();
+    if server.monitors.is_watched() && !command.spec.flags.contains(Flags::SKIP_MONITOR) {
+        server.monitors.feed(server, session, args);
+    }
+    let mut outcome = Outcome::default();
+    let mark = out.mark();
+    let result = match command.spec.handler {
+        Handler::Data(handler) => {
+            let mut view = server.keyspace.lock(command.stripes(args), server.now());
+            prepare(server, session, &mut view);
+            let mut ctx = Ctx {
+                server,
+                view: &mut view,
+                out,
+                db: session.db,
+                client: session.client.id,
+                attempt: Attempt::First,
+                outcome: &mut outcome,
+            };
+            let result = handler(&mut ctx, args);
+            if let Some(request) = outcome.block.take() {
+                let until = request.timeout.map(|timeout| started + timeout);
+                let client = session.client.clone();
+                server.blocked.register(&mut view, client, command, args.to_owned(), session.db, request);
+                session.waiting = Some(Waiting { command, until });
+            }
+            outcome.settle(server, &mut view);
+            result
+        }
+        Handler::Session(handler) => {
+            let now = server.now();
+            let ctx = &mut SessionCtx { server, session, out, now, held: None, outcome: &mut outcome };
+            handler(ctx, args)
+        }
+        Handler::Container => Err(CommandError::wrong_arity(command.full_name)),
+    };
+    if let Err(error) = &result {
+        out.rewind(mark);
+        out.error(error);
+    }
+    account(server, session, command, args, &result, started.elapsed());
+    outcome.release(server);
+    if session.waiting.is_some() { Flow::Blocked } else { Flow::Next }
+}
+
+#[inline]
+fn prepare(server: &Server, session: &Session, view: &mut View<'_>) {
+    if session.no_touch {
+        view.stop_touching();
+    }
+    if server.pause.stops_expiry(server) {
+        view.stop_expiring();
+    }
+}
+
+/// Runs one queued command of a transaction under the transaction's locks.
+pub fn call_queued<'k>(ctx: &mut SessionCtx<'_, 'k>, view: &mut View<'k>, queued: &Queued) {
+    let started = Instant::now();
+    let (server, command, args) = (ctx.server, queued.command, queued.args.as_args());
+    let mark = ctx.out.mark();
+    prepare(server, ctx.session, view);
+    if server.monitors.is_watched() && !command.spec.flags.contains(Flags::SKIP_MONITOR) {
+        server.monitors.feed(server, ctx.session, args);
+    }
+    let result = match command.spec.handler {
+        Handler::Data(handler) => handler(
+            &mut Ctx {
+                server,
+                view,
+                out: ctx.out,
+                db: ctx.session.db,
+                client: ctx.session.client.id,
+                attempt: Attempt::NoWait,
+                outcome: ctx.outcome,
+            },
+            args,
+        ),
+        Handler::Session(handler) => handler(
+            &mut SessionCtx {
+                server,
+                session: ctx.session,
+                out: ctx.out,
+                now: ctx.now,
+                held: Some(view),
+                outcome: ctx.outcome,
+            },
+            args,
+        ),
+        Handler::Container => Err(CommandError::wrong_arity(command.full_name)),
+    };
+    if let Err(error) = &result {
+        ctx.out.rewind(mark);
+        ctx.out.error(error);
+    }
+    account(server, ctx.session, command, args, &result, started.elapsed());
+}
+
+#[inline]
+fn account(
+    server: &Server,
+    session: &Session,
+    command: &Command,
+    args: Args<'_>,
+    result: &CommandResult,
+    elapsed: Duration,
+) {
+    server.stats.note_call(session.client.thread, command.id, elapsed, result);
+    if elapsed >= server.slowlog.threshold() && !command.spec.flags.contains(Flags::SKIP_SLOWLOG) {
+        server.slowlog.note(server, session, args, elapsed);
+    }
+    if server.latency.wants(elapsed) {
+        server.latency.note_command(server, command, elapsed);
+    }
+}
+
+/// Locks everything: for what must see or change all of the keyspace at one moment.
+pub fn lock_all(server: &Server) -> View<'_> {
+    server.keyspace.lock(StripeSet::ALL, server.now())
+}

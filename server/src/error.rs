@@ -1,0 +1,68 @@
+//! Errors that commands answer, in Redis's own wording.
+//!
+//! Clients act on the first word, so each text here starts with its code. [`CommandError`] is the only type that turns
+//! into an error reply.
+
+use basalt_storage::keyspace::WrongType;
+use std::borrow::Cow;
+
+/// An error reply: code and text, without the leading `-` and the line end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandError(Cow<'static, str>);
+
+pub type CommandResult = Result<(), CommandError>;
+
+impl CommandError {
+    /// An error with a fixed text, such as `ERR syntax error`.
+    pub const fn new(text: &'static str) -> CommandError {
+        CommandError(Cow::Borrowed(text))
+    }
+
+    /// An error whose text depends on the request. Line breaks would end the reply early and become spaces.
+    pub fn owned(text: String) -> CommandError {
+        CommandError(Cow::Owned(text.replace(['\r', '\n'], " ")))
+    }
+
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// The first word: what `INFO errorstats` counts by.
+    pub fn code(&self) -> &str {
+        self.0.split(' ').next().unwrap_or_default()
+    }
+
+    pub fn wrong_arity(command: &str) -> CommandError {
+        CommandError::owned(format!("ERR wrong number of arguments for '{command}' command"))
+    }
+
+    pub fn invalid_expire_time(command: &str) -> CommandError {
+        CommandError::owned(format!("ERR invalid expire time in '{command}' command"))
+    }
+}
+
+impl From<WrongType> for CommandError {
+    fn from(_: WrongType) -> CommandError {
+        WRONG_TYPE
+    }
+}
+
+pub const WRONG_TYPE: CommandError =
+    CommandError::new("WRONGTYPE Operation against a key holding the wrong kind of value");
+pub const SYNTAX: CommandError = CommandError::new("ERR syntax error");
+pub const NOT_INTEGER: CommandError = CommandError::new("ERR value is not an integer or out of range");
+pub const NOT_FLOAT: CommandError = CommandError::new("ERR value is not a valid float");
+pub const MIN_MAX_NOT_FLOAT: CommandError = CommandError::new("ERR min or max is not a float");
+pub const MIN_MAX_NOT_LEX: CommandError = CommandError::new("ERR min or max not valid string range item");
+pub const OUT_OF_RANGE: CommandError = CommandError::new("ERR value is out of range");
+pub const NOT_POSITIVE: CommandError = CommandError::new("ERR value is out of range, must be positive");
+pub const INDEX_OUT_OF_RANGE: CommandError = CommandError::new("ERR index out of range");
+pub const NO_SUCH_KEY: CommandError = CommandError::new("ERR no such key");
+pub const NO_AUTH: CommandError = CommandError::new("NOAUTH Authentication required.");
+pub const OUT_OF_MEMORY: CommandError = CommandError::new("OOM command not allowed when used memory > 'maxmemory'.");
+pub const TIMEOUT_NOT_FLOAT: CommandError = CommandError::new("ERR timeout is not a float or out of range");
+pub const TIMEOUT_NEGATIVE: CommandError = CommandError::new("ERR timeout is negative");
+pub const DB_INDEX_OUT_OF_RANGE: CommandError = CommandError::new("ERR DB index is out of range");
+pub const STRING_TOO_LONG: CommandError =
+    CommandError::new("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+pub const INVALID_CURSOR: CommandError = CommandError::new("ERR invalid cursor");

@@ -1,0 +1,105 @@
+//! The global allocator, counting: what `used_memory` says and `maxmemory` limits.
+//!
+//! Every thread counts in a cell of its own, so that counting costs no shared cache line; whoever asks adds the cells up.
+//! What is counted is what the allocator really hands out, that is size classes, not what was asked for.
+
+use basalt_storage::size_class;
+use mimalloc::MiMalloc;
+use std::alloc::{GlobalAlloc, Layout};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Threads that have a cell of their own; any more share the last one.
+const CELLS: usize = 128;
+
+/// On a cache line of its own.
+#[repr(align(128))]
+struct CountCell(AtomicI64);
+
+static COUNTS: [CountCell; CELLS] = [const { CountCell(AtomicI64::new(0)) }; CELLS];
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicU64 = AtomicU64::new(0);
+
+const UNASSIGNED: usize = usize::MAX;
+
+thread_local! {
+    static CELL: Cell<usize> = const { Cell::new(UNASSIGNED) };
+}
+
+/// Bytes allocated at this moment.
+pub fn used() -> u64 {
+    let threads = THREADS.load(Relaxed).min(CELLS);
+    COUNTS[..threads].iter().map(|cell| cell.0.load(Relaxed)).sum::<i64>().max(0) as u64
+}
+
+/// The most that [`used`] was when [`note_peak`] looked.
+pub fn peak() -> u64 {
+    PEAK.load(Relaxed).max(used())
+}
+
+pub fn note_peak() {
+    PEAK.fetch_max(used(), Relaxed);
+}
+
+pub fn reset_peak() {
+    PEAK.store(used(), Relaxed);
+}
+
+struct Counting;
+
+#[inline]
+fn count(bytes: i64) {
+    let cell = CELL.try_with(|cell| {
+        if cell.get() == UNASSIGNED {
+            cell.set(THREADS.fetch_add(1, Relaxed).min(CELLS - 1));
+        }
+        cell.get()
+    });
+    match cell {
+        // Only this thread writes the cell, so no atomic addition is needed.
+        Ok(index) if index < CELLS - 1 => {
+            let count = &COUNTS[index].0;
+            count.store(count.load(Relaxed).wrapping_add(bytes), Relaxed);
+        }
+        _ => drop(COUNTS[CELLS - 1].0.fetch_add(bytes, Relaxed)),
+    }
+}
+
+#[inline]
+fn size_of(layout: Layout) -> i64 {
+    size_class::round_up(layout.size()) as i64
+}
+
+// SAFETY: every call is passed on to mimalloc unchanged; counting neither allocates nor unwinds.
+unsafe impl GlobalAlloc for Counting {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(size_of(layout));
+        // SAFETY: the caller's contract is the callee's.
+        unsafe { MiMalloc.alloc(layout) }
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(size_of(layout));
+        // SAFETY: the caller's contract is the callee's.
+        unsafe { MiMalloc.alloc_zeroed(layout) }
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(-size_of(layout));
+        // SAFETY: the caller's contract is the callee's.
+        unsafe { MiMalloc.dealloc(pointer, layout) }
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        count(size_class::round_up(new_size) as i64 - size_of(layout));
+        // SAFETY: the caller's contract is the callee's.
+        unsafe { MiMalloc.realloc(pointer, layout, new_size) }
+    }
+}

@@ -1,0 +1,90 @@
+//! Listeners: accept connections, refuse those beyond `maxclients`, and give each to the least loaded thread.
+
+use super::io_thread::{Handover, IoThreads};
+use super::stream::RawStream;
+use crate::client::NewClient;
+use crate::server::Server;
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use tokio::net::{TcpListener, UnixListener};
+
+/// How long a listener rests when the system gives it no more descriptors.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Accepts TCP connections for as long as the process lives.
+pub async fn accept_tcp(server: Arc<Server>, threads: Arc<IoThreads>, listener: TcpListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                let local = stream.local_addr().map(|address| address.to_string()).unwrap_or_default();
+                // Replies are written whole, so waiting for more would only delay them.
+                let _ = stream.set_nodelay(true);
+                server.config.set_keepalive(&stream);
+                match stream.into_std() {
+                    Ok(stream) => {
+                        let fd = stream.as_raw_fd();
+                        let ends = Ends { address: address.to_string(), local, fd };
+                        admit(&server, &threads, RawStream::Tcp(stream), ends).await;
+                    }
+                    Err(error) => tracing::warn!(%error, "an accepted connection was lost"),
+                }
+            }
+            Err(error) => rest(error).await,
+        }
+    }
+}
+
+/// Accepts unix-socket connections for as long as the process lives.
+pub async fn accept_unix(server: Arc<Server>, threads: Arc<IoThreads>, listener: UnixListener, path: String) {
+    loop {
+        match listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
+            Ok(stream) => {
+                let ends = Ends { address: format!("{path}:0"), local: format!("{path}:0"), fd: stream.as_raw_fd() };
+                admit(&server, &threads, RawStream::Unix(stream), ends).await;
+            }
+            Err(error) => rest(error).await,
+        }
+    }
+}
+
+struct Ends {
+    address: String,
+    local: String,
+    fd: i32,
+}
+
+async fn admit(server: &Arc<Server>, threads: &IoThreads, stream: RawStream, ends: Ends) {
+    server.clients.received.fetch_add(1, Relaxed);
+    if server.clients.count() >= server.config.maxclients.load(Relaxed) {
+        server.clients.rejected.fetch_add(1, Relaxed);
+        return refuse(stream);
+    }
+    let thread = threads.least_loaded();
+    let is_unix = matches!(stream, RawStream::Unix(_));
+    let client = server.clients.register(NewClient {
+        address: ends.address,
+        local_address: ends.local,
+        fd: i64::from(ends.fd),
+        thread,
+        now_ms: server.now().0,
+    });
+    client.info.is_unix_socket.store(is_unix, Relaxed);
+    threads.hand_over(thread, Handover { stream, client }).await;
+}
+
+/// Says why, as far as the socket takes it without waiting.
+fn refuse(stream: RawStream) {
+    const REFUSAL: &[u8] = b"-ERR max number of clients reached\r\n";
+    let _ = match stream {
+        RawStream::Tcp(mut stream) => stream.write_all(REFUSAL),
+        RawStream::Unix(mut stream) => stream.write_all(REFUSAL),
+    };
+}
+
+async fn rest(error: io::Error) {
+    tracing::warn!(%error, "accepting a connection failed; trying again shortly");
+    tokio::time::sleep(ACCEPT_RETRY).await;
+}

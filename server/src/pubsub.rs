@@ -1,0 +1,136 @@
+//! Channels, patterns and shard channels, and who listens to them.
+
+use crate::algorithms::glob::{self, Case};
+use crate::client::{Client, ClientId};
+use crate::resp::{Protocol, ReplyBuf};
+use hashbrown::HashMap;
+use parking_lot::RwLock;
+use std::sync::Arc;
+
+type Listeners = Vec<Arc<Client>>;
+
+/// A namespace of channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    Global,
+    Shard,
+}
+
+#[derive(Default)]
+struct Registry {
+    channels: HashMap<Box<[u8]>, Listeners>,
+    patterns: HashMap<Box<[u8]>, Listeners>,
+    shard_channels: HashMap<Box<[u8]>, Listeners>,
+}
+
+impl Registry {
+    fn scope(&self, scope: Scope) -> &HashMap<Box<[u8]>, Listeners> {
+        match scope {
+            Scope::Global => &self.channels,
+            Scope::Shard => &self.shard_channels,
+        }
+    }
+
+    fn scope_mut(&mut self, scope: Scope) -> &mut HashMap<Box<[u8]>, Listeners> {
+        match scope {
+            Scope::Global => &mut self.channels,
+            Scope::Shard => &mut self.shard_channels,
+        }
+    }
+}
+
+/// All subscriptions of this node.
+#[derive(Default)]
+pub struct PubSub {
+    registry: RwLock<Registry>,
+}
+
+impl PubSub {
+    pub fn subscribe(&self, scope: Scope, channel: &[u8], client: Arc<Client>) {
+        add(self.registry.write().scope_mut(scope), channel, client);
+    }
+
+    pub fn unsubscribe(&self, scope: Scope, channel: &[u8], client: ClientId) {
+        remove(self.registry.write().scope_mut(scope), channel, client);
+    }
+
+    pub fn subscribe_pattern(&self, pattern: &[u8], client: Arc<Client>) {
+        add(&mut self.registry.write().patterns, pattern, client);
+    }
+
+    pub fn unsubscribe_pattern(&self, pattern: &[u8], client: ClientId) {
+        remove(&mut self.registry.write().patterns, pattern, client);
+    }
+
+    /// Sends a message to all who listen to the channel or to a pattern that matches it; returns how many that were.
+    pub fn publish(&self, channel: &[u8], message: &[u8]) -> usize {
+        let registry = self.registry.read();
+        let mut receivers = 0;
+        if let Some(listeners) = registry.channels.get(channel) {
+            receivers += deliver(listeners, &[b"message", channel, message]);
+        }
+        for (pattern, listeners) in &registry.patterns {
+            if glob::matches(pattern, channel, Case::Sensitive) {
+                receivers += deliver(listeners, &[b"pmessage", pattern, channel, message]);
+            }
+        }
+        receivers
+    }
+
+    pub fn publish_shard(&self, channel: &[u8], message: &[u8]) -> usize {
+        let registry = self.registry.read();
+        registry.shard_channels.get(channel).map_or(0, |all| deliver(all, &[b"smessage", channel, message]))
+    }
+
+    /// Channels with listeners that match the pattern, if one is given.
+    pub fn channels(&self, scope: Scope, pattern: Option<&[u8]>) -> Vec<Box<[u8]>> {
+        let registry = self.registry.read();
+        let wanted = |channel: &&Box<[u8]>| pattern.is_none_or(|pattern| glob::matches(pattern, channel, Case::Sensitive));
+        registry.scope(scope).keys().filter(wanted).cloned().collect()
+    }
+
+    pub fn listeners(&self, scope: Scope, channel: &[u8]) -> usize {
+        self.registry.read().scope(scope).get(channel).map_or(0, Vec::len)
+    }
+
+    pub fn channel_count(&self, scope: Scope) -> usize {
+        self.registry.read().scope(scope).len()
+    }
+
+    pub fn pattern_count(&self) -> usize {
+        self.registry.read().patterns.len()
+    }
+}
+
+fn add(table: &mut HashMap<Box<[u8]>, Listeners>, name: &[u8], client: Arc<Client>) {
+    table.entry(name.into()).or_default().push(client);
+}
+
+fn remove(table: &mut HashMap<Box<[u8]>, Listeners>, name: &[u8], client: ClientId) {
+    if let Some(listeners) = table.get_mut(name) {
+        listeners.retain(|listener| listener.id != client);
+        if listeners.is_empty() {
+            table.remove(name);
+        }
+    }
+}
+
+/// Spells the message once per protocol in use.
+fn deliver(listeners: &Listeners, parts: &[&[u8]]) -> usize {
+    let (mut resp2, mut resp3) = (None, None);
+    for listener in listeners {
+        let protocol = listener.protocol();
+        let spelled = match protocol {
+            Protocol::Resp2 => &mut resp2,
+            Protocol::Resp3 => &mut resp3,
+        };
+        let bytes = spelled.get_or_insert_with(|| {
+            let mut message = ReplyBuf::new(protocol);
+            message.push(parts.len());
+            parts.iter().for_each(|part| message.bulk(part));
+            message.take()
+        });
+        listener.post(|inbox| inbox.bytes.extend_from_slice(bytes));
+    }
+    listeners.len()
+}

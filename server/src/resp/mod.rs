@@ -1,0 +1,10 @@
+//! RESP on the wire: requests in, replies out. Pure: bytes to arguments, values to bytes.
+//!
+//! RESP types stay in this crate; nothing below the server knows them.
+
+pub mod args;
+pub mod decode;
+pub mod reply;
+
+pub use args::{Args, OwnedArgs};
+pub use reply::{Protocol, ReplyBuf};

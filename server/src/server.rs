@@ -1,0 +1,108 @@
+//! The state that all connections share: the only place that knows every part.
+
+use crate::blocked::BlockedClients;
+use crate::client::Clients;
+use crate::config::Config;
+use crate::latency::LatencyMonitor;
+use crate::monitor::Monitors;
+use crate::notify::Notifications;
+use crate::pause::Pause;
+use crate::pubsub::PubSub;
+use crate::slowlog::Slowlog;
+use crate::stats::Stats;
+use basalt_storage::clock::UnixMs;
+use basalt_storage::keyspace::Keyspace;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::Notify;
+
+/// One running server.
+pub struct Server {
+    pub config: Config,
+    pub keyspace: Keyspace,
+    pub clients: Clients,
+    pub blocked: BlockedClients,
+    pub pubsub: PubSub,
+    pub notify: Notifications,
+    pub monitors: Monitors,
+    pub slowlog: Slowlog,
+    pub latency: LatencyMonitor,
+    pub stats: Stats,
+    pub pause: Pause,
+    pub shutdown: Notify,
+    clock: WallClock,
+    /// Forty hexadecimal digits that are new with each start.
+    pub run_id: String,
+}
+
+impl Server {
+    pub fn new(config: Config) -> Arc<Server> {
+        let databases = config.databases();
+        let threads = config.io_threads();
+        let mut rng = basalt_storage::rng::Rng::from_entropy();
+        let run_id = (0..40).map(|_| char::from_digit(rng.below(16) as u32, 16).expect("below 16")).collect();
+        let server = Server {
+            config,
+            keyspace: Keyspace::new(databases),
+            clients: Clients::default(),
+            blocked: BlockedClients::default(),
+            pubsub: PubSub::default(),
+            notify: Notifications::default(),
+            monitors: Monitors::default(),
+            slowlog: Slowlog::default(),
+            latency: LatencyMonitor::default(),
+            stats: Stats::new(threads),
+            pause: Pause::default(),
+            shutdown: Notify::new(),
+            clock: WallClock::new(),
+            run_id,
+        };
+        server.config.apply_to(&server);
+        Arc::new(server)
+    }
+
+    /// The wall clock, as evaluation sees it.
+    #[inline]
+    pub fn now(&self) -> UnixMs {
+        self.clock.now()
+    }
+
+    /// Takes over changes of the system's clock; called regularly.
+    pub fn synchronize_clock(&self) {
+        self.clock.synchronize();
+    }
+
+    pub fn uptime(&self) -> std::time::Duration {
+        self.clock.started.elapsed()
+    }
+
+    #[inline]
+    pub fn has_memory_limit(&self) -> bool {
+        self.config.maxmemory() != 0
+    }
+}
+
+/// Wall time from the monotonic clock, which is cheaper to read, plus an offset that is kept up to date.
+struct WallClock {
+    started: Instant,
+    started_at_ms: AtomicI64,
+}
+
+impl WallClock {
+    fn new() -> WallClock {
+        let clock = WallClock { started: Instant::now(), started_at_ms: AtomicI64::new(0) };
+        clock.synchronize();
+        clock
+    }
+
+    fn synchronize(&self) {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
+        self.started_at_ms.store(unix - self.started.elapsed().as_millis() as i64, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn now(&self) -> UnixMs {
+        UnixMs(self.started_at_ms.load(Ordering::Relaxed) + self.started.elapsed().as_millis() as i64)
+    }
+}

@@ -1,0 +1,116 @@
+//! What a connection remembers between its commands. Owned by the connection's task; never shared.
+
+use crate::client::Client;
+use crate::pubsub::Scope;
+use crate::resp::OwnedArgs;
+use crate::server::Server;
+use crate::commands::Command;
+use crate::transaction::Transaction;
+use basalt_storage::effect::DbIndex;
+use hashbrown::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// The state of one connection.
+pub struct Session {
+    pub client: Arc<Client>,
+    pub db: DbIndex,
+    pub is_authenticated: bool,
+    pub transaction: Transaction,
+    pub subscriptions: Subscriptions,
+    pub reply_mode: ReplyMode,
+    pub no_touch: bool,
+    pub is_monitor: bool,
+    /// The connection closes once its output is written.
+    pub closing: bool,
+    /// The command that made the client wait, until it is answered.
+    pub(crate) waiting: Option<Waiting>,
+}
+
+/// How long a blocked client waits, and for which command.
+pub struct Waiting {
+    pub command: &'static Command,
+    pub until: Option<std::time::Instant>,
+}
+
+/// What CLIENT REPLY has set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ReplyMode {
+    #[default]
+    On,
+    Off,
+    /// The next command is not answered.
+    SkipNext,
+    /// This command is not answered.
+    Skip,
+}
+
+/// The channels and patterns that a client listens to.
+#[derive(Default)]
+pub struct Subscriptions {
+    pub channels: HashSet<Box<[u8]>>,
+    pub patterns: HashSet<Box<[u8]>>,
+    pub shard_channels: HashSet<Box<[u8]>>,
+}
+
+impl Subscriptions {
+    /// What SUBSCRIBE and PSUBSCRIBE report: channels and patterns together.
+    pub fn count(&self) -> usize {
+        self.channels.len() + self.patterns.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count() + self.shard_channels.len() == 0
+    }
+}
+
+impl Session {
+    pub fn new(client: Arc<Client>, is_authenticated: bool) -> Session {
+        Session {
+            client,
+            db: DbIndex(0),
+            is_authenticated,
+            transaction: Transaction::default(),
+            subscriptions: Subscriptions::default(),
+            reply_mode: ReplyMode::On,
+            no_touch: false,
+            is_monitor: false,
+            closing: false,
+            waiting: None,
+        }
+    }
+
+    pub fn select(&mut self, db: DbIndex) {
+        self.db = db;
+        self.client.info.db.store(db.0, Relaxed);
+    }
+
+    /// Ends all subscriptions without a word.
+    pub fn unsubscribe_all(&mut self, server: &Server) {
+        let id = self.client.id;
+        for channel in self.subscriptions.channels.drain() {
+            server.pubsub.unsubscribe(Scope::Global, &channel, id);
+        }
+        for pattern in self.subscriptions.patterns.drain() {
+            server.pubsub.unsubscribe_pattern(&pattern, id);
+        }
+        for channel in self.subscriptions.shard_channels.drain() {
+            server.pubsub.unsubscribe(Scope::Shard, &channel, id);
+        }
+        self.publish_subscriptions();
+    }
+
+    /// Publishes the sizes that CLIENT LIST shows.
+    pub fn publish_subscriptions(&self) {
+        let info = &self.client.info;
+        info.subscriptions.store(self.subscriptions.channels.len(), Relaxed);
+        info.pattern_subscriptions.store(self.subscriptions.patterns.len(), Relaxed);
+        info.shard_subscriptions.store(self.subscriptions.shard_channels.len(), Relaxed);
+    }
+}
+
+/// A command that waits for EXEC.
+pub struct Queued {
+    pub command: &'static Command,
+    pub args: OwnedArgs,
+}

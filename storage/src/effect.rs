@@ -1,0 +1,69 @@
+//! Effects: what evaluating a command did to the keyspace, as data.
+//!
+//! Effects are absolute (an expiry, never a TTL; a stored float, never an increment), so that applying them needs no
+//! clock, no random source and no configuration of the leader, and gives the same data everywhere. All effects of one
+//! command, transaction or blocking wake-up form one [`Batch`], which is applied whole or not at all.
+//!
+//! **Law** (tested with random command streams): applying the recorded batches in order to an empty keyspace gives the
+//! same digest as the keyspace that recorded them. [`crate::keyspace`] records them; [`crate::keyspace::apply`] applies them.
+
+use crate::clock::UnixMs;
+use crate::types::End;
+use crate::value::Value;
+
+/// A database number. Invariant: below the number of databases of the keyspace it is used with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DbIndex(pub u16);
+
+/// The effects of one indivisible evaluation, in order.
+pub type Batch = Vec<Effect>;
+
+/// Why a key went away; followers only count it, the keyspace is the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A client asked for it, or a collection became empty.
+    Deleted,
+    /// Its time to live ran out.
+    Expired,
+    /// It was dropped for lack of memory.
+    Evicted,
+}
+
+/// One change of a database that holds no keys of its own: the subject is the whole database.
+#[derive(Clone)]
+pub enum Effect {
+    /// One key changed.
+    Key { db: DbIndex, key: Box<[u8]>, change: KeyEffect },
+    /// The entry moved to another name or database, value and expiry and all; what was there is gone.
+    Rename { from_db: DbIndex, from: Box<[u8]>, to_db: DbIndex, to: Box<[u8]> },
+    /// All keys of one database are gone.
+    Flush { db: DbIndex },
+    /// Two databases changed places.
+    SwapDb { one: DbIndex, other: DbIndex },
+}
+
+/// One change of one key. Collections that become empty delete their key by that very fact.
+#[derive(Clone)]
+pub enum KeyEffect {
+    /// The key now holds exactly this.
+    Put { value: Value, expiry: Option<UnixMs> },
+    Delete(Cause),
+    SetExpiry(Option<UnixMs>),
+    /// Bytes were written into the string at this offset; it was created, or extended with zero bytes, if need be.
+    Splice { offset: usize, bytes: Box<[u8]> },
+    ListPush { end: End, elements: Vec<Box<[u8]>> },
+    ListPop { end: End, count: usize },
+    ListSet { index: usize, element: Box<[u8]> },
+    /// The element was inserted so that it now has this index.
+    ListInsert { index: usize, element: Box<[u8]> },
+    /// Up to `limit` elements equal to this were removed, counted from one end.
+    ListRemove { from: End, limit: usize, element: Box<[u8]> },
+    /// Only the elements from `start` to before `end` are left.
+    ListTrim { start: usize, end: usize },
+    SetAdd { members: Vec<Box<[u8]>> },
+    SetRemove { members: Vec<Box<[u8]>> },
+    HashPut { fields: Vec<(Box<[u8]>, Box<[u8]>)> },
+    HashRemove { fields: Vec<Box<[u8]>> },
+    ZsetPut { members: Vec<(Box<[u8]>, f64)> },
+    ZsetRemove { members: Vec<Box<[u8]>> },
+}

@@ -1,0 +1,129 @@
+//! One database's part of one stripe: a table per slot, with counts that are kept exact.
+
+use super::key::Key;
+use crate::clock::UnixMs;
+use crate::entry::{Entry, EntryRef};
+use crate::slot::SLOTS_PER_STRIPE;
+use crate::table::{Loc, Mark, Table};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The entries of one slot.
+pub struct SlotTable {
+    pub(crate) table: Table<Entry>,
+    /// How many entries have an expiry.
+    pub(crate) volatile: u32,
+    /// No entry is due before this; `i64::MAX` if none has an expiry.
+    pub(crate) next_due: UnixMs,
+}
+
+const NEVER: UnixMs = UnixMs(i64::MAX);
+
+impl SlotTable {
+    const EMPTY: SlotTable = SlotTable { table: Table::new(), volatile: 0, next_due: NEVER };
+}
+
+/// Entry counts that others read without the stripe's lock; only whoever holds the lock changes them.
+#[derive(Default)]
+pub(super) struct Counts {
+    pub(super) entries: AtomicU64,
+    pub(super) volatile: AtomicU64,
+}
+
+/// The slots of one stripe in one database. Allocated when the first key arrives.
+pub struct Database {
+    pub(super) slots: Box<[SlotTable]>,
+    pub(super) entries: u64,
+    pub(super) volatile: u64,
+}
+
+impl Database {
+    pub(super) fn new() -> Database {
+        Database { slots: (0..SLOTS_PER_STRIPE).map(|_| SlotTable::EMPTY).collect(), entries: 0, volatile: 0 }
+    }
+
+    #[inline]
+    pub(super) fn find(&self, key: &Key<'_>) -> Option<Loc> {
+        self.slots[key.slot.within_stripe()].table.find(key.hash, key.bytes)
+    }
+
+    #[inline]
+    pub(super) fn entry(&self, key: &Key<'_>, loc: Loc) -> EntryRef<'_> {
+        EntryRef::of(&self.slots[key.slot.within_stripe()].table, loc)
+    }
+
+    /// Whether the entry is logically gone. Only entries that have an expiry are looked at.
+    #[inline]
+    pub(super) fn is_due(&self, key: &Key<'_>, loc: Loc, now: UnixMs) -> bool {
+        let slot = &self.slots[key.slot.within_stripe()];
+        slot.table.is_marked(loc) && EntryRef::of(&slot.table, loc).expiry().is_some_and(|at| at.is_due(now))
+    }
+
+    pub(super) fn insert(&mut self, key: &Key<'_>, entry: Entry) -> Loc {
+        let expiry = entry.as_ref().expiry();
+        let slot = &mut self.slots[key.slot.within_stripe()];
+        let loc = slot.table.insert_new(key.hash, entry);
+        self.entries += 1;
+        if expiry.is_some() {
+            self.note_expiry(key, loc, expiry);
+        }
+        loc
+    }
+
+    /// Changes an entry in place; whatever happens to its expiry is taken into account.
+    #[inline]
+    pub(super) fn update<R>(&mut self, key: &Key<'_>, loc: Loc, change: impl FnOnce(&mut Entry) -> R) -> R {
+        let slot = &mut self.slots[key.slot.within_stripe()];
+        let (result, expiry) = slot.table.update(loc, |entry| {
+            let result = change(entry);
+            (result, entry.as_ref().expiry())
+        });
+        if expiry.is_some() || slot.table.is_marked(loc) {
+            self.note_expiry(key, loc, expiry);
+        }
+        result
+    }
+
+    /// Changes the collection inside an entry; its expiry stays.
+    #[inline]
+    pub(super) fn update_value<R>(&mut self, key: &Key<'_>, loc: Loc, change: impl FnOnce(&mut Entry) -> R) -> R {
+        self.slots[key.slot.within_stripe()].table.update(loc, change)
+    }
+
+    pub(super) fn remove(&mut self, key: &Key<'_>, loc: Loc) -> Entry {
+        let slot = &mut self.slots[key.slot.within_stripe()];
+        if slot.table.is_marked(loc) {
+            self.note_expiry(key, loc, None);
+        }
+        self.entries -= 1;
+        self.slots[key.slot.within_stripe()].table.remove(loc)
+    }
+
+    fn note_expiry(&mut self, key: &Key<'_>, loc: Loc, expiry: Option<UnixMs>) {
+        let slot = &mut self.slots[key.slot.within_stripe()];
+        match (slot.table.is_marked(loc), expiry) {
+            (false, Some(_)) => {
+                slot.table.mark(loc, Mark::Set);
+                slot.volatile += 1;
+                self.volatile += 1;
+            }
+            (true, None) => {
+                slot.table.mark(loc, Mark::Clear);
+                slot.volatile -= 1;
+                self.volatile -= 1;
+            }
+            _ => {}
+        }
+        if let Some(at) = expiry {
+            slot.next_due = slot.next_due.min(at);
+        }
+        if slot.volatile == 0 {
+            slot.next_due = NEVER;
+        }
+    }
+
+    #[inline]
+    pub(super) fn publish(&self, counts: &Counts) {
+        counts.entries.store(self.entries, Ordering::Relaxed);
+        counts.volatile.store(self.volatile, Ordering::Relaxed);
+    }
+}

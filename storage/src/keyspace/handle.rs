@@ -1,0 +1,167 @@
+//! A collection to change in place.
+//!
+//! Changes go through [`Handle::change`], which records them. Dropping the handle of an empty collection deletes its key:
+//! so no command can leave an empty collection behind, and followers come to the same end by the same rule.
+
+use super::database::{Counts, Database};
+use super::interest::Interests;
+use super::key::Key;
+use super::settings::Settings;
+use super::view::{Core, View, WrongType};
+use crate::effect::{DbIndex, KeyEffect};
+use crate::entry::{CollectionMut, Entry, ValueRef};
+use crate::table::Loc;
+use crate::types::{Hash, List, Set, Zset};
+use crate::value::Value;
+use std::marker::PhantomData;
+
+/// A value type that lives in an entry and is changed in place.
+pub trait Collection: Sized {
+    fn empty() -> Self;
+    fn is_empty(&self) -> bool;
+    fn into_value(self) -> Value;
+    fn of(value: ValueRef<'_>) -> Option<&Self>;
+    fn of_mut(collection: CollectionMut<'_>) -> Option<&mut Self>;
+}
+
+macro_rules! collection {
+    ($type:ident) => {
+        impl Collection for $type {
+            fn empty() -> Self {
+                $type::new()
+            }
+
+            #[inline]
+            fn is_empty(&self) -> bool {
+                self.len() == 0
+            }
+
+            fn into_value(self) -> Value {
+                Value::$type(self)
+            }
+
+            #[inline]
+            fn of(value: ValueRef<'_>) -> Option<&Self> {
+                if let ValueRef::$type(collection) = value { Some(collection) } else { None }
+            }
+
+            #[inline]
+            fn of_mut(collection: CollectionMut<'_>) -> Option<&mut Self> {
+                if let CollectionMut::$type(collection) = collection { Some(collection) } else { None }
+            }
+        }
+    };
+}
+
+collection!(List);
+collection!(Set);
+collection!(Hash);
+collection!(Zset);
+
+/// A collection of type `T` at one key, borrowed from a [`View`].
+pub struct Handle<'v, 'k, T: Collection> {
+    database: &'v mut Database,
+    interests: &'v mut Interests,
+    core: &'v mut Core<'k>,
+    counts: &'k Counts,
+    db: DbIndex,
+    key: Key<'v>,
+    loc: Loc,
+    collection: PhantomData<T>,
+}
+
+impl<T: Collection> Handle<'_, '_, T> {
+    /// The collection, to read.
+    #[inline]
+    pub fn value(&self) -> &T {
+        T::of(self.database.entry(&self.key, self.loc).value()).expect("the type was checked when the handle was made")
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.core.keyspace.settings
+    }
+
+    /// Changes the collection; `effect` says the same as data.
+    #[inline]
+    pub(super) fn change<R>(&mut self, effect: impl FnOnce() -> KeyEffect, change: impl FnOnce(&mut T) -> R) -> R {
+        let result = self.database.update_value(&self.key, self.loc, |entry: &mut Entry| {
+            let collection = entry.collection_mut().and_then(T::of_mut);
+            change(collection.expect("the type was checked when the handle was made"))
+        });
+        self.core.changed(self.interests, self.db, &self.key, effect);
+        result
+    }
+}
+
+impl<T: Collection> Drop for Handle<'_, '_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.value().is_empty() {
+            // Not recorded: whoever applies the effects comes to the same end by this very rule.
+            drop(self.database.remove(&self.key, self.loc));
+            self.database.publish(self.counts);
+        }
+    }
+}
+
+impl<'k> View<'k> {
+    /// The collection at `key` to change in place, if there is one.
+    #[inline]
+    pub fn existing<'v, T: Collection>(
+        &'v mut self,
+        db: DbIndex,
+        key: &Key<'v>,
+    ) -> Result<Option<Handle<'v, 'k, T>>, WrongType> {
+        let Some(loc) = self.find(db, key) else { return Ok(None) };
+        let entry = self.entry_at(db, key, loc);
+        if T::of(entry.value()).is_none() {
+            return Err(WrongType);
+        }
+        self.core.touch(entry);
+        Ok(Some(self.handle(db, key, loc)))
+    }
+
+    /// The collection at `key` to change in place; an empty one is made if there is none, and it goes away again if
+    /// nothing is put into it.
+    #[inline]
+    pub fn existing_or_new<'v, T: Collection>(
+        &'v mut self,
+        db: DbIndex,
+        key: &Key<'v>,
+    ) -> Result<Handle<'v, 'k, T>, WrongType> {
+        let loc = match self.find(db, key) {
+            Some(loc) => {
+                let entry = self.entry_at(db, key, loc);
+                if T::of(entry.value()).is_none() {
+                    return Err(WrongType);
+                }
+                self.core.touch(entry);
+                loc
+            }
+            None => {
+                let entry = Entry::new(key.bytes, T::empty().into_value(), None, self.core.fresh_stamp());
+                self.attach(db, key, entry)
+            }
+        };
+        Ok(self.handle(db, key, loc))
+    }
+
+    #[inline]
+    fn handle<'v, T: Collection>(&'v mut self, db: DbIndex, key: &Key<'v>, loc: Loc) -> Handle<'v, 'k, T> {
+        let stripe_index = key.slot.stripe();
+        let keyspace = self.keyspace();
+        let counts = &keyspace.counts[stripe_index.number()][db.0 as usize];
+        let (stripe, core) = self.stripe_mut(stripe_index);
+        let database = stripe.databases[db.0 as usize].as_deref_mut().expect("an entry was found in this database");
+        Handle {
+            database,
+            interests: &mut stripe.interests,
+            core,
+            counts,
+            db,
+            key: *key,
+            loc,
+            collection: PhantomData,
+        }
+    }
+}

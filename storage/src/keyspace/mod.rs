@@ -1,0 +1,152 @@
+//! The keyspace: all entries of one group on one node, in memory.
+//!
+//! Owns one table per slot and database, and one lock per stripe of slots. Everything that reads or changes entries goes
+//! through a [`View`], which holds the locks of the stripes it was opened with; the methods of the view and of the
+//! [`Handle`]s it gives out are the only ways to change anything, and each records its [`crate::effect::Effect`] when
+//! somebody listens.
+//!
+//! Invariants: a collection is never empty; an entry is marked in its table if and only if it has an expiry; counts equal
+//! the tables; locks are taken in ascending stripe order; no lock is held across an `await`.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `view` | locking, lookup with lazy expiry, recording |
+//! | `handle` | a collection to change in place |
+//! | `strings`, `lists`, `sets`, `hashes`, `zsets` | the changes each type knows |
+//! | `generic` | changes of whole keys and databases |
+//! | `apply` | effects back into changes |
+//! | `interest` | watches and waiters |
+//! | `database` | tables and counts of one stripe |
+
+mod apply;
+mod database;
+mod generic;
+mod handle;
+mod interest;
+mod key;
+mod lists;
+mod settings;
+mod strings;
+mod view;
+
+pub use database::SlotTable;
+pub use handle::{Collection, Handle};
+pub use interest::WatchFlag;
+pub use key::Key;
+pub use settings::{AccessPolicy, Settings};
+pub use strings::{NewExpiry, StrRef};
+pub use view::{ExpiredKey, ReadyKey, View, WrongType};
+
+use crate::clock::UnixMs;
+use crate::effect::{Batch, DbIndex};
+use crate::reaper::Reaper;
+use crate::slot::{STRIPE_COUNT, StripeIndex, StripeSet};
+use database::{Counts, Database};
+use interest::Interests;
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// What one stripe's lock guards.
+pub(crate) struct Stripe {
+    databases: Box<[Option<Box<Database>>]>,
+    interests: Interests,
+}
+
+/// Counters that INFO shows; written when a view closes.
+#[derive(Default)]
+pub struct Stats {
+    pub hits: AtomicU64,
+    pub misses: AtomicU64,
+    pub expired: AtomicU64,
+    pub evicted: AtomicU64,
+    /// Changes since the start; INFO's `rdb_changes_since_last_save` is a difference of two of its readings.
+    pub changes: AtomicU64,
+}
+
+/// Where recorded batches go: called while the stripe locks are still held, so that log order is evaluation order.
+pub trait BatchSink: Send + Sync {
+    fn propose(&self, batch: Batch);
+}
+
+/// All entries of one group on this node.
+pub struct Keyspace {
+    stripes: Box<[Mutex<Stripe>]>,
+    counts: Box<[Box<[Counts]>]>,
+    databases: u16,
+    recording: AtomicBool,
+    sink: Mutex<Option<std::sync::Arc<dyn BatchSink>>>,
+    reaper: Reaper,
+    pub settings: Settings,
+    pub stats: Stats,
+}
+
+impl Keyspace {
+    pub fn new(databases: u16) -> Keyspace {
+        assert!(databases > 0, "a keyspace has at least one database");
+        let stripe = || Stripe {
+            databases: (0..databases).map(|_| None).collect(),
+            interests: Interests::default(),
+        };
+        let counts = || (0..databases).map(|_| Counts::default()).collect();
+        Keyspace {
+            stripes: (0..STRIPE_COUNT).map(|_| Mutex::new(stripe())).collect(),
+            counts: (0..STRIPE_COUNT).map(|_| counts()).collect(),
+            databases,
+            recording: AtomicBool::new(false),
+            sink: Mutex::new(None),
+            reaper: Reaper::start(),
+            settings: Settings::default(),
+            stats: Stats::default(),
+        }
+    }
+
+    pub fn databases(&self) -> u16 {
+        self.databases
+    }
+
+    /// The database with this number, if there is one.
+    pub fn database(&self, number: i64) -> Option<DbIndex> {
+        (0..i64::from(self.databases)).contains(&number).then_some(DbIndex(number as u16))
+    }
+
+    /// Locks stripes, in ascending order, for one evaluation at the time `now`.
+    #[inline]
+    pub fn lock(&self, stripes: StripeSet, now: UnixMs) -> View<'_> {
+        View::open(self, stripes, now)
+    }
+
+    /// Number of keys, without a lock: exact once the writers of this moment are done.
+    pub fn key_count(&self, db: DbIndex) -> u64 {
+        self.sum(db, |counts| &counts.entries)
+    }
+
+    /// Number of keys with an expiry, without a lock.
+    pub fn volatile_count(&self, db: DbIndex) -> u64 {
+        self.sum(db, |counts| &counts.volatile)
+    }
+
+    /// Number of keys of one stripe, without its lock.
+    pub fn stripe_key_count(&self, db: DbIndex, stripe: StripeIndex) -> u64 {
+        self.counts[stripe.number()][db.0 as usize].entries.load(Ordering::Relaxed)
+    }
+
+    /// Number of keys with an expiry of one stripe, without its lock.
+    pub fn stripe_volatile_count(&self, db: DbIndex, stripe: StripeIndex) -> u64 {
+        self.counts[stripe.number()][db.0 as usize].volatile.load(Ordering::Relaxed)
+    }
+
+    fn sum(&self, db: DbIndex, count: impl Fn(&Counts) -> &AtomicU64) -> u64 {
+        self.counts.iter().map(|stripe| count(&stripe[db.0 as usize]).load(Ordering::Relaxed)).sum()
+    }
+
+    /// From now on every view records, and its batches go to `sink`. Views that are open already do not take part.
+    pub fn record_to(&self, sink: std::sync::Arc<dyn BatchSink>) {
+        *self.sink.lock() = Some(sink);
+        self.recording.store(true, Ordering::SeqCst);
+    }
+
+    /// Frees on its own thread what takes long to free.
+    pub fn reaper(&self) -> &Reaper {
+        &self.reaper
+    }
+}

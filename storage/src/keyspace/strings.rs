@@ -1,0 +1,162 @@
+//! Changes of string values.
+
+use super::key::Key;
+use super::view::{View, WrongType};
+use crate::clock::UnixMs;
+use crate::effect::{DbIndex, KeyEffect};
+use crate::entry::{Entry, EntryRef, ValueRef};
+use crate::number::{self, I64Text};
+use crate::value::{Str, Value};
+
+/// What writing a value does to the key's expiry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewExpiry {
+    Clear,
+    Keep,
+    At(UnixMs),
+}
+
+/// A string to read: integers are stored as such and spelled out on demand.
+#[derive(Clone, Copy, Debug)]
+pub enum StrRef<'a> {
+    Int(i64),
+    Bytes(&'a [u8]),
+}
+
+impl<'a> StrRef<'a> {
+    pub fn of(entry: EntryRef<'a>) -> Result<StrRef<'a>, WrongType> {
+        match entry.value() {
+            ValueRef::Int(number) => Ok(StrRef::Int(number)),
+            ValueRef::Str(bytes) => Ok(StrRef::Bytes(bytes)),
+            _ => Err(WrongType),
+        }
+    }
+
+    /// The bytes; those of an integer are written to `text`.
+    #[inline]
+    pub fn bytes<'b>(self, text: &'b mut I64Text) -> &'b [u8]
+    where
+        'a: 'b,
+    {
+        match self {
+            StrRef::Int(number) => {
+                *text = number::format_i64(number);
+                text
+            }
+            StrRef::Bytes(bytes) => bytes,
+        }
+    }
+
+    pub fn len(self) -> usize {
+        match self {
+            StrRef::Int(number) => number::format_i64(number).len(),
+            StrRef::Bytes(bytes) => bytes.len(),
+        }
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn to_vec(self) -> Vec<u8> {
+        match self {
+            StrRef::Int(number) => number::format_i64(number).to_vec(),
+            StrRef::Bytes(bytes) => bytes.to_vec(),
+        }
+    }
+}
+
+impl View<'_> {
+    /// The string at `key`, for a command that reads: counts hit or miss.
+    #[inline]
+    pub fn string(&mut self, db: DbIndex, key: &Key<'_>) -> Result<Option<StrRef<'_>>, WrongType> {
+        self.read(db, key).map(StrRef::of).transpose()
+    }
+
+    /// The string at `key`, for a command that goes on to write it: neither hit nor miss.
+    #[inline]
+    pub fn string_to_change(&mut self, db: DbIndex, key: &Key<'_>) -> Result<Option<StrRef<'_>>, WrongType> {
+        self.peek(db, key).map(StrRef::of).transpose()
+    }
+
+    /// Makes `key` hold this string, whatever was there. Canonical integers are stored as integers.
+    #[inline]
+    pub fn put_string(&mut self, db: DbIndex, key: &Key<'_>, bytes: &[u8], expiry: NewExpiry) {
+        match number::parse_i64(bytes) {
+            Some(number) => self.put_int(db, key, number, expiry),
+            None => self.put_bytes(db, key, bytes, expiry),
+        }
+    }
+
+    fn put_bytes(&mut self, db: DbIndex, key: &Key<'_>, bytes: &[u8], expiry: NewExpiry) {
+        let recorded = |at| {
+            let value = Value::Str(Str::Bytes(bytes.to_vec(), crate::value::StrForm::Plain));
+            KeyEffect::Put { value, expiry: at }
+        };
+        self.put_scalar(db, key, expiry, recorded, |entry, at| entry.put_bytes(bytes, at), |stamp, at| {
+            Entry::with_bytes(key.bytes, bytes, at, stamp)
+        });
+    }
+
+    /// Makes `key` hold this integer, whatever was there.
+    #[inline]
+    pub fn put_int(&mut self, db: DbIndex, key: &Key<'_>, number: i64, expiry: NewExpiry) {
+        let recorded = |at| KeyEffect::Put { value: Value::Str(Str::Int(number)), expiry: at };
+        self.put_scalar(db, key, expiry, recorded, |entry, at| entry.put_int(number, at), |stamp, at| {
+            Entry::with_int(key.bytes, number, at, stamp)
+        });
+    }
+
+    #[inline]
+    fn put_scalar(
+        &mut self,
+        db: DbIndex,
+        key: &Key<'_>,
+        expiry: NewExpiry,
+        effect: impl FnOnce(Option<UnixMs>) -> KeyEffect,
+        overwrite: impl FnOnce(&mut Entry, Option<UnixMs>),
+        create: impl FnOnce(crate::entry::Stamp, Option<UnixMs>) -> Entry,
+    ) {
+        let asked = match expiry {
+            NewExpiry::At(at) => Some(at),
+            NewExpiry::Clear | NewExpiry::Keep => None,
+        };
+        match self.find(db, key) {
+            Some(loc) => {
+                let old = self.entry_at(db, key, loc);
+                let at = if expiry == NewExpiry::Keep { old.expiry() } else { asked };
+                let is_heavy = old.free_effort() > 1;
+                let garbage = self.update_at(db, key, loc, || effect(at), |entry| {
+                    let garbage = is_heavy.then(|| entry.hollow_out());
+                    overwrite(entry, at);
+                    garbage
+                });
+                if let Some(value) = garbage {
+                    self.keyspace().reaper().discard_value(value);
+                }
+            }
+            None => {
+                let entry = create(self.core.fresh_stamp(), asked);
+                self.attach(db, key, entry);
+                let (stripe, core) = self.stripe_mut(key.slot.stripe());
+                core.changed(&mut stripe.interests, db, key, || effect(asked));
+            }
+        }
+    }
+
+    /// Writes `bytes` at `offset` into the string at `key`, creating or extending it with zero bytes if need be; keeps
+    /// the expiry. The type was checked by [`View::string_to_change`].
+    pub fn splice_string(&mut self, db: DbIndex, key: &Key<'_>, offset: usize, bytes: &[u8]) {
+        let effect = || KeyEffect::Splice { offset, bytes: bytes.into() };
+        match self.find(db, key) {
+            Some(loc) => self.update_at(db, key, loc, effect, |entry| entry.splice(offset, bytes)),
+            None => {
+                let mut entry = Entry::with_bytes(key.bytes, b"", None, self.core.fresh_stamp());
+                entry.splice(offset, bytes);
+                self.attach(db, key, entry);
+                let (stripe, core) = self.stripe_mut(key.slot.stripe());
+                core.changed(&mut stripe.interests, db, key, effect);
+            }
+        }
+    }
+}

@@ -1,0 +1,431 @@
+//! A view: the locks of some stripes, held for one evaluation, and what happens during it.
+//!
+//! Time stands still within a view. Looking at a key that is due deletes it first, so an expired entry is never seen.
+//! When the view closes, its batch of effects goes to the sink while the locks are still held.
+
+use super::database::Database;
+use super::interest::{Interests, WatchFlag};
+use super::key::Key;
+use super::{Keyspace, Stripe};
+use crate::access;
+use crate::clock::UnixMs;
+use crate::effect::{Batch, Cause, DbIndex, Effect, KeyEffect};
+use crate::entry::{Entry, EntryRef, Stamp, ValueRef};
+use crate::rng::Rng;
+use crate::slot::{Slot, StripeIndex, StripeSet};
+use crate::table::Loc;
+use crate::types::{Hash, List, Set, Zset};
+use parking_lot::MutexGuard;
+use smallvec::SmallVec;
+use std::cell::RefCell;
+use std::sync::atomic::Ordering;
+
+thread_local! {
+    /// Randomness for access counters and random members, one generator per thread.
+    static RNG: RefCell<Rng> = RefCell::new(Rng::from_entropy());
+}
+
+/// The key holds a value of another type than the command works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("Operation against a key holding the wrong kind of value")]
+pub struct WrongType;
+
+/// A key that changed and that clients wait for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadyKey {
+    pub db: DbIndex,
+    pub key: Box<[u8]>,
+}
+
+/// A key that was deleted because it was due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExpiredKey {
+    pub db: DbIndex,
+    pub key: Box<[u8]>,
+}
+
+/// Whether keys that are due are deleted when they are met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expiry {
+    /// On the leader.
+    Delete,
+    /// While effects are applied: what is due goes when the leader says so.
+    Ignore,
+}
+
+/// The part of a view that does not depend on which stripes it holds.
+pub(crate) struct Core<'k> {
+    pub(super) keyspace: &'k Keyspace,
+    pub(super) now: UnixMs,
+    expiry: Expiry,
+    recording: bool,
+    batch: Batch,
+    changes: u64,
+    hits: u64,
+    misses: u64,
+    touch: bool,
+    ready: Vec<ReadyKey>,
+    expired: Vec<ExpiredKey>,
+}
+
+impl Core<'_> {
+    /// Accounts for a change of `key`: raises watches, notes waiters, records the effect.
+    #[inline]
+    pub(super) fn changed(
+        &mut self,
+        interests: &mut Interests,
+        db: DbIndex,
+        key: &Key<'_>,
+        effect: impl FnOnce() -> KeyEffect,
+    ) {
+        self.key_changed(interests, db, key);
+        if self.recording {
+            self.batch.push(Effect::Key { db, key: key.bytes.into(), change: effect() });
+        }
+    }
+
+    /// Accounts for a change that is recorded otherwise.
+    #[inline]
+    pub(super) fn key_changed(&mut self, interests: &mut Interests, db: DbIndex, key: &Key<'_>) {
+        self.changes += 1;
+        if !interests.is_empty() && interests.key_changed(db, key.bytes) {
+            self.note_ready(db, key.bytes);
+        }
+    }
+
+    pub(super) fn note_ready(&mut self, db: DbIndex, key: &[u8]) {
+        let ready = ReadyKey { db, key: key.into() };
+        if !self.ready.contains(&ready) {
+            self.ready.push(ready);
+        }
+    }
+
+    #[inline]
+    pub(super) fn is_recording(&self) -> bool {
+        self.recording
+    }
+
+    /// Counts changes that concern no single key.
+    pub(super) fn add_changes(&mut self, changes: u64) {
+        self.changes += changes;
+    }
+
+    pub(super) fn record(&mut self, effect: impl FnOnce() -> Effect) {
+        if self.recording {
+            self.batch.push(effect());
+        }
+    }
+
+    #[inline]
+    pub(super) fn fresh_stamp(&self) -> Stamp {
+        access::fresh(&self.keyspace.settings, self.now)
+    }
+
+    #[inline]
+    pub(super) fn touch(&self, entry: EntryRef<'_>) {
+        if self.touch {
+            let settings = &self.keyspace.settings;
+            entry.put_stamp(with_rng(|rng| access::touched(entry.stamp(), settings, self.now, rng)));
+        }
+    }
+}
+
+/// Runs `f` with this thread's generator.
+#[inline]
+pub fn with_rng<R>(f: impl FnOnce(&mut Rng) -> R) -> R {
+    RNG.with_borrow_mut(f)
+}
+
+/// The stripes of one evaluation, locked.
+pub struct View<'k> {
+    guards: SmallVec<[MutexGuard<'k, Stripe>; 1]>,
+    stripes: StripeSet,
+    pub(super) core: Core<'k>,
+}
+
+impl<'k> View<'k> {
+    #[inline]
+    pub(super) fn open(keyspace: &'k Keyspace, stripes: StripeSet, now: UnixMs) -> View<'k> {
+        let guards = stripes.iter().map(|stripe| keyspace.stripes[stripe.number()].lock()).collect();
+        View {
+            guards,
+            stripes,
+            core: Core {
+                keyspace,
+                now,
+                expiry: Expiry::Delete,
+                recording: keyspace.recording.load(Ordering::Relaxed),
+                batch: Batch::new(),
+                changes: 0,
+                hits: 0,
+                misses: 0,
+                touch: true,
+                ready: Vec::new(),
+                expired: Vec::new(),
+            },
+        }
+    }
+
+    /// A view in which effects are applied: nothing expires by itself, nothing is recorded.
+    pub(super) fn open_to_apply(keyspace: &'k Keyspace, stripes: StripeSet, now: UnixMs) -> View<'k> {
+        let mut view = View::open(keyspace, stripes, now);
+        view.core.expiry = Expiry::Ignore;
+        view.core.recording = false;
+        view
+    }
+
+    #[inline]
+    pub fn now(&self) -> UnixMs {
+        self.core.now
+    }
+
+    pub fn keyspace(&self) -> &'k Keyspace {
+        self.core.keyspace
+    }
+
+    /// The stripes whose locks this view holds.
+    pub fn stripes(&self) -> StripeSet {
+        self.stripes
+    }
+
+    /// From here on, reading leaves access stamps alone (CLIENT NO-TOUCH, OBJECT, DEBUG).
+    pub fn stop_touching(&mut self) {
+        self.core.touch = false;
+    }
+
+    /// From here on, keys that are due are treated as they are (CLIENT PAUSE, loading a dump).
+    pub fn stop_expiring(&mut self) {
+        self.core.expiry = Expiry::Ignore;
+    }
+
+    /// From here on, keys that are due are deleted again when they are met.
+    pub fn resume_expiring(&mut self) {
+        self.core.expiry = Expiry::Delete;
+    }
+
+    /// Whether there is anything for [`View::take_ready`] or [`View::take_expired`].
+    #[inline]
+    pub fn has_news(&self) -> bool {
+        !self.core.ready.is_empty() || !self.core.expired.is_empty()
+    }
+
+    /// How many changes this view has made so far.
+    pub fn changes(&self) -> u64 {
+        self.core.changes
+    }
+
+    /// The changed keys that clients wait for, since the last call.
+    pub fn take_ready(&mut self) -> Vec<ReadyKey> {
+        std::mem::take(&mut self.core.ready)
+    }
+
+    /// The keys that were deleted because they were due, since the last call.
+    pub fn take_expired(&mut self) -> Vec<ExpiredKey> {
+        std::mem::take(&mut self.core.expired)
+    }
+
+    #[inline]
+    fn position(&self, stripe: StripeIndex) -> usize {
+        assert!(self.stripes.contains(stripe), "the key's stripe was locked for this evaluation");
+        self.stripes.rank(stripe)
+    }
+
+    #[inline]
+    pub(super) fn stripe(&self, stripe: StripeIndex) -> &Stripe {
+        &self.guards[self.position(stripe)]
+    }
+
+    /// One stripe and, beside it, the core.
+    #[inline]
+    pub(super) fn stripe_mut(&mut self, stripe: StripeIndex) -> (&mut Stripe, &mut Core<'k>) {
+        let position = self.position(stripe);
+        (&mut self.guards[position], &mut self.core)
+    }
+
+    #[inline]
+    fn database(&self, db: DbIndex, slot: Slot) -> Option<&Database> {
+        self.stripe(slot.stripe()).databases[db.0 as usize].as_deref()
+    }
+
+    /// Finds an entry that is not due; one that is due is deleted on the way.
+    #[inline]
+    pub(super) fn find(&mut self, db: DbIndex, key: &Key<'_>) -> Option<Loc> {
+        let database = self.database(db, key.slot)?;
+        let loc = database.find(key)?;
+        if database.is_due(key, loc, self.core.now) && self.core.expiry == Expiry::Delete {
+            self.expire(db, key, loc);
+            return None;
+        }
+        Some(loc)
+    }
+
+    #[cold]
+    fn expire(&mut self, db: DbIndex, key: &Key<'_>, loc: Loc) {
+        self.remove_at(db, key, loc, Cause::Expired);
+        self.core.expired.push(ExpiredKey { db, key: key.bytes.into() });
+    }
+
+    /// Removes the entry at `loc` and frees it, wherever that is best done.
+    pub(super) fn remove_at(&mut self, db: DbIndex, key: &Key<'_>, loc: Loc, cause: Cause) {
+        let entry = self.detach(db, key, loc);
+        let (stripe, core) = self.stripe_mut(key.slot.stripe());
+        core.changed(&mut stripe.interests, db, key, || KeyEffect::Delete(cause));
+        let stats = &core.keyspace.stats;
+        match cause {
+            Cause::Deleted => {}
+            Cause::Expired => drop(stats.expired.fetch_add(1, Ordering::Relaxed)),
+            Cause::Evicted => drop(stats.evicted.fetch_add(1, Ordering::Relaxed)),
+        }
+        core.keyspace.reaper.discard(entry);
+    }
+
+    /// Takes the entry at `loc` out of its table, without accounting for the change.
+    pub(super) fn detach(&mut self, db: DbIndex, key: &Key<'_>, loc: Loc) -> Entry {
+        let stripe_index = key.slot.stripe();
+        let (stripe, core) = self.stripe_mut(stripe_index);
+        let database = stripe.databases[db.0 as usize].as_deref_mut().expect("an entry was found in this database");
+        let entry = database.remove(key, loc);
+        database.publish(&core.keyspace.counts[stripe_index.number()][db.0 as usize]);
+        entry
+    }
+
+    /// Puts an entry where none is, without accounting for the change.
+    pub(super) fn attach(&mut self, db: DbIndex, key: &Key<'_>, entry: Entry) -> Loc {
+        let stripe_index = key.slot.stripe();
+        let (stripe, core) = self.stripe_mut(stripe_index);
+        let database = stripe.databases[db.0 as usize].get_or_insert_with(|| Box::new(Database::new()));
+        let loc = database.insert(key, entry);
+        database.publish(&core.keyspace.counts[stripe_index.number()][db.0 as usize]);
+        loc
+    }
+
+    /// Changes the entry at `loc`; counts follow its expiry.
+    #[inline]
+    pub(super) fn update_at<R>(
+        &mut self,
+        db: DbIndex,
+        key: &Key<'_>,
+        loc: Loc,
+        effect: impl FnOnce() -> KeyEffect,
+        change: impl FnOnce(&mut Entry) -> R,
+    ) -> R {
+        let stripe_index = key.slot.stripe();
+        let (stripe, core) = self.stripe_mut(stripe_index);
+        let database = stripe.databases[db.0 as usize].as_deref_mut().expect("an entry was found in this database");
+        let volatile = database.volatile;
+        let result = database.update(key, loc, change);
+        core.touch(database.entry(key, loc));
+        if database.volatile != volatile {
+            database.publish(&core.keyspace.counts[stripe_index.number()][db.0 as usize]);
+        }
+        core.changed(&mut stripe.interests, db, key, effect);
+        result
+    }
+
+    #[inline]
+    pub(super) fn entry_at(&self, db: DbIndex, key: &Key<'_>, loc: Loc) -> EntryRef<'_> {
+        self.database(db, key.slot).expect("an entry was found in this database").entry(key, loc)
+    }
+
+    /// The entry of `key`, without counting or stamping the access.
+    #[inline]
+    pub fn peek(&mut self, db: DbIndex, key: &Key<'_>) -> Option<EntryRef<'_>> {
+        let loc = self.find(db, key)?;
+        Some(self.entry_at(db, key, loc))
+    }
+
+    /// The entry of `key` for a command that reads: counts hit or miss, stamps the access.
+    #[inline]
+    pub fn read(&mut self, db: DbIndex, key: &Key<'_>) -> Option<EntryRef<'_>> {
+        match self.find(db, key) {
+            Some(loc) => {
+                self.core.hits += 1;
+                let entry = self.entry_at(db, key, loc);
+                self.core.touch(entry);
+                Some(entry)
+            }
+            None => {
+                self.core.misses += 1;
+                None
+            }
+        }
+    }
+
+    /// The list at `key`, to read.
+    pub fn list(&mut self, db: DbIndex, key: &Key<'_>) -> Result<Option<&List>, WrongType> {
+        match self.read(db, key).map(EntryRef::value) {
+            None => Ok(None),
+            Some(ValueRef::List(list)) => Ok(Some(list)),
+            Some(_) => Err(WrongType),
+        }
+    }
+
+    /// The set at `key`, to read.
+    pub fn set(&mut self, db: DbIndex, key: &Key<'_>) -> Result<Option<&Set>, WrongType> {
+        match self.read(db, key).map(EntryRef::value) {
+            None => Ok(None),
+            Some(ValueRef::Set(set)) => Ok(Some(set)),
+            Some(_) => Err(WrongType),
+        }
+    }
+
+    /// The hash at `key`, to read.
+    pub fn hash(&mut self, db: DbIndex, key: &Key<'_>) -> Result<Option<&Hash>, WrongType> {
+        match self.read(db, key).map(EntryRef::value) {
+            None => Ok(None),
+            Some(ValueRef::Hash(hash)) => Ok(Some(hash)),
+            Some(_) => Err(WrongType),
+        }
+    }
+
+    /// The sorted set at `key`, to read.
+    pub fn zset(&mut self, db: DbIndex, key: &Key<'_>) -> Result<Option<&Zset>, WrongType> {
+        match self.read(db, key).map(EntryRef::value) {
+            None => Ok(None),
+            Some(ValueRef::Zset(zset)) => Ok(Some(zset)),
+            Some(_) => Err(WrongType),
+        }
+    }
+
+    /// From now on a change of `key` raises `flag`.
+    pub fn watch(&mut self, db: DbIndex, key: &Key<'_>, flag: WatchFlag) {
+        self.stripe_mut(key.slot.stripe()).0.interests.watch(db, key, flag);
+    }
+
+    pub fn unwatch(&mut self, db: DbIndex, key: &Key<'_>, flag: &WatchFlag) {
+        self.stripe_mut(key.slot.stripe()).0.interests.unwatch(db, key, flag);
+    }
+
+    /// From now on a change of `key` is reported by [`View::take_ready`] of the view that made it.
+    pub fn add_waiter(&mut self, db: DbIndex, key: &Key<'_>) {
+        self.stripe_mut(key.slot.stripe()).0.interests.add_waiter(db, key);
+    }
+
+    pub fn remove_waiter(&mut self, db: DbIndex, key: &Key<'_>) {
+        self.stripe_mut(key.slot.stripe()).0.interests.remove_waiter(db, key);
+    }
+}
+
+impl Drop for View<'_> {
+    /// Hands the batch over while the locks are still held: log order is evaluation order.
+    #[inline]
+    fn drop(&mut self) {
+        let core = &mut self.core;
+        let stats = &core.keyspace.stats;
+        if core.changes > 0 {
+            stats.changes.fetch_add(core.changes, Ordering::Relaxed);
+        }
+        if core.hits > 0 {
+            stats.hits.fetch_add(core.hits, Ordering::Relaxed);
+        }
+        if core.misses > 0 {
+            stats.misses.fetch_add(core.misses, Ordering::Relaxed);
+        }
+        if !core.batch.is_empty() {
+            let batch = std::mem::take(&mut core.batch);
+            if let Some(sink) = core.keyspace.sink.lock().as_ref() {
+                sink.propose(batch);
+            }
+        }
+    }
+}

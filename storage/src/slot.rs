@@ -1,0 +1,173 @@
+//! Hash slots: the unit in which the keyspace is partitioned, counted, and moved.
+//!
+//! A key belongs to one of 16384 slots by CRC-16 of its hash tag (Redis Cluster specification, "Key distribution
+//! model"). Storage keeps one table per slot and one lock per stripe of neighbouring slots.
+
+use crc16::{State, XMODEM};
+
+/// Number of hash slots (Redis Cluster specification).
+pub const SLOT_COUNT: usize = 16384;
+/// Number of locks over the keyspace; a set of stripes fits one machine word.
+pub const STRIPE_COUNT: usize = 64;
+/// Slots guarded by one lock.
+pub const SLOTS_PER_STRIPE: usize = SLOT_COUNT / STRIPE_COUNT;
+
+/// A hash slot. Invariant: below [`SLOT_COUNT`]; made only by [`Slot::of_key`] and [`Slot::new`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot(u16);
+
+impl Slot {
+    /// The slot with this number, if there is one.
+    pub const fn new(number: u16) -> Option<Slot> {
+        if (number as usize) < SLOT_COUNT { Some(Slot(number)) } else { None }
+    }
+
+    /// The slot of `key`: CRC-16 (XMODEM) of its hash tag, modulo 16384.
+    #[inline]
+    pub fn of_key(key: &[u8]) -> Slot {
+        Slot(State::<XMODEM>::calculate(hash_tag(key)) & (SLOT_COUNT as u16 - 1))
+    }
+
+    #[inline]
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+
+    /// The stripe whose lock guards this slot.
+    #[inline]
+    pub const fn stripe(self) -> StripeIndex {
+        StripeIndex((self.0 as usize / SLOTS_PER_STRIPE) as u8)
+    }
+
+    /// Position of the slot within its stripe.
+    #[inline]
+    pub const fn within_stripe(self) -> usize {
+        self.0 as usize % SLOTS_PER_STRIPE
+    }
+}
+
+/// The part of `key` that is hashed: what stands between the first `{` and the next `}`, if that is not empty.
+#[inline]
+fn hash_tag(key: &[u8]) -> &[u8] {
+    let Some(open) = memchr::memchr(b'{', key) else { return key };
+    match memchr::memchr(b'}', &key[open + 1..]) {
+        Some(length) if length > 0 => &key[open + 1..open + 1 + length],
+        _ => key,
+    }
+}
+
+/// Index of a stripe. Invariant: below [`STRIPE_COUNT`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StripeIndex(u8);
+
+impl StripeIndex {
+    #[inline]
+    pub const fn number(self) -> usize {
+        self.0 as usize
+    }
+
+    /// All stripes in locking order.
+    pub fn all() -> impl Iterator<Item = StripeIndex> {
+        (0..STRIPE_COUNT as u8).map(StripeIndex)
+    }
+
+    /// The first slot of the stripe; its others follow without a gap.
+    pub const fn slot(self, within: usize) -> Slot {
+        assert!(within < SLOTS_PER_STRIPE);
+        Slot((self.0 as usize * SLOTS_PER_STRIPE + within) as u16)
+    }
+}
+
+/// A set of stripes, as one bit each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct StripeSet(u64);
+
+impl StripeSet {
+    pub const EMPTY: StripeSet = StripeSet(0);
+    pub const ALL: StripeSet = StripeSet(u64::MAX);
+
+    #[inline]
+    pub const fn of(stripe: StripeIndex) -> StripeSet {
+        StripeSet(1 << stripe.0)
+    }
+
+    #[inline]
+    pub const fn with(self, stripe: StripeIndex) -> StripeSet {
+        StripeSet(self.0 | 1 << stripe.0)
+    }
+
+    #[inline]
+    pub const fn union(self, other: StripeSet) -> StripeSet {
+        StripeSet(self.0 | other.0)
+    }
+
+    #[inline]
+    pub const fn contains(self, stripe: StripeIndex) -> bool {
+        self.0 & (1 << stripe.0) != 0
+    }
+
+    #[inline]
+    pub const fn is_subset_of(self, other: StripeSet) -> bool {
+        self.0 & !other.0 == 0
+    }
+
+    #[inline]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    #[inline]
+    pub const fn len(self) -> usize {
+        self.0.count_ones() as usize
+    }
+
+    /// How many members of the set come before `stripe`.
+    #[inline]
+    pub const fn rank(self, stripe: StripeIndex) -> usize {
+        (self.0 & ((1 << stripe.0) - 1)).count_ones() as usize
+    }
+
+    /// The members in ascending order, which is the order in which locks are taken.
+    pub fn iter(self) -> impl Iterator<Item = StripeIndex> {
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            if left == 0 {
+                return None;
+            }
+            let lowest = left.trailing_zeros() as u8;
+            left &= left - 1;
+            Some(StripeIndex(lowest))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_those_of_redis_cluster() {
+        // CLUSTER KEYSLOT of redis-server 7.
+        for (key, slot) in [("foo", 12182), ("bar", 5061), ("123456789", 12739), ("", 0), ("{user1000}.x", 3443)] {
+            assert_eq!(Slot::of_key(key.as_bytes()).number(), slot, "{key}");
+        }
+        assert_eq!(Slot::of_key(b"{user1000}.following"), Slot::of_key(b"user1000"));
+    }
+
+    #[test]
+    fn an_empty_or_open_tag_counts_as_no_tag() {
+        assert_eq!(hash_tag(b"foo{}{bar}"), b"foo{}{bar}");
+        assert_eq!(hash_tag(b"foo{{bar}}zap"), b"{bar");
+        assert_eq!(hash_tag(b"foo{bar}{zap}"), b"bar");
+        assert_eq!(hash_tag(b"foo{bar"), b"foo{bar");
+    }
+
+    #[test]
+    fn stripe_sets_rank_their_members_in_locking_order() {
+        let stripes: Vec<_> = StripeIndex::all().collect();
+        let set = StripeSet::of(stripes[3]).with(stripes[0]).with(stripes[63]);
+        assert_eq!(set.iter().map(StripeIndex::number).collect::<Vec<_>>(), [0, 3, 63]);
+        assert_eq!((set.rank(stripes[0]), set.rank(stripes[3]), set.rank(stripes[63])), (0, 1, 2));
+        assert_eq!(StripeSet::ALL.len(), STRIPE_COUNT);
+    }
+}

@@ -1,0 +1,125 @@
+//! Owned values, as they travel between keys, databases, effects and dumps.
+
+use crate::number;
+use crate::types::{Encoding, Hash, List, Set, Zset};
+
+/// A value of any type.
+#[derive(Clone)]
+pub enum Value {
+    Str(Str),
+    List(List),
+    Set(Set),
+    Hash(Hash),
+    Zset(Zset),
+}
+
+/// A string value. Invariant of `Int`: what was written is the canonical decimal form of the number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Str {
+    Int(i64),
+    Bytes(Vec<u8>, StrForm),
+}
+
+/// How a string came to be, which Redis shows as the encodings `embstr` and `raw`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StrForm {
+    /// Written whole.
+    Plain,
+    /// Changed in place, by APPEND, SETRANGE or SETBIT.
+    Modified,
+}
+
+/// Longest string that Redis stores as `embstr`.
+const EMBSTR_MAX: usize = 44;
+
+/// The types of Redis, with the names that TYPE answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Type {
+    String,
+    List,
+    Set,
+    Hash,
+    Zset,
+}
+
+impl Type {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Type::String => "string",
+            Type::List => "list",
+            Type::Set => "set",
+            Type::Hash => "hash",
+            Type::Zset => "zset",
+        }
+    }
+}
+
+impl Str {
+    /// The string in its most compact form: integers as integers, if they are written canonically.
+    pub fn compact(bytes: Vec<u8>) -> Str {
+        match number::parse_i64(&bytes) {
+            Some(number) => Str::Int(number),
+            None => Str::Bytes(bytes, StrForm::Plain),
+        }
+    }
+
+    pub fn into_bytes(self) -> Vec<u8> {
+        match self {
+            Str::Int(number) => number::format_i64(number).to_vec(),
+            Str::Bytes(bytes, _) => bytes,
+        }
+    }
+}
+
+impl Value {
+    pub fn type_of(&self) -> Type {
+        match self {
+            Value::Str(_) => Type::String,
+            Value::List(_) => Type::List,
+            Value::Set(_) => Type::Set,
+            Value::Hash(_) => Type::Hash,
+            Value::Zset(_) => Type::Zset,
+        }
+    }
+
+    /// How much work dropping the value is: roughly the number of allocations.
+    pub fn free_effort(&self) -> usize {
+        match self {
+            Value::Str(_) => 1,
+            Value::List(list) => list.free_effort(),
+            Value::Set(set) => set.free_effort(),
+            Value::Hash(hash) => hash.free_effort(),
+            Value::Zset(zset) => zset.free_effort(),
+        }
+    }
+}
+
+impl crate::entry::ValueRef<'_> {
+    pub fn type_of(self) -> Type {
+        match self {
+            Self::Int(_) | Self::Str(_) => Type::String,
+            Self::List(_) => Type::List,
+            Self::Set(_) => Type::Set,
+            Self::Hash(_) => Type::Hash,
+            Self::Zset(_) => Type::Zset,
+        }
+    }
+}
+
+impl crate::entry::EntryRef<'_> {
+    /// The encoding that OBJECT ENCODING names.
+    pub fn encoding(self) -> Encoding {
+        use crate::entry::ValueRef;
+        match self.value() {
+            ValueRef::Int(_) => Encoding::Int,
+            ValueRef::Str(bytes) if bytes.len() <= EMBSTR_MAX && self.string_form() == StrForm::Plain => {
+                Encoding::Embstr
+            }
+            ValueRef::Str(_) => Encoding::Raw,
+            ValueRef::List(list) => list.encoding(),
+            ValueRef::Set(set) => set.encoding(),
+            ValueRef::Hash(hash) => hash.encoding(),
+            ValueRef::Zset(zset) => zset.encoding(),
+        }
+    }
+}
