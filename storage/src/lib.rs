@@ -1,7 +1,16 @@
-//! What one Basalt node holds: the keyspace and the structures it is made of.
+//! What one Basalt node holds: keyspace, values, effects, expiry, eviction, dumps. Knows nothing of clients or networks.
 
+pub mod access;
+pub mod clock;
+pub mod effect;
+pub mod entry;
+pub mod keyspace;
 pub mod number;
 pub mod rdb;
+pub mod reaper;
 pub mod rng;
+pub mod size_class;
+pub mod slot;
 pub mod table;
 pub mod types;
+pub mod value;
