@@ -2,9 +2,7 @@
 //!
 //! `BASALT_BIN` names the server; `./dev test` sets it. There is no way to skip: without it the tests fail.
 
-use redis::{
-    Client, Commands, Connection, ControlFlow, ErrorKind, PubSubCommands, RedisResult, Value,
-};
+use redis::{Client, Commands, Connection, ControlFlow, ErrorKind, PubSubCommands, RedisResult, Value};
 use std::collections::{HashMap, HashSet};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -22,20 +20,15 @@ struct Server {
 
 impl Server {
     fn start(protocol: &str) -> Self {
-        let binary = env::var("BASALT_BIN")
-            .expect("BASALT_BIN names the server under test; ./dev test sets it");
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|socket| socket.local_addr())
-            .expect("a free port")
-            .port();
+        let binary = env::var("BASALT_BIN").expect("BASALT_BIN names the server under test; ./dev test sets it");
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
         let process = Command::new(binary)
             .args(["--port", &port.to_string(), "--save", ""])
             .current_dir(env::temp_dir())
             .stdout(Stdio::null())
             .spawn()
             .expect("the server can be started");
-        let client =
-            Client::open(format!("redis://127.0.0.1:{port}/{protocol}")).expect("a valid address");
+        let client = Client::open(format!("redis://127.0.0.1:{port}/{protocol}")).expect("a valid address");
         let server = Self { process, client };
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
@@ -46,9 +39,7 @@ impl Server {
     }
 
     fn connect(&self) -> Connection {
-        self.client
-            .get_connection_with_timeout(PATIENCE)
-            .expect("the server accepts connections")
+        self.client.get_connection_with_timeout(PATIENCE).expect("the server accepts connections")
     }
 }
 
@@ -76,29 +67,15 @@ fn values_of_every_type() {
         assert_eq!(redis.get::<_, Option<String>>("missing"), Ok(None));
         assert_eq!(redis.incr::<_, _, i64>("counter", 41), Ok(41));
         assert_eq!(redis.incr::<_, _, i64>("counter", 1), Ok(42));
-        assert_eq!(
-            redis.hset_multiple::<_, _, _, ()>("hash", &[("a", 1), ("b", 2)]),
-            Ok(())
-        );
+        assert_eq!(redis.hset_multiple::<_, _, _, ()>("hash", &[("a", 1), ("b", 2)]), Ok(()));
         let hash: HashMap<String, i64> = redis.hgetall("hash").expect("HGETALL");
-        assert_eq!(
-            hash,
-            HashMap::from([("a".to_owned(), 1), ("b".to_owned(), 2)])
-        );
+        assert_eq!(hash, HashMap::from([("a".to_owned(), 1), ("b".to_owned(), 2)]));
         assert_eq!(redis.rpush::<_, _, usize>("list", &["x", "y", "z"]), Ok(3));
-        assert_eq!(
-            redis
-                .lrange::<_, Vec<String>>("list", 0, -1)
-                .expect("LRANGE"),
-            ["x", "y", "z"]
-        );
+        assert_eq!(redis.lrange::<_, Vec<String>>("list", 0, -1).expect("LRANGE"), ["x", "y", "z"]);
         assert_eq!(redis.sadd::<_, _, usize>("set", &["m", "n"]), Ok(2));
         let set: HashSet<String> = redis.smembers("set").expect("SMEMBERS");
         assert_eq!(set, HashSet::from(["m".to_owned(), "n".to_owned()]));
-        assert_eq!(
-            redis.zadd_multiple::<_, _, _, usize>("zset", &[(1.5, "low"), (2.5, "high")]),
-            Ok(2)
-        );
+        assert_eq!(redis.zadd_multiple::<_, _, _, usize>("zset", &[(1.5, "low"), (2.5, "high")]), Ok(2));
         let zset: Vec<(String, f64)> = redis.zrange_withscores("zset", 0, -1).expect("ZRANGE");
         assert_eq!(zset, [("low".to_owned(), 1.5), ("high".to_owned(), 2.5)]);
         assert_eq!(redis.expire::<_, bool>("string", 100), Ok(true));
@@ -116,10 +93,7 @@ fn errors_are_told_apart() {
         let error = wrong_type.expect_err("a string is no list");
         assert_eq!(error.code(), Some("WRONGTYPE"));
         let unknown: RedisResult<Value> = redis::cmd("NOSUCH").query(&mut redis);
-        assert_eq!(
-            unknown.expect_err("no such command").kind(),
-            ErrorKind::ResponseError
-        );
+        assert_eq!(unknown.expect_err("no such command").kind(), ErrorKind::ResponseError);
         // The connection is as good as before.
         assert_eq!(redis.get::<_, String>("string"), Ok("value".to_owned()));
     });
@@ -152,11 +126,7 @@ fn a_transaction_is_retried_when_a_watched_key_changes() {
             if attempts == 1 {
                 let () = other.set("counter", 20)?;
             }
-            pipeline
-                .set("counter", value + 1)
-                .ignore()
-                .get("counter")
-                .query(redis)
+            pipeline.set("counter", value + 1).ignore().get("counter").query(redis)
         })
         .expect("a transaction");
         assert_eq!((attempts, value), (2, 21));
@@ -172,11 +142,7 @@ fn messages_reach_subscribers_of_channels_and_patterns() {
         let sender = thread::spawn(move || {
             // Published again until both subscriptions are there to hear it.
             let deadline = Instant::now() + PATIENCE;
-            while publisher
-                .publish::<_, _, usize>("news", "hello")
-                .expect("PUBLISH")
-                < 2
-            {
+            while publisher.publish::<_, _, usize>("news", "hello").expect("PUBLISH") < 2 {
                 assert!(Instant::now() < deadline, "nobody subscribes");
                 thread::yield_now();
             }
@@ -189,20 +155,13 @@ fn messages_reach_subscribers_of_channels_and_patterns() {
             let message = subscription.get_message().expect("a message");
             assert_eq!(message.get_payload::<String>(), Ok("hello".to_owned()));
             assert_eq!(message.get_channel_name(), "news");
-            received.push(
-                message
-                    .get_pattern::<Option<String>>()
-                    .expect("a pattern or none"),
-            );
+            received.push(message.get_pattern::<Option<String>>().expect("a pattern or none"));
         }
         assert!(received.contains(&None));
         drop(subscription);
         sender.join().expect("the publisher ends");
         // After unsubscribing, the connection takes commands again.
-        assert_eq!(
-            redis::cmd("PING").query::<String>(&mut listener),
-            Ok("PONG".to_owned())
-        );
+        assert_eq!(redis::cmd("PING").query::<String>(&mut listener), Ok("PONG".to_owned()));
     });
 }
 
@@ -212,23 +171,14 @@ fn the_callback_interface_ends_when_told() {
     let mut publisher = server.connect();
     let mut listener = server.connect();
     let heard = thread::spawn(move || {
-        listener.subscribe(&["stop"], |message| {
-            ControlFlow::Break(message.get_payload::<String>().unwrap_or_default())
-        })
+        listener.subscribe(&["stop"], |message| ControlFlow::Break(message.get_payload::<String>().unwrap_or_default()))
     });
     let deadline = Instant::now() + PATIENCE;
-    while publisher
-        .publish::<_, _, usize>("stop", "now")
-        .expect("PUBLISH")
-        == 0
-    {
+    while publisher.publish::<_, _, usize>("stop", "now").expect("PUBLISH") == 0 {
         assert!(Instant::now() < deadline, "nobody subscribes");
         thread::yield_now();
     }
-    assert_eq!(
-        heard.join().expect("the listener ends"),
-        Ok("now".to_owned())
-    );
+    assert_eq!(heard.join().expect("the listener ends"), Ok("now".to_owned()));
 }
 
 #[test]
@@ -238,14 +188,8 @@ fn a_blocked_client_gets_what_another_pushes() {
         let mut pushing = server.connect();
         let waiter = thread::spawn(move || waiting.blpop::<_, (String, String)>(&["queue"], 0.0));
         let () = pushing.rpush("queue", "job").expect("RPUSH");
-        assert_eq!(
-            waiter.join().expect("the waiter ends"),
-            Ok(("queue".to_owned(), "job".to_owned()))
-        );
-        assert_eq!(
-            pushing.blpop::<_, Option<(String, String)>>(&["queue"], 0.01),
-            Ok(None)
-        );
+        assert_eq!(waiter.join().expect("the waiter ends"), Ok(("queue".to_owned(), "job".to_owned())));
+        assert_eq!(pushing.blpop::<_, Option<(String, String)>>(&["queue"], 0.01), Ok(None));
     });
 }
 
@@ -256,9 +200,7 @@ fn scans_iterate_over_everything_once() {
         let mut pipeline = redis::pipe();
         for number in 0..1_000 {
             pipeline.set(format!("key:{number}"), number).ignore();
-            pipeline
-                .hset("hash", format!("field:{number}"), number)
-                .ignore();
+            pipeline.hset("hash", format!("field:{number}"), number).ignore();
             pipeline.sadd("set", number).ignore();
             pipeline.zadd("zset", number, number).ignore();
         }
@@ -280,7 +222,5 @@ fn all<T, C: FromIterator<T>>(iteration: redis::Iter<'_, T>) -> C
 where
     T: redis::FromRedisValue,
 {
-    iteration
-        .map(|item| item.expect("an element of the expected type"))
-        .collect()
+    iteration.map(|item| item.expect("an element of the expected type")).collect()
 }

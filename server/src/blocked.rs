@@ -9,8 +9,8 @@
 //! registry's lock is taken after stripe locks, never before.
 
 use crate::client::{Client, ClientId};
-use crate::commands::ctx::{Attempt, Ctx, Outcome};
 use crate::commands::Command;
+use crate::commands::ctx::{Attempt, Ctx, Outcome};
 use crate::commands::spec::Handler;
 use crate::resp::{OwnedArgs, ReplyBuf};
 use crate::server::Server;

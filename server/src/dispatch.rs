@@ -109,7 +109,9 @@ fn check(server: &Server, session: &mut Session, args: Args<'_>) -> Result<Admis
             return refuse(OUT_OF_MEMORY);
         }
     }
-    if !session.subscriptions.is_empty() && session.client.protocol() == Protocol::Resp2 && !speaks_to_subscriber(command)
+    if !session.subscriptions.is_empty()
+        && session.client.protocol() == Protocol::Resp2
+        && !speaks_to_subscriber(command)
     {
         return refuse(CommandError::owned(format!(
             "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
@@ -132,7 +134,15 @@ fn check(server: &Server, session: &mut Session, args: Args<'_>) -> Result<Admis
 fn speaks_to_subscriber(command: &Command) -> bool {
     matches!(
         command.spec.name,
-        "ping" | "quit" | "reset" | "subscribe" | "ssubscribe" | "psubscribe" | "unsubscribe" | "sunsubscribe" | "punsubscribe"
+        "ping"
+            | "quit"
+            | "reset"
+            | "subscribe"
+            | "ssubscribe"
+            | "psubscribe"
+            | "unsubscribe"
+            | "sunsubscribe"
+            | "punsubscribe"
     )
 }
 

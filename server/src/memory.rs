@@ -4,10 +4,11 @@
 //! What is counted is what the allocator really hands out, that is size classes, not what was asked for.
 
 use basalt_storage::size_class;
-use mimalloc::MiMalloc;
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
+use std::ffi::c_int;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use tikv_jemalloc_sys as jemalloc;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -73,33 +74,42 @@ fn size_of(layout: Layout) -> i64 {
     size_class::round_up(layout.size()) as i64
 }
 
-// SAFETY: every call is passed on to mimalloc unchanged; counting neither allocates nor unwinds.
+/// What every block of jemalloc is aligned to, as `.cargo/config.toml` has it built.
+const QUANTUM: usize = 8;
+
+#[inline]
+fn flags(layout: Layout) -> c_int {
+    if layout.align() <= QUANTUM { 0 } else { jemalloc::MALLOCX_ALIGN(layout.align()) }
+}
+
+// SAFETY: each method passes the block and its layout on to jemalloc's function for exactly that purpose. Sizes are not
+// zero, by the trait's contract. Counting neither allocates nor unwinds.
 unsafe impl GlobalAlloc for Counting {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(size_of(layout));
-        // SAFETY: the caller's contract is the callee's.
-        unsafe { MiMalloc.alloc(layout) }
+        // SAFETY: see the impl.
+        unsafe { jemalloc::mallocx(layout.size(), flags(layout)).cast() }
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count(size_of(layout));
-        // SAFETY: the caller's contract is the callee's.
-        unsafe { MiMalloc.alloc_zeroed(layout) }
+        // SAFETY: see the impl.
+        unsafe { jemalloc::mallocx(layout.size(), flags(layout) | jemalloc::MALLOCX_ZERO).cast() }
     }
 
     #[inline]
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         count(-size_of(layout));
-        // SAFETY: the caller's contract is the callee's.
-        unsafe { MiMalloc.dealloc(pointer, layout) }
+        // SAFETY: see the impl.
+        unsafe { jemalloc::sdallocx(pointer.cast(), layout.size(), flags(layout)) }
     }
 
     #[inline]
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         count(size_class::round_up(new_size) as i64 - size_of(layout));
-        // SAFETY: the caller's contract is the callee's.
-        unsafe { MiMalloc.realloc(pointer, layout, new_size) }
+        // SAFETY: see the impl.
+        unsafe { jemalloc::rallocx(pointer.cast(), new_size, flags(layout)).cast() }
     }
 }

@@ -39,7 +39,8 @@ impl Monitors {
     #[cold]
     pub fn feed(&self, server: &Server, session: &Session, args: Args<'_>) {
         let now = server.now().0;
-        let mut line = format!("+{}.{:06} [{} {}]", now / 1000, now % 1000 * 1000, session.db.0, session.client.address);
+        let mut line =
+            format!("+{}.{:06} [{} {}]", now / 1000, now % 1000 * 1000, session.db.0, session.client.address);
         for argument in args.from(0) {
             line.push(' ');
             line.push_str(&crate::text::quoted(argument));

@@ -1,10 +1,10 @@
 //! What a connection remembers between its commands. Owned by the connection's task; never shared.
 
 use crate::client::Client;
+use crate::commands::Command;
 use crate::pubsub::Scope;
 use crate::resp::OwnedArgs;
 use crate::server::Server;
-use crate::commands::Command;
 use crate::transaction::Transaction;
 use basalt_storage::effect::DbIndex;
 use hashbrown::HashSet;

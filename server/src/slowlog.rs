@@ -98,9 +98,7 @@ fn abridged(args: Args<'_>) -> Vec<Vec<u8>> {
         .take(shown)
         .map(|argument| match argument.len().checked_sub(ARGUMENT_BYTES_MAX) {
             None | Some(0) => argument.to_vec(),
-            Some(more) => {
-                [&argument[..ARGUMENT_BYTES_MAX], format!("... ({more} more bytes)").as_bytes()].concat()
-            }
+            Some(more) => [&argument[..ARGUMENT_BYTES_MAX], format!("... ({more} more bytes)").as_bytes()].concat(),
         })
         .collect();
     if shown < args.len() {

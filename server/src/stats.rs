@@ -88,10 +88,11 @@ impl Stats {
     pub fn note_error(&self, error: &CommandError) {
         self.error_replies.fetch_add(1, Relaxed);
         let mut errors = self.errors.lock();
-        match errors.get_mut(error.code()) {
-            Some(count) => *count += 1,
-            None if errors.len() < ERROR_CODES_MAX => drop(errors.insert(error.code().to_owned(), 1)),
-            None => *errors.entry("ERRORSTATS_OVERFLOW".into()).or_insert(0) += 1,
+        if let Some(count) = errors.get_mut(error.code()) {
+            *count += 1;
+        } else {
+            let code = if errors.len() < ERROR_CODES_MAX { error.code() } else { "ERRORSTATS_OVERFLOW" };
+            *errors.entry(code.to_owned()).or_insert(0) += 1;
         }
     }
 

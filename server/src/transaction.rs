@@ -3,11 +3,11 @@
 //! EXEC locks the stripes of all queued commands at once and evaluates them without letting go, so a transaction is one
 //! indivisible evaluation with one batch of effects.
 
+use crate::server::Server;
 use crate::session::Queued;
 use basalt_storage::effect::DbIndex;
 use basalt_storage::keyspace::{Key, WatchFlag};
 use basalt_storage::slot::StripeSet;
-use crate::server::Server;
 
 /// The transaction state of one connection.
 #[derive(Default)]

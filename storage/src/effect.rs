@@ -46,24 +46,60 @@ pub enum Effect {
 #[derive(Clone)]
 pub enum KeyEffect {
     /// The key now holds exactly this.
-    Put { value: Value, expiry: Option<UnixMs> },
+    Put {
+        value: Value,
+        expiry: Option<UnixMs>,
+    },
     Delete(Cause),
     SetExpiry(Option<UnixMs>),
     /// Bytes were written into the string at this offset; it was created, or extended with zero bytes, if need be.
-    Splice { offset: usize, bytes: Box<[u8]> },
-    ListPush { end: End, elements: Vec<Box<[u8]>> },
-    ListPop { end: End, count: usize },
-    ListSet { index: usize, element: Box<[u8]> },
+    Splice {
+        offset: usize,
+        bytes: Box<[u8]>,
+    },
+    ListPush {
+        end: End,
+        elements: Vec<Box<[u8]>>,
+    },
+    ListPop {
+        end: End,
+        count: usize,
+    },
+    ListSet {
+        index: usize,
+        element: Box<[u8]>,
+    },
     /// The element was inserted so that it now has this index.
-    ListInsert { index: usize, element: Box<[u8]> },
-    /// Up to `limit` elements equal to this were removed, counted from one end.
-    ListRemove { from: End, limit: usize, element: Box<[u8]> },
+    ListInsert {
+        index: usize,
+        element: Box<[u8]>,
+    },
+    /// Elements equal to this were removed: the first `count`, the last `-count`, or all for 0.
+    ListRemove {
+        count: i64,
+        element: Box<[u8]>,
+    },
     /// Only the elements from `start` to before `end` are left.
-    ListTrim { start: usize, end: usize },
-    SetAdd { members: Vec<Box<[u8]>> },
-    SetRemove { members: Vec<Box<[u8]>> },
-    HashPut { fields: Vec<(Box<[u8]>, Box<[u8]>)> },
-    HashRemove { fields: Vec<Box<[u8]>> },
-    ZsetPut { members: Vec<(Box<[u8]>, f64)> },
-    ZsetRemove { members: Vec<Box<[u8]>> },
+    ListTrim {
+        start: usize,
+        end: usize,
+    },
+    SetAdd {
+        members: Vec<Box<[u8]>>,
+    },
+    SetRemove {
+        members: Vec<Box<[u8]>>,
+    },
+    HashPut {
+        fields: Vec<(Box<[u8]>, Box<[u8]>)>,
+    },
+    HashRemove {
+        fields: Vec<Box<[u8]>>,
+    },
+    ZsetPut {
+        members: Vec<(Box<[u8]>, f64)>,
+    },
+    ZsetRemove {
+        members: Vec<Box<[u8]>>,
+    },
 }

@@ -45,9 +45,7 @@ pub fn parse_u64(text: &[u8]) -> Option<u64> {
         [b'1'..=b'9', head @ ..] if text.len() == I64_TEXT_MAX => {
             let (&last, _) = head.split_last()?;
             let last = last.checked_sub(b'0').filter(|digit| *digit <= 9)?;
-            parse_digits(&text[..I64_TEXT_MAX - 1])?
-                .checked_mul(10)?
-                .checked_add(u64::from(last))
+            parse_digits(&text[..I64_TEXT_MAX - 1])?.checked_mul(10)?.checked_add(u64::from(last))
         }
         _ => None,
     }
@@ -126,31 +124,19 @@ fn scan_f64(text: &[u8]) -> Option<Scanned> {
         [b'0', b'x' | b'X', digits @ ..] => scan_hex(digits)?,
         _ => {
             // Rust's grammar is strtod's once words, signs and hex are out of the way.
-            if !unsigned
-                .iter()
-                .all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'))
-            {
+            if !unsigned.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-')) {
                 return None;
             }
             if matches!(unsigned.first(), Some(b'+' | b'-')) {
                 return None;
             }
             let value: f64 = std::str::from_utf8(unsigned).ok()?.parse().ok()?;
-            let digits = unsigned
-                .iter()
-                .take_while(|byte| !matches!(byte, b'e' | b'E'));
-            (
-                value,
-                digits.clone().any(|byte| matches!(byte, b'1'..=b'9')),
-            )
+            let digits = unsigned.iter().take_while(|byte| !matches!(byte, b'e' | b'E'));
+            (value, digits.clone().any(|byte| matches!(byte, b'1'..=b'9')))
         }
     };
     let out_of_range = value.is_infinite() || (value == 0.0 && non_zero);
-    Some(if out_of_range {
-        Scanned::OutOfRange(signed(value))
-    } else {
-        Scanned::Exact(signed(value))
-    })
+    Some(if out_of_range { Scanned::OutOfRange(signed(value)) } else { Scanned::Exact(signed(value)) })
 }
 
 /// Reads what follows "0x": digits, a point, a binary exponent. Gives the value and whether any digit was non-zero.
@@ -200,9 +186,7 @@ fn scan_power(text: &[u8]) -> Option<i64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let magnitude = digits.iter().fold(0i64, |sum, digit| {
-        (sum * 10 + i64::from(digit - b'0')).min(1_000_000_000_000)
-    });
+    let magnitude = digits.iter().fold(0i64, |sum, digit| (sum * 10 + i64::from(digit - b'0')).min(1_000_000_000_000));
     Some(if negative { -magnitude } else { magnitude })
 }
 
@@ -231,11 +215,7 @@ fn round_to_f64(mantissa: u128, exponent: i64) -> f64 {
         kept as u64 + u64::from(rest > half || (rest == half && kept & 1 == 1))
     };
     // Biased exponent zero is the subnormal range; a carry out of the fraction lands in the exponent, as it should.
-    let encoded = if unit == -1074 {
-        whole
-    } else {
-        whole + (((unit + 1074) as u64) << 52)
-    };
+    let encoded = if unit == -1074 { whole } else { whole + (((unit + 1074) as u64) << 52) };
     f64::from_bits(encoded)
 }
 
@@ -277,10 +257,7 @@ pub fn format_u64(value: u64) -> I64Text {
         start -= 1;
         bytes[start] = b'0' + rest as u8;
     }
-    I64Text {
-        bytes,
-        start: start as u8,
-    }
+    I64Text { bytes, start: start as u8 }
 }
 
 /// "00" to "99": two digits per division.
@@ -322,10 +299,7 @@ impl Deref for F64Text {
 
 impl F64Text {
     fn empty() -> F64Text {
-        F64Text {
-            bytes: [0; F64_TEXT_MAX],
-            len: 0,
-        }
+        F64Text { bytes: [0; F64_TEXT_MAX], len: 0 }
     }
 
     fn of(text: &[u8]) -> F64Text {
@@ -389,11 +363,7 @@ pub fn format_f64_shortest(value: f64) -> F64Text {
 #[inline]
 fn format_plain(value: f64) -> Option<F64Text> {
     if value == 0.0 {
-        return Some(F64Text::of(if value.is_sign_negative() {
-            b"-0"
-        } else {
-            b"0"
-        }));
+        return Some(F64Text::of(if value.is_sign_negative() { b"-0" } else { b"0" }));
     }
     if value.abs() < WHOLE_MAX && value.trunc() == value {
         return Some(F64Text::of(&format_i64(value as i64)));
@@ -422,14 +392,8 @@ struct Scientific {
 /// Takes apart what Rust's `{:e}` printed. Rust's digits are exact, ties to even, hence the same as glibc's.
 fn scientific(printed: std::fmt::Arguments<'_>) -> Scientific {
     let mut text = F64Text::empty();
-    std::fmt::Write::write_fmt(&mut text, printed)
-        .expect("writing into a buffer that is large enough");
-    let mut out = Scientific {
-        negative: false,
-        digits: [0; 17],
-        count: 0,
-        power: 0,
-    };
+    std::fmt::Write::write_fmt(&mut text, printed).expect("writing into a buffer that is large enough");
+    let mut out = Scientific { negative: false, digits: [0; 17], count: 0, power: 0 };
     let mut bytes = text.iter();
     for &byte in bytes.by_ref() {
         match byte {

@@ -34,7 +34,10 @@ impl Reaper {
             .spawn(move || {
                 for garbage in receiver {
                     let objects = garbage.objects();
-                    drop(garbage);
+                    match garbage {
+                        Garbage::Value(value) => drop(value),
+                        Garbage::Tables(tables) => drop(tables),
+                    }
                     counters.0.fetch_sub(objects, Ordering::Relaxed);
                     counters.1.fetch_add(objects, Ordering::Relaxed);
                 }

@@ -22,9 +22,7 @@ impl Rng {
     pub fn from_entropy() -> Self {
         // The standard library keys its hash maps from the operating system's generator; an empty hash under such
         // a key is that entropy, without a dependency of our own.
-        Self {
-            state: RandomState::new().hash_one(()),
-        }
+        Self { state: RandomState::new().hash_one(()) }
     }
 
     #[inline]
@@ -75,10 +73,7 @@ mod tests {
         for _ in 0..100_000 {
             hits[rng.below(10) as usize] += 1;
         }
-        assert!(
-            hits.iter().all(|&n| (9_500..10_500).contains(&n)),
-            "{hits:?}"
-        );
+        assert!(hits.iter().all(|&n| (9_500..10_500).contains(&n)), "{hits:?}");
         assert_eq!(rng.below(1), 0);
     }
 

@@ -38,9 +38,7 @@ impl FieldType {
         if !matches!(digits, [b'1'..=b'9'] | [b'1'..=b'9', b'0'..=b'9']) {
             return None;
         }
-        let bits = digits
-            .iter()
-            .fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'));
+        let bits = digits.iter().fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'));
         (bits <= bits_max).then_some(FieldType { sign, bits })
     }
 

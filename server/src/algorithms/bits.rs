@@ -72,13 +72,7 @@ pub fn count_in(bytes: &[u8], start: i64, end: i64, unit: Unit) -> u64 {
 /// A key that does not exist (`None`) is an endless row of clear bits, unlike an empty string, which has no
 /// bits at all. Without an `end` a string counts as followed by clear bits, so a search for one can find the
 /// first behind the string.
-pub fn position(
-    bytes: Option<&[u8]>,
-    wanted: Bit,
-    start: i64,
-    end: Option<i64>,
-    unit: Unit,
-) -> i64 {
+pub fn position(bytes: Option<&[u8]>, wanted: Bit, start: i64, end: Option<i64>, unit: Unit) -> i64 {
     let Some(bytes) = bytes else {
         return if wanted == Bit::Set { -1 } else { 0 };
     };
@@ -94,16 +88,8 @@ pub fn position(
 
 /// Reads one bit; behind the end it is clear.
 pub fn bit(bytes: &[u8], offset: u64) -> Bit {
-    let byte = usize::try_from(offset / 8)
-        .ok()
-        .and_then(|at| bytes.get(at))
-        .copied()
-        .unwrap_or(0);
-    if byte & mask_of(offset) != 0 {
-        Bit::Set
-    } else {
-        Bit::Clear
-    }
+    let byte = usize::try_from(offset / 8).ok().and_then(|at| bytes.get(at)).copied().unwrap_or(0);
+    if byte & mask_of(offset) != 0 { Bit::Set } else { Bit::Clear }
 }
 
 /// Writes one bit of a string that is long enough, and gives its former state.
@@ -166,17 +152,11 @@ impl BitRange {
         };
         let len = bytes.len() as i64 * 8 / bits_per_index;
         let from_start = |index: i64| {
-            if index < 0 {
-                (len + index).max(0)
-            } else {
-                index
-            }
+            if index < 0 { (len + index).max(0) } else { index }
         };
         let (start, end) = (from_start(start), from_start(end).min(len - 1));
-        (start <= end).then(|| BitRange {
-            first: (start * bits_per_index) as u64,
-            end: ((end + 1) * bits_per_index) as u64,
-        })
+        (start <= end)
+            .then(|| BitRange { first: (start * bits_per_index) as u64, end: ((end + 1) * bits_per_index) as u64 })
     }
 
     /// The bytes that hold the range, first and behind the last.
@@ -221,10 +201,7 @@ fn find(bytes: &[u8], wanted: Bit, range: BitRange) -> Option<u64> {
         // Whole words without a hit are skipped; the last byte of the range is always looked at on its own.
         let skipped = bytes[at..end_byte.max(at + 1) - 1].as_chunks::<8>().0;
         let same = u64::from_ne_bytes([flip; 8]);
-        at += 8 * skipped
-            .iter()
-            .take_while(|word| u64::from_ne_bytes(**word) == same)
-            .count();
+        at += 8 * skipped.iter().take_while(|word| u64::from_ne_bytes(**word) == same).count();
     }
     None
 }

@@ -99,10 +99,7 @@ impl Digest {
     /// Adds bytes so that the order of additions does not matter.
     fn join(&mut self, bytes: &[u8]) {
         let hash: [u8; LEN] = Sha1::digest(bytes).into();
-        self.0
-            .iter_mut()
-            .zip(hash)
-            .for_each(|(byte, with)| *byte ^= with);
+        self.0.iter_mut().zip(hash).for_each(|(byte, with)| *byte ^= with);
     }
 
     /// Adds bytes so that the order of additions does matter.
@@ -138,21 +135,15 @@ mod tests {
         let mut string = start(Kind::String);
         string.add_element(b"12345");
         let mut list = start(Kind::List);
-        [&b"a"[..], b"b", b"10", b"a"]
-            .iter()
-            .for_each(|element| list.add_element(element));
+        [&b"a"[..], b"b", b"10", b"a"].iter().for_each(|element| list.add_element(element));
         let mut set = start(Kind::Set);
-        [&b"3"[..], b"1", b"2"]
-            .iter()
-            .for_each(|member| set.add_member(member));
+        [&b"3"[..], b"1", b"2"].iter().for_each(|member| set.add_member(member));
         let mut sorted = start(Kind::SortedSet);
         [(&b"y"[..], 0.1), (b"x", 1.0), (b"z", f64::INFINITY)]
             .iter()
             .for_each(|(m, score)| sorted.add_scored(m, *score));
         let mut hash = start(Kind::Hash);
-        [(&b"g"[..], &b"7"[..]), (b"f", b"v")]
-            .iter()
-            .for_each(|(field, value)| hash.add_field(field, value));
+        [(&b"g"[..], &b"7"[..]), (b"f", b"v")].iter().for_each(|(field, value)| hash.add_field(field, value));
         let forever = [string, list, set, sorted].map(|digest| digest.finish(Lifetime::Forever));
         let [string, list, set, sorted] = forever;
         [string, list, set, sorted, hash.finish(Lifetime::Expires)]
@@ -184,9 +175,7 @@ mod tests {
     fn order_matters_in_lists_only() {
         let list = |elements: [&[u8]; 2]| {
             let mut digest = Digest::of_value(Kind::List);
-            elements
-                .iter()
-                .for_each(|element| digest.add_element(element));
+            elements.iter().for_each(|element| digest.add_element(element));
             digest
         };
         let set = |members: [&[u8]; 2]| {

@@ -12,22 +12,13 @@ pub use search::{Area, ScoreRange, Shape};
 /// Bits per axis of a score.
 const STEPS_MAX: u32 = 26;
 
-const LONGITUDES: Axis = Axis {
-    min: -180.0,
-    max: 180.0,
-};
+const LONGITUDES: Axis = Axis { min: -180.0, max: 180.0 };
 
 /// Web Mercator ends where the map becomes a square.
-const LATITUDES: Axis = Axis {
-    min: -85.051_128_78,
-    max: 85.051_128_78,
-};
+const LATITUDES: Axis = Axis { min: -85.051_128_78, max: 85.051_128_78 };
 
 /// The latitudes of the geohash strings that other systems use.
-const LATITUDES_OF_TEXT: Axis = Axis {
-    min: -90.0,
-    max: 90.0,
-};
+const LATITUDES_OF_TEXT: Axis = Axis { min: -90.0, max: 90.0 };
 
 const EARTH_RADIUS_M: f64 = 6_372_797.560_856;
 
@@ -55,22 +46,14 @@ impl Position {
     /// A place within the limits; `None` beyond them, where Redis answers "invalid longitude,latitude pair".
     pub fn new(longitude: f64, latitude: f64) -> Option<Position> {
         let valid = LONGITUDES.contains(longitude) && LATITUDES.contains(latitude);
-        valid.then_some(Position {
-            longitude,
-            latitude,
-        })
+        valid.then_some(Position { longitude, latitude })
     }
 
     /// The centre of the cell that a score names. Scores that GEOADD did not make give some place or other.
     pub fn of_score(score: f64) -> Position {
-        let (longitudes, latitudes) = Cell {
-            bits: score as u64,
-            steps: STEPS_MAX,
-        }
-        .bounds();
+        let (longitudes, latitudes) = Cell { bits: score as u64, steps: STEPS_MAX }.bounds();
         Position {
-            longitude: ((longitudes.min + longitudes.max) / 2.0)
-                .clamp(LONGITUDES.min, LONGITUDES.max),
+            longitude: ((longitudes.min + longitudes.max) / 2.0).clamp(LONGITUDES.min, LONGITUDES.max),
             latitude: ((latitudes.min + latitudes.max) / 2.0).clamp(LATITUDES.min, LATITUDES.max),
         }
     }
@@ -112,16 +95,8 @@ impl Position {
 impl Unit {
     /// Parses "m", "km", "ft" or "mi", in either case.
     pub fn parse(text: &[u8]) -> Option<Unit> {
-        let units = [
-            (&b"m"[..], Unit::Meters),
-            (b"km", Unit::Kilometers),
-            (b"ft", Unit::Feet),
-            (b"mi", Unit::Miles),
-        ];
-        units
-            .into_iter()
-            .find(|(name, _)| text.eq_ignore_ascii_case(name))
-            .map(|(_, unit)| unit)
+        let units = [(&b"m"[..], Unit::Meters), (b"km", Unit::Kilometers), (b"ft", Unit::Feet), (b"mi", Unit::Miles)];
+        units.into_iter().find(|(name, _)| text.eq_ignore_ascii_case(name)).map(|(_, unit)| unit)
     }
 
     pub fn meters(self) -> f64 {
@@ -178,10 +153,7 @@ impl Cell {
     fn around(position: Position, steps: u32, latitudes: Axis) -> Cell {
         let latitude = latitudes.part_of(position.latitude, steps);
         let longitude = LONGITUDES.part_of(position.longitude, steps);
-        Cell {
-            bits: spread(latitude) | spread(longitude) << 1,
-            steps,
-        }
+        Cell { bits: spread(latitude) | spread(longitude) << 1, steps }
     }
 
     /// Its longitudes and latitudes.
@@ -194,18 +166,11 @@ impl Cell {
     fn neighbour(self, east: i32, north: i32) -> Cell {
         let mask = (1u32 << self.steps) - 1;
         let shift = |part: u32, by: i32| {
-            if by == 0 {
-                part
-            } else {
-                part.wrapping_add_signed(by) & mask
-            }
+            if by == 0 { part } else { part.wrapping_add_signed(by) & mask }
         };
         let longitude = shift(gather(self.bits >> 1), east);
         let latitude = shift(gather(self.bits), north);
-        Cell {
-            bits: spread(latitude) | spread(longitude) << 1,
-            steps: self.steps,
-        }
+        Cell { bits: spread(latitude) | spread(longitude) << 1, steps: self.steps }
     }
 }
 
@@ -222,11 +187,7 @@ fn spread(number: u32) -> u64 {
 fn gather(bits: u64) -> u32 {
     let mut bits = bits & SPREADING[4].1;
     for level in (0..SPREADING.len()).rev() {
-        let mask = if level == 0 {
-            u64::from(u32::MAX)
-        } else {
-            SPREADING[level - 1].1
-        };
+        let mask = if level == 0 { u64::from(u32::MAX) } else { SPREADING[level - 1].1 };
         bits = (bits | bits >> SPREADING[level].0) & mask;
     }
     bits as u32

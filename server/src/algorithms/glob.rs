@@ -33,9 +33,7 @@ pub fn matches(pattern: &[u8], text: &[u8], case: Case) -> bool {
             retry = Some((pattern_at, text_at));
             continue;
         }
-        let step = pattern
-            .get(pattern_at..)
-            .and_then(|rest| element(rest, text[text_at], case));
+        let step = pattern.get(pattern_at..).and_then(|rest| element(rest, text[text_at], case));
         if let Some(width) = step {
             pattern_at += width;
             text_at += 1;
@@ -105,11 +103,7 @@ impl Case {
             Case::Insensitive => byte.to_ascii_lowercase() as i8,
         };
         // The ends are put in order before their case is folded, which is why "[Z-a]" can come out empty.
-        let (low, high) = if first as i8 > last as i8 {
-            (last, first)
-        } else {
-            (first, last)
-        };
+        let (low, high) = if first as i8 > last as i8 { (last, first) } else { (first, last) };
         (fold(low)..=fold(high)).contains(&fold(byte))
     }
 }

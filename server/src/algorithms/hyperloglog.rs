@@ -72,18 +72,12 @@ impl<B: AsRef<[u8]>> HyperLogLog<B> {
     }
 
     pub fn encoding(&self) -> Encoding {
-        if self.view()[ENCODING_AT] == 0 {
-            Encoding::Dense
-        } else {
-            Encoding::Sparse
-        }
+        if self.view()[ENCODING_AT] == 0 { Encoding::Dense } else { Encoding::Sparse }
     }
 
     /// The count as of the last PFCOUNT, if nothing changed since.
     pub fn cached_count(&self) -> Option<u64> {
-        let count: [u8; 8] = self.view()[COUNT_AT..HEADER_LEN]
-            .try_into()
-            .expect("eight bytes of the header");
+        let count: [u8; 8] = self.view()[COUNT_AT..HEADER_LEN].try_into().expect("eight bytes of the header");
         (count[7] & STALE == 0).then(|| u64::from_le_bytes(count))
     }
 
@@ -149,12 +143,7 @@ impl HyperLogLog<Vec<u8>> {
         if union.any_dense {
             self.make_dense()?;
         }
-        for (index, &rank) in union
-            .ranks
-            .iter()
-            .enumerate()
-            .filter(|(_, rank)| **rank > 0)
-        {
+        for (index, &rank) in union.ranks.iter().enumerate().filter(|(_, rank)| **rank > 0) {
             self.raise(index, rank, sparse_max)?;
         }
         Ok(())
@@ -182,8 +171,7 @@ impl HyperLogLog<Vec<u8>> {
         for run in sparse::runs(self.body()) {
             let run = run?;
             if run.rank > 0 {
-                (index..index + run.len)
-                    .for_each(|at| dense::write(&mut bytes[HEADER_LEN..], at, run.rank));
+                (index..index + run.len).for_each(|at| dense::write(&mut bytes[HEADER_LEN..], at, run.rank));
             }
             index += run.len;
         }
@@ -221,10 +209,7 @@ impl Default for HyperLogLog<Vec<u8>> {
 
 impl Union {
     pub fn new() -> Union {
-        Union {
-            ranks: Box::new([0; REGISTERS]),
-            any_dense: false,
-        }
+        Union { ranks: Box::new([0; REGISTERS]), any_dense: false }
     }
 
     /// Adds a member.
@@ -240,9 +225,7 @@ impl Union {
                 for run in sparse::runs(member.body()) {
                     let run = run?;
                     if run.rank > 0 {
-                        self.ranks[index..index + run.len]
-                            .iter_mut()
-                            .for_each(|max| *max = run.rank.max(*max));
+                        self.ranks[index..index + run.len].iter_mut().for_each(|max| *max = run.rank.max(*max));
                     }
                     index += run.len;
                 }

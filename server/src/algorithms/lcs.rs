@@ -56,8 +56,7 @@ impl Alignment {
             rows.extend_from_slice(&row);
         }
         // A clear bit: the common length of the prefixes grows when the second one gets this byte.
-        let grows =
-            |a_at: usize, b_at: usize| rows[a_at * width + b_at / 64] >> (b_at % 64) & 1 == 0;
+        let grows = |a_at: usize, b_at: usize| rows[a_at * width + b_at / 64] >> (b_at % 64) & 1 == 0;
 
         let mut text = Vec::with_capacity(masks.length(&row));
         let mut matches: Vec<Match> = Vec::new();
@@ -68,17 +67,9 @@ impl Alignment {
                 text.push(a[a_left]);
                 match matches.last_mut() {
                     Some(last) if (last.a, last.b) == (a_left + 1, b_left + 1) => {
-                        *last = Match {
-                            a: a_left,
-                            b: b_left,
-                            len: last.len + 1,
-                        };
+                        *last = Match { a: a_left, b: b_left, len: last.len + 1 };
                     }
-                    _ => matches.push(Match {
-                        a: a_left,
-                        b: b_left,
-                        len: 1,
-                    }),
+                    _ => matches.push(Match { a: a_left, b: b_left, len: 1 }),
                 }
             } else if grows(a_left - 1, b_left - 1) {
                 a_left -= 1;
@@ -104,16 +95,8 @@ impl Masks {
         let words = b.len().div_ceil(64);
         let mut wanted = [false; 256];
         a.iter().for_each(|byte| wanted[usize::from(*byte)] = true);
-        let mut masks = Masks {
-            words,
-            start: [None; 256],
-            bits: Vec::new(),
-        };
-        for (column, &byte) in b
-            .iter()
-            .enumerate()
-            .filter(|(_, byte)| wanted[usize::from(**byte)])
-        {
+        let mut masks = Masks { words, start: [None; 256], bits: Vec::new() };
+        for (column, &byte) in b.iter().enumerate().filter(|(_, byte)| wanted[usize::from(**byte)]) {
             let start = *masks.start[usize::from(byte)].get_or_insert_with(|| {
                 let start = masks.bits.len();
                 masks.bits.resize(start + words, 0);

@@ -50,19 +50,13 @@ impl LongDouble {
             _ => (false, text),
         };
         if unsigned.eq_ignore_ascii_case(b"inf") || unsigned.eq_ignore_ascii_case(b"infinity") {
-            return Some(LongDouble {
-                negative,
-                magnitude: Magnitude::Infinite,
-            });
+            return Some(LongDouble { negative, magnitude: Magnitude::Infinite });
         }
         let magnitude = match unsigned {
             [b'0', b'x' | b'X', digits @ ..] => Digits::scan(digits, Radix::Hex)?.hex_value(),
             _ => Digits::scan(unsigned, Radix::Decimal)?.decimal_value(),
         };
-        magnitude.map(|magnitude| LongDouble {
-            negative,
-            magnitude,
-        })
+        magnitude.map(|magnitude| LongDouble { negative, magnitude })
     }
 
     /// The sum, unless it is NaN or infinite.
@@ -70,11 +64,7 @@ impl LongDouble {
         let (Some(a), Some(b)) = (self.parts(), other.parts()) else {
             return None;
         };
-        let (high, low) = if a.exponent >= b.exponent {
-            (a, b)
-        } else {
-            (b, a)
-        };
+        let (high, low) = if a.exponent >= b.exponent { (a, b) } else { (b, a) };
         // 62 spare bits below the higher operand; what the lower one has below those only matters as "not zero".
         const SPARE: u32 = 62;
         let distance = (high.exponent - low.exponent) as u32;
@@ -91,26 +81,15 @@ impl LongDouble {
             (low.negative, right - left)
         };
         let magnitude = round(sum, high.exponent - i64::from(SPARE), sticky);
-        let negative = if sum == 0 {
-            high.negative && low.negative
-        } else {
-            negative
-        };
-        (magnitude != Magnitude::Infinite).then_some(LongDouble {
-            negative,
-            magnitude,
-        })
+        let negative = if sum == 0 { high.negative && low.negative } else { negative };
+        (magnitude != Magnitude::Infinite).then_some(LongDouble { negative, magnitude })
     }
 
     /// Formats as `%.17Lf` does, less the zeros at the end: Redis's "human friendly" text. Minus zero prints as
     /// zero.
     pub fn to_text(self) -> Vec<u8> {
         let Magnitude::Finite { mantissa, exponent } = self.magnitude else {
-            return if self.negative {
-                b"-inf".to_vec()
-            } else {
-                b"inf".to_vec()
-            };
+            return if self.negative { b"-inf".to_vec() } else { b"inf".to_vec() };
         };
         let mut text = Vec::with_capacity(32);
         if self.negative {
@@ -131,11 +110,9 @@ impl LongDouble {
 
     fn parts(self) -> Option<Parts> {
         match self.magnitude {
-            Magnitude::Finite { mantissa, exponent } => Some(Parts {
-                negative: self.negative,
-                mantissa,
-                exponent: i64::from(exponent),
-            }),
+            Magnitude::Finite { mantissa, exponent } => {
+                Some(Parts { negative: self.negative, mantissa, exponent: i64::from(exponent) })
+            }
             Magnitude::Infinite => None,
         }
     }
@@ -143,10 +120,7 @@ impl LongDouble {
 
 impl From<i64> for LongDouble {
     fn from(value: i64) -> LongDouble {
-        LongDouble {
-            negative: value < 0,
-            magnitude: round(u128::from(value.unsigned_abs()), 0, false),
-        }
+        LongDouble { negative: value < 0, magnitude: round(u128::from(value.unsigned_abs()), 0, false) }
     }
 }
 
@@ -156,22 +130,12 @@ impl From<f64> for LongDouble {
         assert!(!value.is_nan(), "a NaN reached the extended floats");
         let negative = value.is_sign_negative();
         if value.is_infinite() {
-            return LongDouble {
-                negative,
-                magnitude: Magnitude::Infinite,
-            };
+            return LongDouble { negative, magnitude: Magnitude::Infinite };
         }
         let fraction = value.to_bits() & ((1 << 52) - 1);
         let biased = (value.to_bits() >> 52 & 0x7ff) as i64;
-        let (mantissa, exponent) = if biased == 0 {
-            (fraction, -1074)
-        } else {
-            (fraction | 1 << 52, biased - 1075)
-        };
-        LongDouble {
-            negative,
-            magnitude: round(u128::from(mantissa), exponent, false),
-        }
+        let (mantissa, exponent) = if biased == 0 { (fraction, -1074) } else { (fraction | 1 << 52, biased - 1075) };
+        LongDouble { negative, magnitude: round(u128::from(mantissa), exponent, false) }
     }
 }
 
@@ -187,10 +151,7 @@ struct Parts {
 fn round(mantissa: u128, exponent: i64, sticky: bool) -> Magnitude {
     if mantissa == 0 {
         assert!(!sticky, "bits below a zero mantissa");
-        return Magnitude::Finite {
-            mantissa: 0,
-            exponent: EXPONENT_MIN as i32,
-        };
+        return Magnitude::Finite { mantissa: 0, exponent: EXPONENT_MIN as i32 };
     }
     let bits = i64::from(128 - mantissa.leading_zeros());
     let mut unit = (exponent + bits - 64).max(EXPONENT_MIN);
@@ -220,10 +181,7 @@ fn round(mantissa: u128, exponent: i64, sticky: bool) -> Magnitude {
     if unit > EXPONENT_MAX {
         return Magnitude::Infinite;
     }
-    Magnitude::Finite {
-        mantissa: kept,
-        exponent: unit as i32,
-    }
+    Magnitude::Finite { mantissa: kept, exponent: unit as i32 }
 }
 
 /// Appends `mantissa / 2^scale` with up to 17 places.
@@ -279,9 +237,7 @@ impl Digits {
         while let [byte, tail @ ..] = rest {
             match byte {
                 b'.' if !point => point = true,
-                b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F'
-                    if radix == Radix::Hex || byte.is_ascii_digit() =>
-                {
+                b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F' if radix == Radix::Hex || byte.is_ascii_digit() => {
                     seen = true;
                     let digit = (*byte as char).to_digit(16)? as u8;
                     if digit != 0 || !digits.is_empty() {
@@ -327,10 +283,7 @@ impl Digits {
 
     /// At most 19 digits and a power of ten below 2^64: everything fits 128 bits.
     fn decimal_value_small(&self) -> Magnitude {
-        let digits = self
-            .digits
-            .iter()
-            .fold(0u64, |sum, digit| sum * 10 + u64::from(*digit));
+        let digits = self.digits.iter().fold(0u64, |sum, digit| sum * 10 + u64::from(*digit));
         let scale = 10u64.pow(self.power.unsigned_abs() as u32);
         if self.power >= 0 {
             return round(u128::from(digits) * u128::from(scale), 0, false);
@@ -348,11 +301,7 @@ impl Digits {
         if quotient >> 126 != 0 {
             return round(quotient | u128::from(remainder != 0), exponent, false);
         }
-        round(
-            quotient << 2 | half << 1 | u128::from(!exact),
-            exponent - 2,
-            false,
-        )
+        round(quotient << 2 | half << 1 | u128::from(!exact), exponent - 2, false)
     }
 
     fn decimal_value_big(&self) -> Magnitude {
@@ -380,11 +329,7 @@ impl Digits {
             mantissa = mantissa << 4 | u128::from(*digit);
         }
         let magnitude = round(mantissa, exponent.clamp(-100_000, 100_000), false);
-        if mantissa == 0 {
-            Some(magnitude)
-        } else {
-            representable(magnitude)
-        }
+        if mantissa == 0 { Some(magnitude) } else { representable(magnitude) }
     }
 }
 
@@ -406,9 +351,7 @@ fn scan_exponent(text: &[u8]) -> Option<i64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let magnitude = digits.iter().fold(0i64, |sum, digit| {
-        (sum * 10 + i64::from(digit - b'0')).min(1_000_000_000)
-    });
+    let magnitude = digits.iter().fold(0i64, |sum, digit| (sum * 10 + i64::from(digit - b'0')).min(1_000_000_000));
     Some(if negative { -magnitude } else { magnitude })
 }
 

@@ -15,7 +15,7 @@ use basalt_storage::slot::StripeSet;
 ///
 /// The fields are public so that a handler can read from `view` while it writes to `out`.
 pub struct Ctx<'c, 'k> {
-    pub server: &'k Server,
+    pub server: &'c Server,
     pub view: &'c mut View<'k>,
     pub out: &'c mut ReplyBuf,
     pub db: DbIndex,

@@ -30,12 +30,12 @@ pub struct Command {
     /// The name as COMMAND shows it: `get`, `config|get`.
     pub full_name: &'static str,
     pub spec: &'static Spec,
-    subcommands: HashMap<&'static [u8], &'static Command, foldhash::fast::RandomState>,
+    subcommands: HashMap<&'static [u8], &'static Command>,
 }
 
 /// All commands, by lower-case name.
 struct Table {
-    by_name: HashMap<&'static [u8], &'static Command, foldhash::fast::RandomState>,
+    by_name: HashMap<&'static [u8], &'static Command>,
     by_id: Vec<&'static Command>,
 }
 

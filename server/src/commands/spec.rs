@@ -64,11 +64,7 @@ impl Spec {
 
     /// Calls `visit` with the position and access of each key among `args`.
     #[inline]
-    pub fn for_each_key(
-        &self,
-        args: Args<'_>,
-        visit: &mut dyn FnMut(usize, KeyFlags),
-    ) -> Result<(), InvalidKeys> {
+    pub fn for_each_key(&self, args: Args<'_>, visit: &mut dyn FnMut(usize, KeyFlags)) -> Result<(), InvalidKeys> {
         if let Some(find) = self.find_keys {
             return find(args, visit);
         }
@@ -113,7 +109,10 @@ pub struct KeySpec {
 pub enum Begin {
     Index(usize),
     /// Right behind this word, looked for from this position; backwards from the end if negative.
-    Keyword { word: &'static str, from: i32 },
+    Keyword {
+        word: &'static str,
+        from: i32,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -285,7 +285,9 @@ fn take_quoted(line: &[u8], mut at: usize, quote: u8, word: &mut Vec<u8>) -> Opt
 fn take_escape(line: &[u8], at: usize, word: &mut Vec<u8>) -> Option<usize> {
     let digit = |index: usize| line.get(index).and_then(|&byte| (byte as char).to_digit(16));
     let letter = *line.get(at)?;
-    if letter == b'x' && let (Some(high), Some(low)) = (digit(at + 1), digit(at + 2)) {
+    if letter == b'x'
+        && let (Some(high), Some(low)) = (digit(at + 1), digit(at + 2))
+    {
         word.push((high * 16 + low) as u8);
         return Some(at + 3);
     }
@@ -321,8 +323,11 @@ mod tests {
     #[test]
     fn arrays_and_inline_commands_mix() {
         let all = requests(b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\nPING 'a b' \"\\x41\\n\"\r\n*0\r\n\r\n*1\r\n$4\r\nQUIT\r\n");
-        let expected: Vec<Vec<Vec<u8>>> =
-            vec![vec![b"GET".into(), b"k".into()], vec![b"PING".into(), b"a b".into(), b"A\n".into()], vec![b"QUIT".into()]];
+        let expected: Vec<Vec<Vec<u8>>> = vec![
+            vec![b"GET".into(), b"k".into()],
+            vec![b"PING".into(), b"a b".into(), b"A\n".into()],
+            vec![b"QUIT".into()],
+        ];
         assert_eq!(all, Ok(expected));
     }
 

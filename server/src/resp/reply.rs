@@ -169,7 +169,7 @@ impl ReplyBuf {
 
     pub fn double(&mut self, number: f64) {
         let text = number::format_f64(number);
-        if self.is_resp3() { self.line(b',', text.as_bytes()) } else { self.bulk(text.as_bytes()) }
+        if self.is_resp3() { self.line(b',', &text) } else { self.bulk(&text) }
     }
 
     pub fn boolean(&mut self, value: bool) {

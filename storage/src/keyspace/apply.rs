@@ -36,7 +36,7 @@ impl Effect {
     }
 }
 
-impl View<'_> {
+impl<'k> View<'k> {
     fn apply(&mut self, effect: Effect) {
         match effect {
             Effect::Key { db, key, change } => self.apply_to_key(db, &Key::new(&key), change),
@@ -82,11 +82,7 @@ impl View<'_> {
         }
     }
 
-    fn handle_to_apply<'v, T: super::Collection>(
-        &'v mut self,
-        db: DbIndex,
-        key: &Key<'v>,
-    ) -> super::Handle<'v, '_, T> {
+    fn handle_to_apply<'v, T: super::Collection>(&'v mut self, db: DbIndex, key: &Key<'v>) -> super::Handle<'v, 'k, T> {
         self.existing_or_new(db, key).expect("an effect meets the type that it was recorded for")
     }
 }

@@ -81,15 +81,19 @@ impl<T: Collection> Handle<'_, '_, T> {
         &self.core.keyspace.settings
     }
 
-    /// Changes the collection; `effect` says the same as data.
+    /// Works on the collection. Whoever has changed it then calls [`Handle::account`].
     #[inline]
-    pub(super) fn change<R>(&mut self, effect: impl FnOnce() -> KeyEffect, change: impl FnOnce(&mut T) -> R) -> R {
-        let result = self.database.update_value(&self.key, self.loc, |entry: &mut Entry| {
+    pub(super) fn edit<R>(&mut self, change: impl FnOnce(&mut T) -> R) -> R {
+        self.database.update_value(&self.key, self.loc, |entry: &mut Entry| {
             let collection = entry.collection_mut().and_then(T::of_mut);
             change(collection.expect("the type was checked when the handle was made"))
-        });
+        })
+    }
+
+    /// Accounts for a change; `effect` says as data what it was.
+    #[inline]
+    pub(super) fn account(&mut self, effect: impl FnOnce() -> KeyEffect) {
         self.core.changed(self.interests, self.db, &self.key, effect);
-        result
     }
 }
 
@@ -153,15 +157,6 @@ impl<'k> View<'k> {
         let counts = &keyspace.counts[stripe_index.number()][db.0 as usize];
         let (stripe, core) = self.stripe_mut(stripe_index);
         let database = stripe.databases[db.0 as usize].as_deref_mut().expect("an entry was found in this database");
-        Handle {
-            database,
-            interests: &mut stripe.interests,
-            core,
-            counts,
-            db,
-            key: *key,
-            loc,
-            collection: PhantomData,
-        }
+        Handle { database, interests: &mut stripe.interests, core, counts, db, key: *key, loc, collection: PhantomData }
     }
 }

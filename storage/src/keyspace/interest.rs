@@ -32,7 +32,7 @@ struct Interest {
 /// The interest in the keys of one stripe.
 #[derive(Default)]
 pub(super) struct Interests {
-    by_key: HashMap<(DbIndex, Box<[u8]>), Interest, foldhash::fast::RandomState>,
+    by_key: HashMap<(DbIndex, Box<[u8]>), Interest>,
 }
 
 impl Interests {
@@ -79,6 +79,9 @@ impl Interests {
 
     /// The keys of one database that somebody is interested in, with whether clients wait for them.
     pub(super) fn keys_of(&self, db: DbIndex) -> impl Iterator<Item = (&[u8], bool)> {
-        self.by_key.iter().filter(move |((of, _), _)| *of == db).map(|((_, key), interest)| (&key[..], interest.waiters > 0))
+        self.by_key
+            .iter()
+            .filter(move |((of, _), _)| *of == db)
+            .map(|((_, key), interest)| (&key[..], interest.waiters > 0))
     }
 }

@@ -22,12 +22,15 @@ mod apply;
 mod database;
 mod generic;
 mod handle;
+mod hashes;
 mod interest;
 mod key;
 mod lists;
+mod sets;
 mod settings;
 mod strings;
 mod view;
+mod zsets;
 
 pub use database::SlotTable;
 pub use handle::{Collection, Handle};
@@ -83,10 +86,7 @@ pub struct Keyspace {
 impl Keyspace {
     pub fn new(databases: u16) -> Keyspace {
         assert!(databases > 0, "a keyspace has at least one database");
-        let stripe = || Stripe {
-            databases: (0..databases).map(|_| None).collect(),
-            interests: Interests::default(),
-        };
+        let stripe = || Stripe { databases: (0..databases).map(|_| None).collect(), interests: Interests::default() };
         let counts = || (0..databases).map(|_| Counts::default()).collect();
         Keyspace {
             stripes: (0..STRIPE_COUNT).map(|_| Mutex::new(stripe())).collect(),

@@ -93,18 +93,28 @@ impl View<'_> {
             let value = Value::Str(Str::Bytes(bytes.to_vec(), crate::value::StrForm::Plain));
             KeyEffect::Put { value, expiry: at }
         };
-        self.put_scalar(db, key, expiry, recorded, |entry, at| entry.put_bytes(bytes, at), |stamp, at| {
-            Entry::with_bytes(key.bytes, bytes, at, stamp)
-        });
+        self.put_scalar(
+            db,
+            key,
+            expiry,
+            recorded,
+            |entry, at| entry.put_bytes(bytes, at),
+            |stamp, at| Entry::with_bytes(key.bytes, bytes, at, stamp),
+        );
     }
 
     /// Makes `key` hold this integer, whatever was there.
     #[inline]
     pub fn put_int(&mut self, db: DbIndex, key: &Key<'_>, number: i64, expiry: NewExpiry) {
         let recorded = |at| KeyEffect::Put { value: Value::Str(Str::Int(number)), expiry: at };
-        self.put_scalar(db, key, expiry, recorded, |entry, at| entry.put_int(number, at), |stamp, at| {
-            Entry::with_int(key.bytes, number, at, stamp)
-        });
+        self.put_scalar(
+            db,
+            key,
+            expiry,
+            recorded,
+            |entry, at| entry.put_int(number, at),
+            |stamp, at| Entry::with_int(key.bytes, number, at, stamp),
+        );
     }
 
     #[inline]
@@ -126,11 +136,17 @@ impl View<'_> {
                 let old = self.entry_at(db, key, loc);
                 let at = if expiry == NewExpiry::Keep { old.expiry() } else { asked };
                 let is_heavy = old.free_effort() > 1;
-                let garbage = self.update_at(db, key, loc, || effect(at), |entry| {
-                    let garbage = is_heavy.then(|| entry.hollow_out());
-                    overwrite(entry, at);
-                    garbage
-                });
+                let garbage = self.update_at(
+                    db,
+                    key,
+                    loc,
+                    || effect(at),
+                    |entry| {
+                        let garbage = is_heavy.then(|| entry.hollow_out());
+                        overwrite(entry, at);
+                        garbage
+                    },
+                );
                 if let Some(value) = garbage {
                     self.keyspace().reaper().discard_value(value);
                 }

@@ -15,10 +15,7 @@ pub fn crc64(checksum: u64, bytes: &[u8]) -> u64 {
     let mut crc = checksum;
     for word in words {
         let mixed = (crc ^ u64::from_le_bytes(*word)).to_le_bytes();
-        crc = mixed
-            .iter()
-            .zip(TABLES.iter().rev())
-            .fold(0, |sum, (byte, table)| sum ^ table[usize::from(*byte)]);
+        crc = mixed.iter().zip(TABLES.iter().rev()).fold(0, |sum, (byte, table)| sum ^ table[usize::from(*byte)]);
     }
     for byte in rest {
         crc = TABLES[0][usize::from(crc as u8 ^ byte)] ^ crc >> 8;
@@ -66,9 +63,7 @@ mod tests {
     fn pieces_add_up_wherever_they_are_cut() {
         let bytes: Vec<u8> = (0..100u32).map(|at| (at * at * 7 + 3) as u8).collect();
         let bitwise = bytes.iter().fold(0u64, |crc, byte| {
-            (0..8).fold(crc ^ u64::from(*byte), |crc, _| {
-                (crc >> 1) ^ ((crc & 1) * POLYNOMIAL)
-            })
+            (0..8).fold(crc ^ u64::from(*byte), |crc, _| (crc >> 1) ^ ((crc & 1) * POLYNOMIAL))
         });
         for cut in 0..=bytes.len() {
             assert_eq!(crc64(crc64(0, &bytes[..cut]), &bytes[cut..]), bitwise);

@@ -97,17 +97,8 @@ impl<R: Read> Reader<R> {
     /// Reads the header.
     pub fn new(inner: R) -> Result<Reader<R>, FileError> {
         let mut source = StreamSource::new(inner);
-        let version = version(&mut source).map_err(|source| FileError {
-            place: Place::Header,
-            source,
-        })?;
-        Ok(Reader {
-            source,
-            version,
-            db: 0,
-            empty_keys: 0,
-            at_end: false,
-        })
+        let version = version(&mut source).map_err(|source| FileError { place: Place::Header, source })?;
+        Ok(Reader { source, version, db: 0, empty_keys: 0, at_end: false })
     }
 
     pub fn version(&self) -> u16 {
@@ -120,16 +111,12 @@ impl<R: Read> Reader<R> {
     }
 
     /// The next record; none after the last, when the checksum has been found right.
-    pub fn next_record<B: Build>(
-        &mut self,
-        limits: &B::Limits,
-    ) -> Result<Option<Record<B::Value>>, FileError> {
+    pub fn next_record<B: Build>(&mut self, limits: &B::Limits) -> Result<Option<Record<B::Value>>, FileError> {
         if self.at_end {
             return Ok(None);
         }
         let mut place = Place::Between { db: self.db };
-        self.record::<B>(&mut place, limits)
-            .map_err(|source| FileError { place, source })
+        self.record::<B>(&mut place, limits).map_err(|source| FileError { place, source })
     }
 
     fn record<B: Build>(
@@ -145,17 +132,12 @@ impl<R: Read> Reader<R> {
                     *place = Place::Checksum;
                     return self.end().map(|()| None);
                 }
-                opcode::EXPIRE_TIME_MS => {
-                    expires_at_ms = Some(i64::from_le_bytes(self.source.fixed()?))
-                }
-                opcode::EXPIRE_TIME => {
-                    expires_at_ms = Some(i64::from(i32::from_le_bytes(self.source.fixed()?)) * 1000)
-                }
+                opcode::EXPIRE_TIME_MS => expires_at_ms = Some(i64::from_le_bytes(self.source.fixed()?)),
+                opcode::EXPIRE_TIME => expires_at_ms = Some(i64::from(i32::from_le_bytes(self.source.fixed()?)) * 1000),
                 opcode::IDLE => access = Some(Access::IdleSeconds(self.source.length()?)),
                 opcode::FREQ => access = Some(Access::Frequency(self.source.byte()?)),
                 opcode::AUX => {
-                    let [name, value] =
-                        [self.source.string()?, self.source.string()?].map(Cow::into_owned);
+                    let [name, value] = [self.source.string()?, self.source.string()?].map(Cow::into_owned);
                     return Ok(Some(Record::Aux { name, value }));
                 }
                 opcode::SELECT_DB => {
@@ -177,10 +159,7 @@ impl<R: Read> Reader<R> {
                     return Ok(Some(Record::Function { code }));
                 }
                 opcode::FUNCTION_PRE_GA => {
-                    return Err(LoadError::Unsupported {
-                        code: opcode::FUNCTION_PRE_GA,
-                        name: "function of 7.0-rc",
-                    });
+                    return Err(LoadError::Unsupported { code: opcode::FUNCTION_PRE_GA, name: "function of 7.0-rc" });
                 }
                 opcode::MODULE_AUX => self.skip_module_aux()?,
                 code => {
@@ -188,13 +167,7 @@ impl<R: Read> Reader<R> {
                     let loaded = load::value::<B>(&mut self.source, code, limits);
                     match loaded {
                         Ok(value) => {
-                            return Ok(Some(Record::Entry(Entry {
-                                db: self.db,
-                                key,
-                                value,
-                                expires_at_ms,
-                                access,
-                            })));
+                            return Ok(Some(Record::Entry(Entry { db: self.db, key, value, expires_at_ms, access })));
                         }
                         Err(LoadError::Empty) => {
                             // Old servers could write such keys; Redis drops them too.
@@ -203,9 +176,7 @@ impl<R: Read> Reader<R> {
                         }
                         Err(err) => {
                             // A byte that is no type at all means that the key is not one either.
-                            if Kind::of_code(code).is_some()
-                                || matches!(err, LoadError::Unsupported { .. })
-                            {
+                            if Kind::of_code(code).is_some() || matches!(err, LoadError::Unsupported { .. }) {
                                 *place = Place::Entry { db: self.db, key };
                             }
                             return Err(err);
@@ -247,12 +218,8 @@ impl<R: Read> Reader<R> {
 
 fn version(source: &mut impl Source<'static>) -> Result<u16, LoadError> {
     let header: [u8; 9] = source.fixed()?;
-    let digits = header
-        .strip_prefix(b"REDIS")
-        .ok_or(LoadError::Corrupt("not an RDB file"))?;
-    let version = std::str::from_utf8(digits)
-        .ok()
-        .and_then(|digits| digits.parse().ok());
+    let digits = header.strip_prefix(b"REDIS").ok_or(LoadError::Corrupt("not an RDB file"))?;
+    let version = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
     match version {
         Some(version @ 1..=VERSION_READ_MAX) => Ok(version),
         _ => Err(LoadError::Corrupt("unknown RDB version")),

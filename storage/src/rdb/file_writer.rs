@@ -74,11 +74,7 @@ impl<W: Write> Writer<W> {
     pub fn finish(mut self) -> io::Result<W> {
         self.out.bytes(&[opcode::EOF])?;
         self.out.inner().flush()?;
-        let Summing { mut inner, crc } = self
-            .out
-            .into_inner()
-            .into_inner()
-            .map_err(|err| err.into_error())?;
+        let Summing { mut inner, crc } = self.out.into_inner().into_inner().map_err(|err| err.into_error())?;
         inner.write_all(&crc.to_le_bytes())?;
         inner.flush()?;
         Ok(inner)
@@ -113,51 +109,25 @@ mod tests {
         let long = vec![b'v'; long];
         let values = [
             (DumpValue::Str(b"12345".to_vec()), None, None),
-            (
-                DumpValue::Str(long.clone()),
-                Some(1 << 40),
-                Some(Access::Frequency(5)),
-            ),
-            (
-                DumpValue::List(vec![b"a".to_vec(), b"77".to_vec(), long]),
-                Some(-1),
-                None,
-            ),
-            (
-                DumpValue::Zset(vec![(b"a".to_vec(), 1.5), (b"b".to_vec(), 2.0)]),
-                None,
-                Some(Access::IdleSeconds(9)),
-            ),
+            (DumpValue::Str(long.clone()), Some(1 << 40), Some(Access::Frequency(5))),
+            (DumpValue::List(vec![b"a".to_vec(), b"77".to_vec(), long]), Some(-1), None),
+            (DumpValue::Zset(vec![(b"a".to_vec(), 1.5), (b"b".to_vec(), 2.0)]), None, Some(Access::IdleSeconds(9))),
         ];
         let mut writer = Writer::new(Vec::new(), compression).unwrap();
         let mut records = Vec::new();
         writer.aux(b"redis-ver", b"7.0.15").unwrap();
-        records.push(Record::Aux {
-            name: b"redis-ver".to_vec(),
-            value: b"7.0.15".to_vec(),
-        });
+        records.push(Record::Aux { name: b"redis-ver".to_vec(), value: b"7.0.15".to_vec() });
         writer.function(b"#!lua name=x").unwrap();
-        records.push(Record::Function {
-            code: b"#!lua name=x".to_vec(),
-        });
+        records.push(Record::Function { code: b"#!lua name=x".to_vec() });
         for db in [0, 9] {
             writer.database(db, 4, 2).unwrap();
             records.push(Record::Database { db });
-            records.push(Record::Sizes {
-                keys: 4,
-                expiries: 2,
-            });
+            records.push(Record::Sizes { keys: 4, expiries: 2 });
             for (n, (value, expires_at_ms, access)) in values.iter().enumerate() {
                 let key = format!("key{n}").into_bytes();
                 writer.entry(&key, value, *expires_at_ms, *access).unwrap();
                 let (value, expires_at_ms, access) = (value.clone(), *expires_at_ms, *access);
-                records.push(Record::Entry(Entry {
-                    db,
-                    key,
-                    value,
-                    expires_at_ms,
-                    access,
-                }));
+                records.push(Record::Entry(Entry { db, key, value, expires_at_ms, access }));
             }
         }
         (writer.finish().unwrap(), records)

@@ -6,10 +6,7 @@ use super::packed::fixed;
 const HEADER: usize = 8;
 
 /// Visits every integer of `bytes`, which must be one sound intset and nothing else; returns their count.
-pub fn each(
-    bytes: &[u8],
-    mut visit: impl FnMut(i64) -> Result<(), LoadError>,
-) -> Result<usize, LoadError> {
+pub fn each(bytes: &[u8], mut visit: impl FnMut(i64) -> Result<(), LoadError>) -> Result<usize, LoadError> {
     let width = u32::from_le_bytes(fixed(bytes, 0)?) as usize;
     let count = u32::from_le_bytes(fixed(bytes, 4)?) as usize;
     if !matches!(width, 2 | 4 | 8) {
@@ -61,12 +58,9 @@ mod tests {
 
     #[test]
     fn all_widths_survive() {
-        for (sorted, width) in [
-            (vec![-32768, 0, 32767], 2),
-            (vec![-32769, 5], 4),
-            (vec![1, 1 << 31], 8),
-            (vec![i64::MIN, i64::MAX], 8),
-        ] {
+        for (sorted, width) in
+            [(vec![-32768, 0, 32767], 2), (vec![-32769, 5], 4), (vec![1, 1 << 31], 8), (vec![i64::MIN, i64::MAX], 8)]
+        {
             let bytes = encode(&sorted);
             assert_eq!(bytes.len(), 8 + width * sorted.len());
             let mut seen = Vec::new();

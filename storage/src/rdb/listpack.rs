@@ -26,9 +26,7 @@ pub fn each<'a>(
     let mut at = HEADER;
     let mut count = 0;
     loop {
-        let first = *bytes
-            .get(at)
-            .ok_or(LoadError::Corrupt("listpack without end"))?;
+        let first = *bytes.get(at).ok_or(LoadError::Corrupt("listpack without end"))?;
         if first == END {
             break;
         }
@@ -36,9 +34,7 @@ pub fn each<'a>(
         let mut back = [0; 5];
         let back = back_len(len, &mut back);
         if slice(bytes, at + len, back.len())? != back {
-            return Err(LoadError::Corrupt(
-                "listpack element with wrong back length",
-            ));
+            return Err(LoadError::Corrupt("listpack element with wrong back length"));
         }
         visit(element)?;
         at += len + back.len();
@@ -67,19 +63,9 @@ fn element(bytes: &[u8], at: usize, first: u8) -> Result<(Element<'_>, usize), L
         }
         0xe0..=0xef => {
             let [low] = fixed(bytes, at + 1)?;
-            text(
-                bytes,
-                at,
-                2,
-                usize::from(u16::from_be_bytes([first & 0x0f, low])),
-            )
+            text(bytes, at, 2, usize::from(u16::from_be_bytes([first & 0x0f, low])))
         }
-        0xf0 => text(
-            bytes,
-            at,
-            5,
-            u32::from_le_bytes(fixed(bytes, at + 1)?) as usize,
-        ),
+        0xf0 => text(bytes, at, 5, u32::from_le_bytes(fixed(bytes, at + 1)?) as usize),
         0xf1 => int(i64::from(i16::from_le_bytes(fixed(bytes, at + 1)?)), 2),
         0xf2 => int(int24(fixed(bytes, at + 1)?), 3),
         0xf3 => int(i64::from(i32::from_le_bytes(fixed(bytes, at + 1)?)), 4),
@@ -88,16 +74,8 @@ fn element(bytes: &[u8], at: usize, first: u8) -> Result<(Element<'_>, usize), L
     }
 }
 
-fn text(
-    bytes: &[u8],
-    at: usize,
-    header: usize,
-    len: usize,
-) -> Result<(Element<'_>, usize), LoadError> {
-    Ok((
-        Element::Bytes(slice(bytes, at + header, len)?),
-        header + len,
-    ))
+fn text(bytes: &[u8], at: usize, header: usize, len: usize) -> Result<(Element<'_>, usize), LoadError> {
+    Ok((Element::Bytes(slice(bytes, at + header, len)?), header + len))
 }
 
 /// The backwards length: seven bits a byte, the highest first, all but the first byte marked as having more before it.
@@ -126,10 +104,7 @@ pub struct Builder {
 
 impl Default for Builder {
     fn default() -> Builder {
-        Builder {
-            bytes: vec![0; HEADER],
-            count: 0,
-        }
+        Builder { bytes: vec![0; HEADER], count: 0 }
     }
 }
 
@@ -178,10 +153,7 @@ impl Builder {
             len @ 0..=63 => self.bytes.push(0x80 | len as u8),
             len @ 64..=4095 => self.bytes.extend([0xe0 | (len >> 8) as u8, len as u8]),
             len => {
-                assert!(
-                    len < BYTES_MAX,
-                    "a listpack cannot hold an element of {len} bytes"
-                );
+                assert!(len < BYTES_MAX, "a listpack cannot hold an element of {len} bytes");
                 self.bytes.push(0xf0);
                 self.bytes.extend_from_slice(&(len as u32).to_le_bytes());
             }
@@ -214,11 +186,7 @@ impl Builder {
     pub fn finish(&mut self) -> Vec<u8> {
         let Builder { mut bytes, count } = std::mem::take(self);
         bytes.push(END);
-        assert!(
-            bytes.len() <= BYTES_MAX,
-            "a listpack of {} bytes",
-            bytes.len()
-        );
+        assert!(bytes.len() <= BYTES_MAX, "a listpack of {} bytes", bytes.len());
         let size = bytes.len() as u32;
         bytes[..4].copy_from_slice(&size.to_le_bytes());
         let count = u16::try_from(count).unwrap_or(COUNT_UNKNOWN);
@@ -251,9 +219,7 @@ mod tests {
                 elements.push((-number).to_string().into_bytes());
             }
         }
-        for len in [
-            0, 1, 63, 64, 121, 122, 123, 4095, 4096, 16376, 16377, 16378, 16379, 16384, 70000,
-        ] {
+        for len in [0, 1, 63, 64, 121, 122, 123, 4095, 4096, 16376, 16377, 16378, 16379, 16384, 70000] {
             elements.push(vec![b'x'; len]);
         }
         let mut builder = Builder::default();
@@ -274,18 +240,7 @@ mod tests {
 
     #[test]
     fn scores_read_back() {
-        for score in [
-            0.0,
-            -0.0,
-            1.0,
-            -7.0,
-            0.1,
-            1e300,
-            5e-324,
-            (1i64 << 60) as f64,
-            f64::INFINITY,
-            f64::NEG_INFINITY,
-        ] {
+        for score in [0.0, -0.0, 1.0, -7.0, 0.1, 1e300, 5e-324, (1i64 << 60) as f64, f64::INFINITY, f64::NEG_INFINITY] {
             let mut builder = Builder::default();
             builder.push_score(score);
             each(&builder.finish(), |element| {

@@ -46,11 +46,7 @@ impl From<Duplicate> for LoadError {
 }
 
 /// Reads the value whose type byte, already read, was `code`.
-pub fn value<'a, B: Build>(
-    source: &mut impl Source<'a>,
-    code: u8,
-    limits: &B::Limits,
-) -> Result<B::Value, LoadError> {
+pub fn value<'a, B: Build>(source: &mut impl Source<'a>, code: u8, limits: &B::Limits) -> Result<B::Value, LoadError> {
     let Some(kind) = Kind::of_code(code) else {
         return Err(match unsupported_name(code) {
             Some(name) => LoadError::Unsupported { code, name },
@@ -68,9 +64,7 @@ pub fn value<'a, B: Build>(
             Ok(())
         })?,
         Kind::Set => counted(source, |source| Ok(build.set_member(&source.string()?)?))?,
-        Kind::Hash => counted(source, |source| {
-            Ok(build.hash_field(&source.string()?, &source.string()?)?)
-        })?,
+        Kind::Hash => counted(source, |source| Ok(build.hash_field(&source.string()?, &source.string()?)?))?,
         Kind::Zset => counted(source, |source| {
             let member = source.string()?;
             Ok(build.zset_member(&member, text_score(source)?)?)
@@ -81,53 +75,31 @@ pub fn value<'a, B: Build>(
             Ok(build.zset_member(&member, score)?)
         })?,
         Kind::ListZiplist => ziplist::each(&source.string()?, |item| list_item(&mut build, item))?,
-        Kind::ListQuicklist => nodes(source, |source| {
-            ziplist::each(&source.string()?, |item| list_item(&mut build, item))
-        })?,
-        Kind::ListQuicklist2 => nodes(source, |source| quicklist_node(source, &mut build))?,
-        Kind::SetIntset => intset::each(&source.string()?, |number| {
-            set_member(&mut build, Element::Int(number))
-        })?,
-        Kind::SetListpack => {
-            listpack::each(&source.string()?, |member| set_member(&mut build, member))?
+        Kind::ListQuicklist => {
+            nodes(source, |source| ziplist::each(&source.string()?, |item| list_item(&mut build, item)))?
         }
-        Kind::HashZipmap => zipmap::each(&source.string()?, |field, value| {
-            Ok(build.hash_field(field, value)?)
-        })?,
+        Kind::ListQuicklist2 => nodes(source, |source| quicklist_node(source, &mut build))?,
+        Kind::SetIntset => intset::each(&source.string()?, |number| set_member(&mut build, Element::Int(number)))?,
+        Kind::SetListpack => listpack::each(&source.string()?, |member| set_member(&mut build, member))?,
+        Kind::HashZipmap => zipmap::each(&source.string()?, |field, value| Ok(build.hash_field(field, value)?))?,
         Kind::HashZiplist => {
             let blob = source.string()?;
-            pairs(
-                |visit| ziplist::each(&blob, visit),
-                |field, value| hash_field(&mut build, field, value),
-            )?
+            pairs(|visit| ziplist::each(&blob, visit), |field, value| hash_field(&mut build, field, value))?
         }
         Kind::HashListpack => {
             let blob = source.string()?;
-            pairs(
-                |visit| listpack::each(&blob, visit),
-                |field, value| hash_field(&mut build, field, value),
-            )?
+            pairs(|visit| listpack::each(&blob, visit), |field, value| hash_field(&mut build, field, value))?
         }
         Kind::ZsetZiplist => {
             let blob = source.string()?;
-            pairs(
-                |visit| ziplist::each(&blob, visit),
-                |member, score| zset_member(&mut build, member, score),
-            )?
+            pairs(|visit| ziplist::each(&blob, visit), |member, score| zset_member(&mut build, member, score))?
         }
         Kind::ZsetListpack => {
             let blob = source.string()?;
-            pairs(
-                |visit| listpack::each(&blob, visit),
-                |member, score| zset_member(&mut build, member, score),
-            )?
+            pairs(|visit| listpack::each(&blob, visit), |member, score| zset_member(&mut build, member, score))?
         }
     };
-    if elements == 0 {
-        Err(LoadError::Empty)
-    } else {
-        Ok(build.finish())
-    }
+    if elements == 0 { Err(LoadError::Empty) } else { Ok(build.finish()) }
 }
 
 fn shape(kind: Kind) -> Shape {
@@ -160,10 +132,7 @@ fn nodes<'a, S: Source<'a>>(
     Ok(elements)
 }
 
-fn quicklist_node<'a, B: Build>(
-    source: &mut impl Source<'a>,
-    build: &mut B,
-) -> Result<usize, LoadError> {
+fn quicklist_node<'a, B: Build>(source: &mut impl Source<'a>, build: &mut B) -> Result<usize, LoadError> {
     match source.length()? {
         QUICKLIST_PLAIN => {
             build.list_item(&source.string()?);
@@ -192,11 +161,7 @@ fn pairs<'a>(
         }
         Some(first) => visit(first, element),
     })?;
-    if first.is_some() {
-        Err(LoadError::Corrupt("an odd count of elements"))
-    } else {
-        Ok(count / 2)
-    }
+    if first.is_some() { Err(LoadError::Corrupt("an odd count of elements")) } else { Ok(count / 2) }
 }
 
 fn list_item<B: Build>(build: &mut B, item: Element<'_>) -> Result<(), LoadError> {
@@ -208,19 +173,11 @@ fn set_member<B: Build>(build: &mut B, member: Element<'_>) -> Result<(), LoadEr
     Ok(build.set_member(&member.text())?)
 }
 
-fn hash_field<B: Build>(
-    build: &mut B,
-    field: Element<'_>,
-    value: Element<'_>,
-) -> Result<(), LoadError> {
+fn hash_field<B: Build>(build: &mut B, field: Element<'_>, value: Element<'_>) -> Result<(), LoadError> {
     Ok(build.hash_field(&field.text(), &value.text())?)
 }
 
-fn zset_member<B: Build>(
-    build: &mut B,
-    member: Element<'_>,
-    score: Element<'_>,
-) -> Result<(), LoadError> {
+fn zset_member<B: Build>(build: &mut B, member: Element<'_>, score: Element<'_>) -> Result<(), LoadError> {
     Ok(build.zset_member(&member.text(), score.score()?)?)
 }
 

@@ -69,10 +69,7 @@ fn restore(stream: &[u8], len: usize) -> Option<Vec<u8>> {
 
 /// Compresses; `None` if that would not make the input shorter by at least `GAIN_MIN` bytes.
 pub fn compress(input: &[u8]) -> Option<Vec<u8>> {
-    let budget = input
-        .len()
-        .checked_sub(GAIN_MIN)
-        .filter(|budget| *budget > 0)?;
+    let budget = input.len().checked_sub(GAIN_MIN).filter(|budget| *budget > 0)?;
     let mut out = Vec::with_capacity(budget.min(input.len() / 2 + 64));
     // Positions are kept plus one: zero means that nothing was seen.
     let bits = (input.len().ilog2() + 1).clamp(TABLE_BITS_MIN, TABLE_BITS_MAX);
@@ -84,11 +81,7 @@ pub fn compress(input: &[u8]) -> Option<Vec<u8>> {
         let candidate = (*slot as usize).wrapping_sub(1);
         *slot = at as u32 + 1;
         let near = candidate < at && at - candidate <= DISTANCE_MAX;
-        let len = if near {
-            common_len(input, candidate, at)
-        } else {
-            0
-        };
+        let len = if near { common_len(input, candidate, at) } else { 0 };
         if len < REPEAT_MIN {
             at += 1;
             continue;
@@ -99,9 +92,7 @@ pub fn compress(input: &[u8]) -> Option<Vec<u8>> {
             return None;
         }
         // The last positions inside the repeat are worth knowing; all of them would cost more than they bring.
-        for position in
-            (at + len).saturating_sub(2)..(at + len).min(input.len().saturating_sub(REPEAT_MIN - 1))
-        {
+        for position in (at + len).saturating_sub(2)..(at + len).min(input.len().saturating_sub(REPEAT_MIN - 1)) {
             seen[bucket(&input[position..], bits)] = position as u32 + 1;
         }
         at += len;
@@ -162,23 +153,13 @@ mod tests {
     fn samples() -> Vec<Vec<u8>> {
         let mut seed = 5u64;
         let mut next = move || {
-            seed = seed
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (seed >> 33) as usize
         };
-        let mut samples = vec![
-            vec![],
-            vec![7],
-            b"aaa".to_vec(),
-            vec![b'x'; 10_000],
-            b"ab".repeat(500),
-        ];
+        let mut samples = vec![vec![], vec![7], b"aaa".to_vec(), vec![b'x'; 10_000], b"ab".repeat(500)];
         for round in 0..60 {
             // Words from a small vocabulary, with some noise: long and short repeats at all distances.
-            let words: Vec<Vec<u8>> = (0..8)
-                .map(|_| (0..next() % 400 + 1).map(|_| next() as u8).collect())
-                .collect();
+            let words: Vec<Vec<u8>> = (0..8).map(|_| (0..next() % 400 + 1).map(|_| next() as u8).collect()).collect();
             let mut sample = Vec::new();
             while sample.len() < round * 500 {
                 sample.extend_from_slice(&words[next() % words.len()]);
@@ -199,10 +180,7 @@ mod tests {
                 compressed += 1;
             }
         }
-        assert!(
-            compressed > 50,
-            "only {compressed} samples were worth compressing"
-        );
+        assert!(compressed > 50, "only {compressed} samples were worth compressing");
     }
 
     #[test]
@@ -219,13 +197,7 @@ mod tests {
             }
         }
         // A repeat from before the start, a literal run behind the end, an instruction that is cut off.
-        for stream in [
-            &b"\x20\x00"[..],
-            b"\x00a\x20\x01",
-            b"\x05abc",
-            b"\xe0\x01",
-            b"\x00a\x20",
-        ] {
+        for stream in [&b"\x20\x00"[..], b"\x00a\x20\x01", b"\x05abc", b"\xe0\x01", b"\x00a\x20"] {
             assert_eq!(decompress(stream, 4), Err(Corrupt), "{stream:?}");
         }
     }
@@ -235,10 +207,7 @@ mod tests {
     fn streams_of_redis_are_read() {
         for (expected, stream) in [
             (b"a".repeat(100), &b"\x01aa\xe0W\x00\x01aa"[..]),
-            (
-                b"hello world ".repeat(30),
-                &b"\x0chello world h\xe0\xff\x0b\xe1H\x07\x01d "[..],
-            ),
+            (b"hello world ".repeat(30), &b"\x0chello world h\xe0\xff\x0b\xe1H\x07\x01d "[..]),
             (
                 b"abcdefghijklmnopqrstuvwxyz0123456789".repeat(2),
                 &b"\x1fabcdefghijklmnopqrstuvwxyz012345\x046789a\xe0\x18#\x0189"[..],

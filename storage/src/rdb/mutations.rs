@@ -13,9 +13,7 @@ const ROUNDS_PER_PAYLOAD: usize = 1500;
 const FOOTER: usize = 10;
 
 /// Bytes that mean something somewhere in the formats.
-const TELLING: [u8; 16] = [
-    0, 1, 2, 0x7f, 0x80, 0x81, 0xc0, 0xc3, 0xe0, 0xef, 0xf0, 0xf1, 0xf4, 0xfe, 0xfd, 0xff,
-];
+const TELLING: [u8; 16] = [0, 1, 2, 0x7f, 0x80, 0x81, 0xc0, 0xc3, 0xe0, 0xef, 0xf0, 0xf1, 0xf4, 0xfe, 0xfd, 0xff];
 
 fn below(rng: &mut Rng, bound: usize) -> usize {
     rng.below(bound as u64) as usize
@@ -49,13 +47,8 @@ fn damage(bytes: &mut Vec<u8>, rng: &mut Rng) {
 fn size(value: &DumpValue) -> usize {
     match value {
         DumpValue::Str(bytes) => bytes.len(),
-        DumpValue::List(items) | DumpValue::Set(items) => {
-            items.iter().map(|item| item.len() + 1).sum()
-        }
-        DumpValue::Hash(fields) => fields
-            .iter()
-            .map(|(field, value)| field.len() + value.len() + 2)
-            .sum(),
+        DumpValue::List(items) | DumpValue::Set(items) => items.iter().map(|item| item.len() + 1).sum(),
+        DumpValue::Hash(fields) => fields.iter().map(|(field, value)| field.len() + value.len() + 2).sum(),
         DumpValue::Zset(members) => members.iter().map(|(member, _)| member.len() + 9).sum(),
     }
 }
@@ -76,8 +69,7 @@ fn damaged_payloads() {
                         // 88 is what LZF can unpack to; the rest is digits and overhead of elements of one byte.
                         assert!(size(&value) <= body.len() * 88 * 8, "{name}: {body:x?}");
                         let again = dump::encode(&value, Compression::Lzf);
-                        let again = dump::decode::<Neutral>(&again, &())
-                            .expect("what was accepted can be written");
+                        let again = dump::decode::<Neutral>(&again, &()).expect("what was accepted can be written");
                         assert_eq!(again.sorted(), value.sorted(), "{name}: {body:x?}");
                         accepted += 1;
                     }
@@ -88,10 +80,7 @@ fn damaged_payloads() {
         }
     }
     // Both outcomes were really tried.
-    assert!(
-        accepted > 1000 && refused > 10_000,
-        "{accepted} accepted, {refused} refused"
-    );
+    assert!(accepted > 1000 && refused > 10_000, "{accepted} accepted, {refused} refused");
 }
 
 #[test]
@@ -110,10 +99,7 @@ fn damaged_files() {
         let mut records = 0;
         while let Ok(Some(_)) = reader.next_record::<Neutral>(&()) {
             records += 1;
-            assert!(
-                records <= bytes.len(),
-                "more records than bytes: {bytes:x?}"
-            );
+            assert!(records <= bytes.len(), "more records than bytes: {bytes:x?}");
         }
     }
 }

@@ -32,9 +32,7 @@ impl DumpValue {
             DumpValue::Str(_) | DumpValue::List(_) => {}
             DumpValue::Set(members) => members.sort(),
             DumpValue::Hash(fields) => fields.sort(),
-            DumpValue::Zset(members) => {
-                members.sort_by(|a, b| a.1.total_cmp(&b.1).then_with(|| a.0.cmp(&b.0)))
-            }
+            DumpValue::Zset(members) => members.sort_by(|a, b| a.1.total_cmp(&b.1).then_with(|| a.0.cmp(&b.0))),
         }
         self
     }
@@ -48,11 +46,7 @@ pub struct Neutral {
 
 impl Neutral {
     fn check_new(&mut self, name: &[u8]) -> Result<(), Duplicate> {
-        if self.seen.insert(name.to_vec()) {
-            Ok(())
-        } else {
-            Err(Duplicate)
-        }
+        if self.seen.insert(name.to_vec()) { Ok(()) } else { Err(Duplicate) }
     }
 }
 
@@ -68,10 +62,7 @@ impl Build for Neutral {
             Shape::Hash => DumpValue::Hash(Vec::new()),
             Shape::Zset => DumpValue::Zset(Vec::new()),
         };
-        Neutral {
-            value,
-            seen: HashSet::new(),
-        }
+        Neutral { value, seen: HashSet::new() }
     }
 
     fn string(&mut self, bytes: Cow<'_, [u8]>) {
@@ -79,35 +70,27 @@ impl Build for Neutral {
     }
 
     fn list_item(&mut self, item: &[u8]) {
-        let DumpValue::List(items) = &mut self.value else {
-            panic!("a list item in {:?}", self.value)
-        };
+        let DumpValue::List(items) = &mut self.value else { panic!("a list item in {:?}", self.value) };
         items.push(item.to_vec());
     }
 
     fn set_member(&mut self, member: &[u8]) -> Result<(), Duplicate> {
         self.check_new(member)?;
-        let DumpValue::Set(members) = &mut self.value else {
-            panic!("a set member in {:?}", self.value)
-        };
+        let DumpValue::Set(members) = &mut self.value else { panic!("a set member in {:?}", self.value) };
         members.push(member.to_vec());
         Ok(())
     }
 
     fn hash_field(&mut self, field: &[u8], value: &[u8]) -> Result<(), Duplicate> {
         self.check_new(field)?;
-        let DumpValue::Hash(fields) = &mut self.value else {
-            panic!("a hash field in {:?}", self.value)
-        };
+        let DumpValue::Hash(fields) = &mut self.value else { panic!("a hash field in {:?}", self.value) };
         fields.push((field.to_vec(), value.to_vec()));
         Ok(())
     }
 
     fn zset_member(&mut self, member: &[u8], score: f64) -> Result<(), Duplicate> {
         self.check_new(member)?;
-        let DumpValue::Zset(members) = &mut self.value else {
-            panic!("a sorted set member in {:?}", self.value)
-        };
+        let DumpValue::Zset(members) = &mut self.value else { panic!("a sorted set member in {:?}", self.value) };
         members.push((member.to_vec(), score));
         Ok(())
     }
@@ -128,22 +111,12 @@ impl Save for DumpValue {
                 None => Kind::Set,
             },
             DumpValue::Hash(fields) => {
-                let packed = fields.len() <= PACKED_ENTRIES_MAX
-                    && fields.iter().all(|(f, v)| short(f) && short(v));
-                if packed {
-                    Kind::HashListpack
-                } else {
-                    Kind::Hash
-                }
+                let packed = fields.len() <= PACKED_ENTRIES_MAX && fields.iter().all(|(f, v)| short(f) && short(v));
+                if packed { Kind::HashListpack } else { Kind::Hash }
             }
             DumpValue::Zset(members) => {
-                let packed = members.len() <= PACKED_ENTRIES_MAX
-                    && members.iter().all(|(member, _)| short(member));
-                if packed {
-                    Kind::ZsetListpack
-                } else {
-                    Kind::Zset2
-                }
+                let packed = members.len() <= PACKED_ENTRIES_MAX && members.iter().all(|(member, _)| short(member));
+                if packed { Kind::ZsetListpack } else { Kind::Zset2 }
             }
         }
     }
@@ -198,10 +171,7 @@ fn intset(members: &[Vec<u8>]) -> Option<Vec<i64>> {
     if members.len() > INTSET_MAX {
         return None;
     }
-    let mut sorted: Vec<i64> = members
-        .iter()
-        .map(|member| parse_i64(member))
-        .collect::<Option<_>>()?;
+    let mut sorted: Vec<i64> = members.iter().map(|member| parse_i64(member)).collect::<Option<_>>()?;
     sorted.sort_unstable();
     Some(sorted)
 }

@@ -53,11 +53,7 @@ pub fn score_of_text(text: &[u8]) -> Result<f64, LoadError> {
 }
 
 pub fn checked_score(score: f64) -> Result<f64, LoadError> {
-    if score.is_nan() {
-        Err(LoadError::Corrupt("score is not a number"))
-    } else {
-        Ok(score)
-    }
+    if score.is_nan() { Err(LoadError::Corrupt("score is not a number")) } else { Ok(score) }
 }
 
 /// The `N` bytes at `at`, if the input goes that far.
@@ -67,9 +63,7 @@ pub fn fixed<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], LoadErr
 
 /// The `len` bytes at `at`, if the input goes that far.
 pub fn slice(bytes: &[u8], at: usize, len: usize) -> Result<&[u8], LoadError> {
-    at.checked_add(len)
-        .and_then(|end| bytes.get(at..end))
-        .ok_or(LoadError::Corrupt("an element ends early"))
+    at.checked_add(len).and_then(|end| bytes.get(at..end)).ok_or(LoadError::Corrupt("an element ends early"))
 }
 
 /// A signed integer of three bytes, little endian.
@@ -84,12 +78,7 @@ mod tests {
 
     #[test]
     fn scores() {
-        for (text, score) in [
-            ("1.5", 1.5),
-            ("1e+20", 1e20),
-            ("-inf", f64::NEG_INFINITY),
-            ("inf", f64::INFINITY),
-        ] {
+        for (text, score) in [("1.5", 1.5), ("1e+20", 1e20), ("-inf", f64::NEG_INFINITY), ("inf", f64::INFINITY)] {
             assert_eq!(score_of_text(text.as_bytes()).unwrap(), score);
         }
         for text in ["nan", "-nan", "x", "1 ", "\u{ff}"] {

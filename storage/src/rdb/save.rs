@@ -104,15 +104,9 @@ impl<W: Write> Encoder<W> {
     }
 
     /// [`Kind::ListQuicklist2`]. The items are gone through twice, since the count of nodes comes first.
-    pub fn list<'v>(
-        &mut self,
-        items: impl Iterator<Item: AsRef<[u8]> + 'v> + Clone,
-    ) -> io::Result<()> {
+    pub fn list<'v>(&mut self, items: impl Iterator<Item: AsRef<[u8]> + 'v> + Clone) -> io::Result<()> {
         let mut split = NodeSplit::default();
-        let nodes = items
-            .clone()
-            .filter(|item| split.starts_node(item.as_ref().len()))
-            .count();
+        let nodes = items.clone().filter(|item| split.starts_node(item.as_ref().len())).count();
         self.length(nodes as u64)?;
 
         let mut split = NodeSplit::default();
@@ -163,10 +157,7 @@ const PLAIN_MIN: usize = listpack::BYTES_MAX - 1024;
 
 /// Whether this many elements of this many bytes in total fit into one listpack, whatever they are.
 pub fn fits_listpack(elements: usize, bytes: usize) -> bool {
-    elements
-        .saturating_mul(ELEMENT_OVERHEAD)
-        .saturating_add(bytes)
-        < listpack::BYTES_MAX - 1024
+    elements.saturating_mul(ELEMENT_OVERHEAD).saturating_add(bytes) < listpack::BYTES_MAX - 1024
 }
 
 /// Decides, from lengths only, where a list is cut into nodes.

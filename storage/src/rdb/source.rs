@@ -39,12 +39,8 @@ pub trait Source<'a> {
                 let packed_len = self.length()?;
                 let len = self.length()?;
                 let packed = self.bytes(packed_len)?;
-                let plain = usize::try_from(len)
-                    .ok()
-                    .and_then(|len| lzf::decompress(&packed, len).ok());
-                plain
-                    .map(Cow::Owned)
-                    .ok_or(LoadError::Corrupt("compressed string does not unpack"))
+                let plain = usize::try_from(len).ok().and_then(|len| lzf::decompress(&packed, len).ok());
+                plain.map(Cow::Owned).ok_or(LoadError::Corrupt("compressed string does not unpack"))
             }
             Prefix::Encoded(_) => Err(LoadError::Corrupt("string of unknown encoding")),
         }
@@ -92,19 +88,14 @@ impl<'a> SliceSource<'a> {
 
 impl<'a> Source<'a> for SliceSource<'a> {
     fn bytes(&mut self, len: u64) -> Result<Cow<'a, [u8]>, LoadError> {
-        let split = usize::try_from(len)
-            .ok()
-            .and_then(|len| self.rest.split_at_checked(len));
+        let split = usize::try_from(len).ok().and_then(|len| self.rest.split_at_checked(len));
         let (head, rest) = split.ok_or(LoadError::Corrupt("the data ends early"))?;
         self.rest = rest;
         Ok(Cow::Borrowed(head))
     }
 
     fn fixed<const N: usize>(&mut self) -> Result<[u8; N], LoadError> {
-        let (head, rest) = self
-            .rest
-            .split_first_chunk()
-            .ok_or(LoadError::Corrupt("the data ends early"))?;
+        let (head, rest) = self.rest.split_first_chunk().ok_or(LoadError::Corrupt("the data ends early"))?;
         self.rest = rest;
         Ok(*head)
     }

@@ -21,14 +21,7 @@ pub struct StreamSource<R> {
 
 impl<R: Read> StreamSource<R> {
     pub fn new(inner: R) -> StreamSource<R> {
-        StreamSource {
-            inner,
-            buffer: vec![0; BUFFER].into(),
-            at: 0,
-            end: 0,
-            summed: 0,
-            crc: 0,
-        }
+        StreamSource { inner, buffer: vec![0; BUFFER].into(), at: 0, end: 0, summed: 0, crc: 0 }
     }
 
     /// The CRC of everything handed out so far.
@@ -40,11 +33,7 @@ impl<R: Read> StreamSource<R> {
 
     /// Refills the empty buffer.
     fn refill(&mut self) -> Result<(), LoadError> {
-        assert!(
-            self.at == self.end,
-            "refilled with {} bytes left",
-            self.end - self.at
-        );
+        assert!(self.at == self.end, "refilled with {} bytes left", self.end - self.at);
         // Bytes handed out are summed late, a buffer at a time, because the sum is slow on single bytes.
         self.crc();
         (self.at, self.end, self.summed) = (0, 0, 0);
@@ -71,10 +60,7 @@ impl<R: Read> Source<'static> for StreamSource<R> {
         if head < len {
             self.crc();
             // Grows with what arrives, so a false length costs nothing.
-            self.inner
-                .by_ref()
-                .take((len - head) as u64)
-                .read_to_end(&mut out)?;
+            self.inner.by_ref().take((len - head) as u64).read_to_end(&mut out)?;
             if out.len() < len {
                 return Err(LoadError::Corrupt("the data ends early"));
             }

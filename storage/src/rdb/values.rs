@@ -41,11 +41,7 @@ impl Save for Set {
 
 impl Save for Hash {
     fn kind(&self) -> Kind {
-        let bytes = || {
-            self.iter()
-                .map(|field| field.name().len() + field.value().len())
-                .sum()
-        };
+        let bytes = || self.iter().map(|field| field.name().len() + field.value().len()).sum();
         match self.encoding() {
             Encoding::Listpack if fits_listpack(self.len() * 2, bytes()) => Kind::HashListpack,
             _ => Kind::Hash,

@@ -25,9 +25,7 @@ pub fn each<'a>(
     let mut last = HEADER;
     let mut count = 0;
     loop {
-        let first = *bytes
-            .get(at)
-            .ok_or(LoadError::Corrupt("ziplist without end"))?;
+        let first = *bytes.get(at).ok_or(LoadError::Corrupt("ziplist without end"))?;
         if first == END {
             break;
         }
@@ -36,9 +34,7 @@ pub fn each<'a>(
             short => (usize::from(short), 1),
         };
         if previous != at - last {
-            return Err(LoadError::Corrupt(
-                "ziplist element with wrong previous length",
-            ));
+            return Err(LoadError::Corrupt("ziplist element with wrong previous length"));
         }
         let (element, len) = element(bytes, at + header)?;
         visit(element)?;
@@ -66,19 +62,9 @@ fn element(bytes: &[u8], at: usize) -> Result<(Element<'_>, usize), LoadError> {
         0x00..=0x3f => text(bytes, at, 1, usize::from(first)),
         0x40..=0x7f => {
             let [low] = fixed(bytes, at + 1)?;
-            text(
-                bytes,
-                at,
-                2,
-                usize::from(u16::from_be_bytes([first & 0x3f, low])),
-            )
+            text(bytes, at, 2, usize::from(u16::from_be_bytes([first & 0x3f, low])))
         }
-        0x80 => text(
-            bytes,
-            at,
-            5,
-            u32::from_be_bytes(fixed(bytes, at + 1)?) as usize,
-        ),
+        0x80 => text(bytes, at, 5, u32::from_be_bytes(fixed(bytes, at + 1)?) as usize),
         0xc0 => int(i64::from(i16::from_le_bytes(fixed(bytes, at + 1)?)), 2),
         0xd0 => int(i64::from(i32::from_le_bytes(fixed(bytes, at + 1)?)), 4),
         0xe0 => int(i64::from_le_bytes(fixed(bytes, at + 1)?), 8),
@@ -89,16 +75,8 @@ fn element(bytes: &[u8], at: usize) -> Result<(Element<'_>, usize), LoadError> {
     }
 }
 
-fn text(
-    bytes: &[u8],
-    at: usize,
-    header: usize,
-    len: usize,
-) -> Result<(Element<'_>, usize), LoadError> {
-    Ok((
-        Element::Bytes(slice(bytes, at + header, len)?),
-        header + len,
-    ))
+fn text(bytes: &[u8], at: usize, header: usize, len: usize) -> Result<(Element<'_>, usize), LoadError> {
+    Ok((Element::Bytes(slice(bytes, at + header, len)?), header + len))
 }
 
 #[cfg(test)]
@@ -151,18 +129,8 @@ mod tests {
         });
         assert_eq!(count.unwrap(), 10);
         let long = "l".repeat(300);
-        let expected = [
-            "abc",
-            &long,
-            &long,
-            "-32768",
-            "-2147483648",
-            "-9223372036854775808",
-            "-8388608",
-            "-128",
-            "0",
-            "12",
-        ];
+        let expected =
+            ["abc", &long, &long, "-32768", "-2147483648", "-9223372036854775808", "-8388608", "-128", "0", "12"];
         assert_eq!(seen, expected);
     }
 

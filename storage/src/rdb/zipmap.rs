@@ -73,23 +73,11 @@ mod tests {
             Ok(())
         });
         assert_eq!(count.unwrap(), 2);
-        assert_eq!(
-            seen,
-            [
-                (b"foo".to_vec(), b"bar".to_vec()),
-                (b"hello".to_vec(), b"world".to_vec())
-            ]
-        );
+        assert_eq!(seen, [(b"foo".to_vec(), b"bar".to_vec()), (b"hello".to_vec(), b"world".to_vec())]);
         for end in 0..bytes.len() {
             assert!(each(&bytes[..end], |_, _| Ok(())).is_err());
         }
-        assert!(
-            each(b"\x02\x03foo\x03\x00bar\xff", |_, _| Ok(())).is_err(),
-            "count"
-        );
-        assert!(
-            each(b"\x01\x03foo\x03\x00bar\xff\x00", |_, _| Ok(())).is_err(),
-            "trailing"
-        );
+        assert!(each(b"\x02\x03foo\x03\x00bar\xff", |_, _| Ok(())).is_err(), "count");
+        assert!(each(b"\x01\x03foo\x03\x00bar\xff\x00", |_, _| Ok(())).is_err(), "trailing");
     }
 }

@@ -53,10 +53,7 @@ impl Bucket {
     pub fn new(item: NonNull<u8>, tag: Tag, mark: Mark) -> Self {
         let mark = if mark == Mark::Set { MARK } else { 0 };
         Self(item.as_ptr().map_addr(|address| {
-            assert!(
-                address <= ADDRESS,
-                "an item lies beyond the 48 bits of user space"
-            );
+            assert!(address <= ADDRESS, "an item lies beyond the 48 bits of user space");
             address | mark | usize::from(tag.0) << TAG_SHIFT
         }))
     }
@@ -80,11 +77,7 @@ impl Bucket {
 
     #[inline]
     pub fn mark(self) -> Mark {
-        if self.0.addr() & MARK == 0 {
-            Mark::Clear
-        } else {
-            Mark::Set
-        }
+        if self.0.addr() & MARK == 0 { Mark::Clear } else { Mark::Set }
     }
 
     /// The same tag and mark on another address.
@@ -113,19 +106,12 @@ mod tests {
         for tag in [0, 1, 0x4000, 0x7fff].map(Tag::from_bits) {
             for mark in [Mark::Clear, Mark::Set] {
                 let bucket = Bucket::new(item, tag, mark);
-                assert_eq!(
-                    (bucket.item(), bucket.tag(), bucket.mark()),
-                    (Some(item), tag, mark)
-                );
+                assert_eq!((bucket.item(), bucket.tag(), bucket.mark()), (Some(item), tag, mark));
                 assert_eq!(bucket.with_mark(Mark::Set).mark(), Mark::Set);
                 assert_eq!(bucket.with_mark(Mark::Clear).mark(), Mark::Clear);
                 assert!(bucket.with_item(item) == bucket && !bucket.is_empty());
             }
         }
-        assert!(
-            Bucket::EMPTY.is_empty()
-                && Bucket::EMPTY.item().is_none()
-                && Bucket::EMPTY.tag() == Tag::ZERO
-        );
+        assert!(Bucket::EMPTY.is_empty() && Bucket::EMPTY.item().is_none() && Bucket::EMPTY.tag() == Tag::ZERO);
     }
 }

@@ -32,12 +32,7 @@ pub(super) struct Directory {
 
 impl Directory {
     pub fn new(segment: Segment) -> Self {
-        Self {
-            len: segment.len(),
-            entries: vec![Entry { segment, depth: 0 }],
-            depth: 0,
-            deepest: 1,
-        }
+        Self { len: segment.len(), entries: vec![Entry { segment, depth: 0 }], depth: 0, deepest: 1 }
     }
 
     #[inline]
@@ -85,12 +80,7 @@ impl Directory {
     }
 
     /// Inserts, after as many splits as it takes to make room. Returns the owner and the bucket.
-    pub fn insert(
-        &mut self,
-        hash: u64,
-        bucket: Bucket,
-        rehash: impl Fn(Bucket) -> u64,
-    ) -> (usize, usize) {
+    pub fn insert(&mut self, hash: u64, bucket: Bucket, rehash: impl Fn(Bucket) -> u64) -> (usize, usize) {
         loop {
             let owner = self.owner(hash);
             let Entry { segment, depth } = &mut self.entries[owner];
@@ -123,24 +113,13 @@ impl Directory {
     /// Moves the items whose next bit is one to a segment of their own.
     fn split(&mut self, owner: usize, rehash: &impl Fn(Bucket) -> u64) {
         let depth = self.entries[owner].depth + 1;
-        let (mut zeros, mut ones) = (
-            Vec::with_capacity(CAPACITY_MAX),
-            Vec::with_capacity(CAPACITY_MAX),
-        );
+        let (mut zeros, mut ones) = (Vec::with_capacity(CAPACITY_MAX), Vec::with_capacity(CAPACITY_MAX));
         for bucket in self.entries[owner].segment.occupied() {
             let bit = rehash(bucket) >> (64 - depth) & 1;
-            if bit == 0 {
-                zeros.push(bucket)
-            } else {
-                ones.push(bucket)
-            }
+            if bit == 0 { zeros.push(bucket) } else { ones.push(bucket) }
         }
         // The hashes are known and no foreign code runs any more: from here on nothing can stop half way.
-        let owner = if depth > self.depth {
-            self.double(owner)
-        } else {
-            owner
-        };
+        let owner = if depth > self.depth { self.double(owner) } else { owner };
         let half = 1 << (self.depth - depth);
         self.entries[owner].segment = Segment::from_sorted(&zeros);
         self.entries[owner + half].segment = Segment::from_sorted(&ones);
@@ -152,17 +131,11 @@ impl Directory {
 
     /// Gives every entry a twin; returns where `owner` is now.
     fn double(&mut self, owner: usize) -> usize {
-        assert!(
-            self.depth < DEPTH_MAX,
-            "the directory is as deep as it may be"
-        );
+        assert!(self.depth < DEPTH_MAX, "the directory is as deep as it may be");
         let old = std::mem::take(&mut self.entries);
         self.entries.reserve_exact(old.len() * 2);
         for entry in old {
-            let twin = Entry {
-                segment: Segment::EMPTY,
-                depth: entry.depth,
-            };
+            let twin = Entry { segment: Segment::EMPTY, depth: entry.depth };
             self.entries.extend([entry, twin]);
         }
         self.depth += 1;
@@ -176,13 +149,8 @@ impl Directory {
             let depth = self.entries[owner].depth;
             let half = 1 << (self.depth - depth);
             let buddy = owner ^ half;
-            let (left, right) = (
-                &self.entries[owner.min(buddy)],
-                &self.entries[owner.max(buddy)],
-            );
-            if self.entries[buddy].depth != depth
-                || left.segment.len() + right.segment.len() > MERGE_LEN_MAX
-            {
+            let (left, right) = (&self.entries[owner.min(buddy)], &self.entries[owner.max(buddy)]);
+            if self.entries[buddy].depth != depth || left.segment.len() + right.segment.len() > MERGE_LEN_MAX {
                 break;
             }
             let merged = Segment::merged(&left.segment, &right.segment);
@@ -203,23 +171,16 @@ impl Directory {
     fn halve(&mut self) {
         assert!(self.depth > 0, "a directory has at least one entry");
         // Every segment covers at least two entries, so that owners have even indexes.
-        self.entries = std::mem::take(&mut self.entries)
-            .into_iter()
-            .step_by(2)
-            .collect();
+        self.entries = std::mem::take(&mut self.entries).into_iter().step_by(2).collect();
         self.entries.shrink_to_fit();
         self.depth -= 1;
         self.deepest = (0..self.entries.len())
-            .filter(|&index| {
-                self.entries[index].depth == self.depth && self.owner_at(index) == index
-            })
+            .filter(|&index| self.entries[index].depth == self.depth && self.owner_at(index) == index)
             .count();
     }
 
     fn set_depth(&mut self, from: usize, count: usize, depth: u32) {
-        self.entries[from..from + count]
-            .iter_mut()
-            .for_each(|entry| entry.depth = depth);
+        self.entries[from..from + count].iter_mut().for_each(|entry| entry.depth = depth);
     }
 
     /// The only segment, when all have merged into it.
@@ -228,11 +189,7 @@ impl Directory {
     }
 
     pub fn heap_bytes(&self) -> usize {
-        let segments: usize = self
-            .entries
-            .iter()
-            .map(|entry| entry.segment.heap_bytes())
-            .sum();
+        let segments: usize = self.entries.iter().map(|entry| entry.segment.heap_bytes()).sum();
         segments + self.entries.capacity() * size_of::<Entry>() + size_of::<Self>()
     }
 
@@ -250,10 +207,7 @@ impl Directory {
                 assert_eq!(crate::table::bucket::Tag::of(rehash(bucket)), bucket.tag());
             }
             for alias in index + 1..index + self.span(index) {
-                assert!(
-                    self.entries[alias].depth == *depth
-                        && self.entries[alias].segment.capacity() == 0
-                );
+                assert!(self.entries[alias].depth == *depth && self.entries[alias].segment.capacity() == 0);
             }
             index += self.span(index);
         }

@@ -70,10 +70,7 @@ impl Loc {
     /// Both parts are bounded: entries by 2^18, and buckets by what a segment's capacity can be.
     #[inline]
     fn new(entry: usize, bucket: usize) -> Self {
-        Self {
-            entry: entry as u32,
-            bucket: bucket as u32,
-        }
+        Self { entry: entry as u32, bucket: bucket as u32 }
     }
 }
 
@@ -107,10 +104,7 @@ pub struct ItemRef<'a, T: Item> {
     table: PhantomData<&'a T>,
 }
 
-const _: () = assert!(
-    size_of::<Table<NeverItem>>() == 16,
-    "there are 16384 tables in every database"
-);
+const _: () = assert!(size_of::<Table<NeverItem>>() == 16, "there are 16384 tables in every database");
 
 // SAFETY: a table owns its items and has no other state than they and plain memory, so it may go wherever they may.
 unsafe impl<T: Item + Send> Send for Table<T> {}
@@ -119,10 +113,7 @@ unsafe impl<T: Item + Sync> Sync for Table<T> {}
 
 impl<T: Item> Table<T> {
     pub const fn new() -> Self {
-        Self {
-            root: Root::One(Segment::EMPTY),
-            items: PhantomData,
-        }
+        Self { root: Root::One(Segment::EMPTY), items: PhantomData }
     }
 
     #[inline]
@@ -148,9 +139,7 @@ impl<T: Item> Table<T> {
             }
         };
         // SAFETY: `find` passes addresses of occupied buckets only, and the handle dies in the closure.
-        let bucket = segment.find(Tag::of(hash), |item| {
-            unsafe { ItemRef::<T>::new(item) }.key() == key
-        })?;
+        let bucket = segment.find(Tag::of(hash), |item| unsafe { ItemRef::<T>::new(item) }.key() == key)?;
         Some(Loc::new(entry, bucket))
     }
 
@@ -160,12 +149,15 @@ impl<T: Item> Table<T> {
         self.find(hash(key), key).map(|loc| self.at(loc))
     }
 
+    /// The allocation of an item, for items that lend out parts of themselves for as long as the table is borrowed.
+    #[inline]
+    pub(crate) fn raw(&self, loc: Loc) -> NonNull<u8> {
+        self.bucket(loc).item().expect("a place that is still valid")
+    }
+
     #[inline]
     pub fn at(&self, loc: Loc) -> ItemRef<'_, T> {
-        let item = self
-            .bucket(loc)
-            .item()
-            .expect("a place that is still valid");
+        let item = self.bucket(loc).item().expect("a place that is still valid");
         // SAFETY: the bucket is occupied, and the result borrows the table.
         unsafe { ItemRef::new(item) }
     }
@@ -202,9 +194,7 @@ impl<T: Item> Table<T> {
             let segment = mem::replace(segment, Segment::EMPTY);
             self.root = Root::Many(Box::new(Directory::new(segment)));
         }
-        let Root::Many(directory) = &mut self.root else {
-            unreachable!("one segment has just become a directory")
-        };
+        let Root::Many(directory) = &mut self.root else { unreachable!("one segment has just become a directory") };
         let (owner, at) = directory.insert(hash, bucket, Self::rehash);
         Loc::new(owner, at)
     }
@@ -270,9 +260,7 @@ impl<T: Item> Table<T> {
     pub fn iter(&self) -> impl Iterator<Item = ItemRef<'_, T>> {
         let buckets = (0..self.entry_count()).flat_map(|entry| self.segment(entry).occupied());
         // SAFETY: `occupied` yields occupied buckets, and the results borrow the table.
-        buckets
-            .filter_map(|bucket| bucket.item())
-            .map(|item| unsafe { ItemRef::new(item) })
+        buckets.filter_map(|bucket| bucket.item()).map(|item| unsafe { ItemRef::new(item) })
     }
 
     /// Drops all items, in time proportional to their number.
@@ -343,10 +331,7 @@ impl<'a, T: Item> ItemRef<'a, T> {
     #[inline]
     unsafe fn new(item: NonNull<u8>) -> Self {
         // SAFETY: the address came from `into_raw`, and `ManuallyDrop` keeps this second handle from being dropped.
-        Self {
-            item: ManuallyDrop::new(unsafe { T::from_raw(item) }),
-            table: PhantomData,
-        }
+        Self { item: ManuallyDrop::new(unsafe { T::from_raw(item) }), table: PhantomData }
     }
 }
 
@@ -385,10 +370,7 @@ impl<T: Item> IntoIterator for Table<T> {
     type IntoIter = IntoIter<T>;
 
     fn into_iter(self) -> IntoIter<T> {
-        IntoIter {
-            table: self,
-            next: Loc::new(0, 0),
-        }
+        IntoIter { table: self, next: Loc::new(0, 0) }
     }
 }
 
@@ -397,8 +379,7 @@ impl<T: Item> Iterator for IntoIter<T> {
 
     fn next(&mut self) -> Option<T> {
         while (self.next.entry as usize) < self.table.entry_count() {
-            if self.next.bucket as usize == self.table.segment(self.next.entry as usize).capacity()
-            {
+            if self.next.bucket as usize == self.table.segment(self.next.entry as usize).capacity() {
                 self.next = Loc::new(self.next.entry as usize + 1, 0);
                 continue;
             }

@@ -39,10 +39,7 @@ impl ScanCursor {
 }
 
 const DEPTH_BITS: u32 = 5;
-const _: () = assert!(
-    ScanCursor::BITS == 38,
-    "the keyspace puts slot and database above the cursor"
-);
+const _: () = assert!(ScanCursor::BITS == 38, "the keyspace puts slot and database above the cursor");
 
 /// A cursor taken apart.
 struct Position {
@@ -57,11 +54,7 @@ impl From<ScanCursor> for Position {
     fn from(cursor: ScanCursor) -> Self {
         let depth = ((cursor.0 >> Tag::BITS) as u32 & ((1 << DEPTH_BITS) - 1)).min(DEPTH_MAX);
         let prefix = (cursor.0 >> (Tag::BITS + DEPTH_BITS)) as usize & ((1 << DEPTH_MAX) - 1);
-        Self {
-            prefix,
-            depth,
-            tag: Tag::from_bits(cursor.0),
-        }
+        Self { prefix, depth, tag: Tag::from_bits(cursor.0) }
     }
 }
 
@@ -78,21 +71,13 @@ impl<T: Item> Table<T> {
     pub fn scan(&self, cursor: ScanCursor, count: usize, mut visit: impl FnMut(&T)) -> ScanCursor {
         self.walk(cursor, count, |_, bucket| {
             // SAFETY: `walk` passes occupied buckets of this table, and the handle dies here.
-            bucket
-                .item()
-                .into_iter()
-                .for_each(|item| visit(&*unsafe { ItemRef::<T>::new(item) }));
+            bucket.item().into_iter().for_each(|item| visit(&*unsafe { ItemRef::<T>::new(item) }));
         })
     }
 
     /// Examines about `max_examined` items in scan order and visits those of them that are marked. To examine an
     /// item costs one word of the segment; the item itself is not touched.
-    pub fn scan_marked(
-        &self,
-        from: ScanCursor,
-        max_examined: usize,
-        mut visit: impl FnMut(Loc, &T),
-    ) -> ScanCursor {
+    pub fn scan_marked(&self, from: ScanCursor, max_examined: usize, mut visit: impl FnMut(Loc, &T)) -> ScanCursor {
         self.walk(from, max_examined, |loc, bucket| {
             if let (Mark::Set, Some(item)) = (bucket.mark(), bucket.item()) {
                 // SAFETY: `walk` passes occupied buckets of this table, and the handle dies here.
@@ -125,9 +110,7 @@ impl<T: Item> Table<T> {
             let keep = |bucket| taken.push(owned(bucket));
             match &mut self.root {
                 Root::One(segment) => segment.remove_all(&positions, keep),
-                Root::Many(directory) => {
-                    directory.remove_all(group[0].entry as usize, &positions, keep)
-                }
+                Root::Many(directory) => directory.remove_all(group[0].entry as usize, &positions, keep),
             }
         }
         self.merge_after(&doomed);
@@ -148,17 +131,8 @@ impl<T: Item> Table<T> {
     }
 
     /// The walk itself: visits occupied buckets, at least `count` or up to the end, and never part of a tag's.
-    fn walk(
-        &self,
-        from: ScanCursor,
-        count: usize,
-        mut visit: impl FnMut(Loc, Bucket),
-    ) -> ScanCursor {
-        let Position {
-            prefix,
-            depth: depth_before,
-            mut tag,
-        } = from.into();
+    fn walk(&self, from: ScanCursor, count: usize, mut visit: impl FnMut(Loc, Bucket)) -> ScanCursor {
+        let Position { prefix, depth: depth_before, mut tag } = from.into();
         let mut left = count.max(1);
         let depth = self.directory_depth();
         let align = DEPTH_MAX - depth;
@@ -169,22 +143,13 @@ impl<T: Item> Table<T> {
         while entry < 1 << depth {
             let segment = self.segment(entry);
             let mut last = None;
-            for (at, bucket) in segment
-                .buckets()
-                .iter()
-                .enumerate()
-                .skip(segment.lower_bound(tag))
-            {
+            for (at, bucket) in segment.buckets().iter().enumerate().skip(segment.lower_bound(tag)) {
                 if bucket.is_empty() {
                     continue;
                 }
                 if left == 0 && last != Some(bucket.tag()) {
-                    return Position {
-                        prefix: entry << align,
-                        depth: self.local_depth(entry),
-                        tag: bucket.tag(),
-                    }
-                    .into();
+                    return Position { prefix: entry << align, depth: self.local_depth(entry), tag: bucket.tag() }
+                        .into();
                 }
                 visit(Loc::new(entry, at), *bucket);
                 last = Some(bucket.tag());
@@ -193,12 +158,7 @@ impl<T: Item> Table<T> {
             entry += self.span(entry);
             tag = Tag::ZERO;
             if left == 0 && entry < 1 << depth {
-                return Position {
-                    prefix: entry << align,
-                    depth: self.local_depth(entry),
-                    tag,
-                }
-                .into();
+                return Position { prefix: entry << align, depth: self.local_depth(entry), tag }.into();
             }
         }
         ScanCursor::START
@@ -246,9 +206,7 @@ impl<T: Item> Table<T> {
     /// each marked item has the same chance; the others sweep on from one, in case marked items are rare.
     pub fn sample_marked(&self, rng: &mut Rng, max_probes: usize) -> Option<ItemRef<'_, T>> {
         let draws = max_probes / 2;
-        self.draw(rng, draws, max_probes - draws, |bucket| {
-            bucket.mark() == Mark::Set
-        })
+        self.draw(rng, draws, max_probes - draws, |bucket| bucket.mark() == Mark::Set)
     }
 
     /// Up to `draws` independent draws of a bucket, then a sweep over `sweep` buckets, until one is `wanted`.

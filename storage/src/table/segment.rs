@@ -28,11 +28,7 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    pub const EMPTY: Self = Self {
-        buckets: NonNull::dangling(),
-        capacity: 0,
-        len: 0,
-    };
+    pub const EMPTY: Self = Self { buckets: NonNull::dangling(), capacity: 0, len: 0 };
 
     #[inline]
     pub fn len(&self) -> usize {
@@ -64,10 +60,7 @@ impl Segment {
 
     /// The occupied buckets, in tag order.
     pub fn occupied(&self) -> impl DoubleEndedIterator<Item = Bucket> {
-        self.buckets()
-            .iter()
-            .copied()
-            .filter(|bucket| !bucket.is_empty())
+        self.buckets().iter().copied().filter(|bucket| !bucket.is_empty())
     }
 
     #[inline]
@@ -80,8 +73,7 @@ impl Segment {
     pub fn find(&self, tag: Tag, mut matches: impl FnMut(NonNull<u8>) -> bool) -> Option<usize> {
         let buckets = self.buckets();
         let Some(last_start) = buckets.len().checked_sub(WINDOW) else {
-            let hit =
-                |bucket: &Bucket| bucket.tag() == tag && bucket.item().is_some_and(&mut matches);
+            let hit = |bucket: &Bucket| bucket.tag() == tag && bucket.item().is_some_and(&mut matches);
             return buckets.iter().position(hit);
         };
         let start = self.home(tag).min(last_start);
@@ -110,21 +102,12 @@ impl Segment {
     }
 
     /// Goes on on both sides of the window, where few items are.
-    fn find_far(
-        &self,
-        tag: Tag,
-        start: usize,
-        mut matches: impl FnMut(NonNull<u8>) -> bool,
-    ) -> Option<usize> {
+    fn find_far(&self, tag: Tag, start: usize, mut matches: impl FnMut(NonNull<u8>) -> bool) -> Option<usize> {
         let buckets = self.buckets();
-        let right = (start + WINDOW..buckets.len())
-            .take_while(|&at| !buckets[at].is_empty() && buckets[at].tag() <= tag);
-        let left = (0..start)
-            .rev()
-            .take_while(|&at| !buckets[at].is_empty() && buckets[at].tag() >= tag);
-        right
-            .chain(left)
-            .find(|&at| buckets[at].tag() == tag && buckets[at].item().is_some_and(&mut matches))
+        let right =
+            (start + WINDOW..buckets.len()).take_while(|&at| !buckets[at].is_empty() && buckets[at].tag() <= tag);
+        let left = (0..start).rev().take_while(|&at| !buckets[at].is_empty() && buckets[at].tag() >= tag);
+        right.chain(left).find(|&at| buckets[at].tag() == tag && buckets[at].item().is_some_and(&mut matches))
     }
 
     /// The first bucket whose item is not below `tag`; everything that is not is from there on.
@@ -160,10 +143,7 @@ impl Segment {
             buckets[at] = bucket;
             return at;
         }
-        let gap = buckets[..at]
-            .iter()
-            .rposition(|bucket| bucket.is_empty())
-            .expect("an empty bucket was counted");
+        let gap = buckets[..at].iter().rposition(|bucket| bucket.is_empty()).expect("an empty bucket was counted");
         buckets.copy_within(gap + 1..at, gap);
         buckets[at - 1] = bucket;
         at - 1
@@ -176,10 +156,7 @@ impl Segment {
         assert!(!removed.is_empty(), "the bucket is empty already");
         // Items right of the hole whose home is not: each moves one to the left.
         let mut end = at + 1;
-        while end < capacity
-            && !self.buckets()[end].is_empty()
-            && self.home(self.buckets()[end].tag()) < end
-        {
+        while end < capacity && !self.buckets()[end].is_empty() && self.home(self.buckets()[end].tag()) < end {
             end += 1;
         }
         let mut hole = end - 1;
@@ -187,9 +164,7 @@ impl Segment {
             self.buckets_mut().copy_within(at + 1..end, at);
         } else {
             // Since tags are sorted, only one side can have items that reach across the hole.
-            while hole > 0
-                && !self.buckets()[hole - 1].is_empty()
-                && self.home(self.buckets()[hole - 1].tag()) >= hole
+            while hole > 0 && !self.buckets()[hole - 1].is_empty() && self.home(self.buckets()[hole - 1].tag()) >= hole
             {
                 hole -= 1;
             }
@@ -234,21 +209,14 @@ impl Segment {
                 kept.push(*bucket);
             }
         }
-        assert!(
-            doomed_left.is_empty(),
-            "the positions ascend and lie in the segment"
-        );
+        assert!(doomed_left.is_empty(), "the positions ascend and lie in the segment");
         *self = Self::laid_out(kept.iter().copied(), kept.len(), capacity_for(kept.len()));
         removed.into_iter().for_each(&mut taken);
     }
 
     /// A segment that holds `sorted`, just large enough.
     pub fn from_sorted(sorted: &[Bucket]) -> Self {
-        Self::laid_out(
-            sorted.iter().copied(),
-            sorted.len(),
-            capacity_for(sorted.len()),
-        )
+        Self::laid_out(sorted.iter().copied(), sorted.len(), capacity_for(sorted.len()))
     }
 
     /// The items of both; the originals must then be forgotten, not used.
@@ -297,18 +265,10 @@ impl Segment {
         let tags: Vec<Tag> = self.occupied().map(Bucket::tag).collect();
         assert!(tags.is_sorted(), "tags are sorted");
         assert_eq!(tags.len(), self.len());
-        for (at, bucket) in self
-            .buckets()
-            .iter()
-            .enumerate()
-            .filter(|(_, bucket)| !bucket.is_empty())
-        {
+        for (at, bucket) in self.buckets().iter().enumerate().filter(|(_, bucket)| !bucket.is_empty()) {
             let home = self.home(bucket.tag());
             let between = &self.buckets()[at.min(home)..=at.max(home)];
-            assert!(
-                between.iter().all(|bucket| !bucket.is_empty()),
-                "a gap between an item and its home"
-            );
+            assert!(between.iter().all(|bucket| !bucket.is_empty()), "a gap between an item and its home");
         }
     }
 }
@@ -317,8 +277,7 @@ impl Drop for Segment {
     #[inline]
     fn drop(&mut self) {
         if self.capacity > 0 {
-            let buckets =
-                std::ptr::slice_from_raw_parts_mut(self.buckets.as_ptr(), self.capacity());
+            let buckets = std::ptr::slice_from_raw_parts_mut(self.buckets.as_ptr(), self.capacity());
             // SAFETY: a capacity above zero means that `buckets` came from a boxed slice of that length, in `empty`,
             // and self is its only owner.
             drop(unsafe { Box::from_raw(buckets) });
@@ -362,11 +321,8 @@ mod tests {
 
     #[test]
     fn size_classes_are_those_of_the_allocator() {
-        let classes: Vec<usize> =
-            std::iter::successors(Some(0), |&c| (c < 128).then(|| next_capacity(c))).collect();
-        let expected = [
-            0, 1, 2, 4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128,
-        ];
+        let classes: Vec<usize> = std::iter::successors(Some(0), |&c| (c < 128).then(|| next_capacity(c))).collect();
+        let expected = [0, 1, 2, 4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128];
         assert_eq!(classes, expected);
         for len in 0..=max_len(128) {
             let fitting = classes.iter().copied().find(|&c| max_len(c) >= len);
@@ -394,26 +350,14 @@ mod tests {
             }
             while !model.is_empty() {
                 for &(tag, item) in &model {
-                    let at = segment
-                        .find(tag, |other| other == item)
-                        .expect("the item is in the segment");
+                    let at = segment.find(tag, |other| other == item).expect("the item is in the segment");
                     assert_eq!(segment.buckets()[at].item(), Some(item));
                     let bound = segment.lower_bound(tag);
-                    assert!(
-                        segment.buckets()[..bound]
-                            .iter()
-                            .all(|b| b.is_empty() || b.tag() < tag)
-                    );
-                    assert!(
-                        segment.buckets()[bound..]
-                            .iter()
-                            .all(|b| b.is_empty() || b.tag() >= tag)
-                    );
+                    assert!(segment.buckets()[..bound].iter().all(|b| b.is_empty() || b.tag() < tag));
+                    assert!(segment.buckets()[bound..].iter().all(|b| b.is_empty() || b.tag() >= tag));
                 }
                 let (tag, item) = model.swap_remove(rng.below(model.len() as u64) as usize);
-                let at = segment
-                    .find(tag, |other| other == item)
-                    .expect("the item is in the segment");
+                let at = segment.find(tag, |other| other == item).expect("the item is in the segment");
                 segment.remove(at);
                 assert_eq!(segment.find(tag, |other| other == item), None);
                 segment.check();

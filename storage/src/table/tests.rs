@@ -39,11 +39,7 @@ unsafe impl Item for Pebble {
 impl Pebble {
     fn new(key: u64, value: u64, alive: &Rc<Cell<isize>>) -> Self {
         alive.set(alive.get() + 1);
-        let body = Body {
-            key: key_bytes(key),
-            value,
-            alive: Rc::clone(alive),
-        };
+        let body = Body { key: key_bytes(key), value, alive: Rc::clone(alive) };
         Self(NonNull::from(Box::leak(Box::new(body))))
     }
 
@@ -53,11 +49,7 @@ impl Pebble {
     }
 
     fn number(&self) -> u64 {
-        std::str::from_utf8(self.key())
-            .unwrap()
-            .trim_start_matches("pebble:")
-            .parse()
-            .unwrap()
+        std::str::from_utf8(self.key()).unwrap().trim_start_matches("pebble:").parse().unwrap()
     }
 }
 
@@ -99,10 +91,7 @@ impl Twin {
         match self.find(key) {
             Some(loc) => {
                 let old = self.table.replace(loc, item);
-                let entry = self
-                    .model
-                    .get_mut(&key)
-                    .expect("the model has what the table has");
+                let entry = self.model.get_mut(&key).expect("the model has what the table has");
                 assert_eq!(old.body().value, entry.0);
                 entry.0 = value;
             }
@@ -116,63 +105,37 @@ impl Twin {
     }
 
     fn remove(&mut self, key: u64) {
-        let removed = self
-            .find(key)
-            .map(|loc| self.table.remove(loc).body().value);
+        let removed = self.find(key).map(|loc| self.table.remove(loc).body().value);
         assert_eq!(removed, self.model.remove(&key).map(|(value, _)| value));
     }
 
     fn set_mark(&mut self, key: u64, mark: Mark) {
         if let Some(loc) = self.find(key) {
             self.table.mark(loc, mark);
-            self.model
-                .get_mut(&key)
-                .expect("the model has what the table has")
-                .1 = mark;
+            self.model.get_mut(&key).expect("the model has what the table has").1 = mark;
         }
     }
 
     fn update(&mut self, key: u64, value: u64) {
         if let Some(loc) = self.find(key) {
             let alive = Rc::clone(&self.alive);
-            let old = self.table.update(loc, |item| {
-                std::mem::replace(item, Pebble::new(key, value, &alive))
-            });
+            let old = self.table.update(loc, |item| std::mem::replace(item, Pebble::new(key, value, &alive)));
             assert_eq!(old.number(), key);
-            self.model
-                .get_mut(&key)
-                .expect("the model has what the table has")
-                .0 = value;
+            self.model.get_mut(&key).expect("the model has what the table has").0 = value;
         }
     }
 
     fn check(&self) {
         assert_eq!(self.table.len(), self.model.len());
-        assert_eq!(
-            self.alive.get(),
-            self.model.len() as isize,
-            "as many items alive as in the table"
-        );
+        assert_eq!(self.alive.get(), self.model.len() as isize, "as many items alive as in the table");
         match &self.table.root {
             Root::One(segment) => segment.check(),
             Root::Many(directory) => directory.check(Table::<Pebble>::rehash),
         }
-        let seen: BTreeMap<u64, u64> = self
-            .table
-            .iter()
-            .map(|item| (item.number(), item.body().value))
-            .collect();
-        assert_eq!(
-            seen,
-            self.model
-                .iter()
-                .map(|(&key, &(value, _))| (key, value))
-                .collect()
-        );
+        let seen: BTreeMap<u64, u64> = self.table.iter().map(|item| (item.number(), item.body().value)).collect();
+        assert_eq!(seen, self.model.iter().map(|(&key, &(value, _))| (key, value)).collect());
         for (&key, &(value, mark)) in &self.model {
-            let loc = self
-                .find(key)
-                .expect("what is in the model is in the table");
+            let loc = self.find(key).expect("what is in the model is in the table");
             assert_eq!(self.table.at(loc).body().value, value);
             assert_eq!(self.table.is_marked(loc), mark == Mark::Set);
         }
@@ -237,30 +200,16 @@ fn large_tables_do_what_a_map_does() {
                     0 if grow => twin.remove(key),
                     0 => twin.put(key, rng.next_u64()),
                     1 => twin.update(key, rng.next_u64()),
-                    2 => twin.set_mark(
-                        key,
-                        if rng.below(2) == 0 {
-                            Mark::Set
-                        } else {
-                            Mark::Clear
-                        },
-                    ),
+                    2 => twin.set_mark(key, if rng.below(2) == 0 { Mark::Set } else { Mark::Clear }),
                     _ if grow => twin.put(key, rng.next_u64()),
                     _ => {
-                        let victim = twin
-                            .table
-                            .random(&mut rng)
-                            .expect("more than the target are left")
-                            .number();
+                        let victim = twin.table.random(&mut rng).expect("more than the target are left").number();
                         twin.remove(victim);
                     }
                 }
             }
             twin.check();
-            assert!(
-                target > 480 || matches!(twin.table.root, Root::One(_)),
-                "a small table needs no directory"
-            );
+            assert!(target > 480 || matches!(twin.table.root, Root::One(_)), "a small table needs no directory");
         }
         twin.finish();
     }
@@ -276,10 +225,7 @@ fn an_emptied_table_holds_no_memory() {
     assert!(twin.table.random(&mut Rng::seeded(1)).is_none());
     (0..10).for_each(|key| twin.put(key, key));
     twin.table.clear();
-    assert_eq!(
-        (twin.table.len(), twin.table.heap_bytes(), twin.alive.get()),
-        (0, 0, 0)
-    );
+    assert_eq!((twin.table.len(), twin.table.heap_bytes(), twin.alive.get()), (0, 0, 0));
 }
 
 #[test]
@@ -304,17 +250,9 @@ fn into_iter_yields_all_and_drops_the_rest() {
         let twin = Twin::with(size);
         let alive = Rc::clone(&twin.alive);
         let mut items = twin.table.into_iter();
-        let taken: HashSet<u64> = items
-            .by_ref()
-            .take(size as usize / 2)
-            .map(|item| item.number())
-            .collect();
+        let taken: HashSet<u64> = items.by_ref().take(size as usize / 2).map(|item| item.number()).collect();
         assert_eq!(alive.get(), size as isize - taken.len() as isize);
-        let rest: HashSet<u64> = items
-            .by_ref()
-            .take(size as usize / 4)
-            .map(|item| item.number())
-            .collect();
+        let rest: HashSet<u64> = items.by_ref().take(size as usize / 4).map(|item| item.number()).collect();
         assert!(taken.is_disjoint(&rest));
         drop(items);
         assert_eq!(alive.get(), 0);
@@ -350,26 +288,16 @@ fn a_scan_sees_whatever_stays() {
             if cursor.is_end() {
                 break;
             }
-            assert!(
-                visited >= count,
-                "seed {seed}: {visited} of at least {count}"
-            );
+            assert!(visited >= count, "seed {seed}: {visited} of at least {count}");
             for _ in 0..rng.below(wave) {
                 let key = stable + rng.below(wave);
-                if growing {
-                    twin.put(key, 1)
-                } else {
-                    twin.remove(key)
-                }
+                if growing { twin.put(key, 1) } else { twin.remove(key) }
             }
             if rng.below(6) == 0 {
                 growing = !growing;
             }
         }
-        assert!(
-            (0..stable).all(|key| seen.contains(&key)),
-            "seed {seed}: a stable item was missed"
-        );
+        assert!((0..stable).all(|key| seen.contains(&key)), "seed {seed}: a stable item was missed");
         twin.finish();
     }
 }
@@ -381,9 +309,7 @@ fn a_scan_of_a_quiet_table_sees_everything_once() {
         for count in [0, 1, 10, 1_000_000] {
             let (mut seen, mut cursor, mut calls) = (Vec::new(), ScanCursor::START, 0);
             loop {
-                cursor = twin
-                    .table
-                    .scan(cursor, count, |item| seen.push(item.number()));
+                cursor = twin.table.scan(cursor, count, |item| seen.push(item.number()));
                 calls += 1;
                 if cursor.is_end() {
                     break;
@@ -404,9 +330,7 @@ fn any_number_is_a_cursor() {
         for _ in 0..2_000 {
             let raw = rng.next_u64() >> rng.below(64);
             let mut visited = 0;
-            let next = twin
-                .table
-                .scan(ScanCursor::from_raw(raw), 5, |_| visited += 1);
+            let next = twin.table.scan(ScanCursor::from_raw(raw), 5, |_| visited += 1);
             assert!(visited >= 5 || next.is_end());
         }
     }
@@ -416,9 +340,7 @@ fn any_number_is_a_cursor() {
 fn taking_marked_items_takes_the_due_ones() {
     for size in [10, 900, 9_000u64] {
         let mut twin = Twin::with(size);
-        (0..size)
-            .filter(|key| key % 3 != 0)
-            .for_each(|key| twin.set_mark(key, Mark::Set));
+        (0..size).filter(|key| key % 3 != 0).for_each(|key| twin.set_mark(key, Mark::Set));
         let (mut taken, mut cursor) = (Vec::new(), ScanCursor::START);
         loop {
             let mut visited = 0;
@@ -427,9 +349,7 @@ fn taking_marked_items_takes_the_due_ones() {
                 visited += 1;
             });
             assert!(visited < 200);
-            cursor = twin
-                .table
-                .take_marked(cursor, 50, |item| item.number() % 10 != 7, &mut taken);
+            cursor = twin.table.take_marked(cursor, 50, |item| item.number() % 10 != 7, &mut taken);
             if cursor.is_end() {
                 break;
             }
@@ -453,10 +373,7 @@ fn random_items_are_drawn_evenly() {
             hits[twin.table.random(&mut rng).unwrap().number() as usize] += 1;
         }
         let (least, most) = (hits.iter().min().unwrap(), hits.iter().max().unwrap());
-        assert!(
-            *least > 120 && *most < 290,
-            "{size} items: {least} to {most}"
-        );
+        assert!(*least > 120 && *most < 290, "{size} items: {least} to {most}");
     }
 }
 
@@ -467,21 +384,10 @@ fn marked_items_are_sampled_even_when_rare() {
         let mut twin = Twin::with(size);
         assert!(twin.table.sample_marked(&mut rng, 100_000).is_none());
         twin.set_mark(size / 2, Mark::Set);
-        assert_eq!(
-            twin.table
-                .sample_marked(&mut rng, 100_000)
-                .unwrap()
-                .number(),
-            size / 2
-        );
-        (0..size)
-            .filter(|key| key % 2 == 0)
-            .for_each(|key| twin.set_mark(key, Mark::Set));
+        assert_eq!(twin.table.sample_marked(&mut rng, 100_000).unwrap().number(), size / 2);
+        (0..size).filter(|key| key % 2 == 0).for_each(|key| twin.set_mark(key, Mark::Set));
         for _ in 0..1_000 {
-            assert_eq!(
-                twin.table.sample_marked(&mut rng, 1_000).unwrap().number() % 2,
-                0
-            );
+            assert_eq!(twin.table.sample_marked(&mut rng, 1_000).unwrap().number() % 2, 0);
         }
     }
 }
@@ -505,10 +411,7 @@ fn an_item_costs_little_more_than_a_word() {
         }
     }
     let last = twin.table.heap_bytes() as f64 / 1e6;
-    assert!(
-        last <= 10.5 && worst <= 10.8,
-        "{last} bytes per item, at worst {worst}"
-    );
+    assert!(last <= 10.5 && worst <= 10.8, "{last} bytes per item, at worst {worst}");
     eprintln!("bytes per item: mean {mean:.2} up to 5000, {last:.2} at 1M, worst {worst:.2}");
 }
 
@@ -521,20 +424,12 @@ fn equal_hashes_are_told_apart() {
         table.insert_new(key % 3 * 0x3fff, Pebble::new(key, key, &alive));
     }
     for key in 0..900 {
-        let loc = table
-            .find(key % 3 * 0x3fff, &key_bytes(key))
-            .expect("every key is found");
+        let loc = table.find(key % 3 * 0x3fff, &key_bytes(key)).expect("every key is found");
         assert_eq!(table.at(loc).number(), key);
-        assert!(
-            table
-                .find((key + 1) % 3 * 0x3fff, &key_bytes(key))
-                .is_none()
-        );
+        assert!(table.find((key + 1) % 3 * 0x3fff, &key_bytes(key)).is_none());
     }
     for key in (0..900).rev() {
-        let loc = table
-            .find(key % 3 * 0x3fff, &key_bytes(key))
-            .expect("every key is found");
+        let loc = table.find(key % 3 * 0x3fff, &key_bytes(key)).expect("every key is found");
         assert_eq!(table.remove(loc).number(), key);
     }
     assert!(table.is_empty() && alive.get() == 0);

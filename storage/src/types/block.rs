@@ -33,18 +33,12 @@ impl Block {
         let len = parts.iter().map(|part| part.len()).sum();
         let layout = layout_for(len);
         // SAFETY: a layout of a block is never of size zero.
-        let Some(start) = NonNull::new(unsafe { alloc(layout) }) else {
-            handle_alloc_error(layout)
-        };
+        let Some(start) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
         let mut at = varint::encoded_len(len);
         for part in parts {
             // SAFETY: the layout has room for the prefix and for the sum of all parts, and a new allocation overlaps
             // none.
-            unsafe {
-                start
-                    .add(at)
-                    .copy_from_nonoverlapping(NonNull::from(*part).cast(), part.len())
-            };
+            unsafe { start.add(at).copy_from_nonoverlapping(NonNull::from(*part).cast(), part.len()) };
             at += part.len();
         }
         let mut block = Block { start };
@@ -80,21 +74,10 @@ impl Block {
     /// Replaces `removed` bytes at `at` by `inserted` bytes which `fill` writes (it is given zeroes).
     ///
     /// Reallocates only if the length moves to another size class.
-    pub fn splice_with(
-        &mut self,
-        at: usize,
-        removed: usize,
-        inserted: usize,
-        fill: impl FnOnce(&mut [u8]),
-    ) {
+    pub fn splice_with(&mut self, at: usize, removed: usize, inserted: usize, fill: impl FnOnce(&mut [u8])) {
         let (old_prefix, old_len) = self.extent();
-        assert!(
-            at <= old_len && removed <= old_len - at,
-            "splice outside of the block"
-        );
-        let len = (old_len - removed)
-            .checked_add(inserted)
-            .expect("a block is shorter than the address space");
+        assert!(at <= old_len && removed <= old_len - at, "splice outside of the block");
+        let len = (old_len - removed).checked_add(inserted).expect("a block is shorter than the address space");
         let prefix = varint::encoded_len(len);
         let old_layout = layout_for(old_len);
         let layout = layout_for(len);
@@ -110,11 +93,7 @@ impl Block {
         // `old_prefix + old_len`, targets at `prefix + len`. The zeroed range is the gap between head and tail.
         unsafe {
             let move_head = || start.add(old_prefix).copy_to(start.add(prefix), at);
-            let move_tail = || {
-                start
-                    .add(old_prefix + at + removed)
-                    .copy_to(start.add(prefix + at + inserted), tail)
-            };
+            let move_tail = || start.add(old_prefix + at + removed).copy_to(start.add(prefix + at + inserted), tail);
             if prefix < old_prefix {
                 move_head();
                 move_tail();
@@ -136,9 +115,7 @@ impl Block {
 
     /// Replaces `removed` bytes at `at` by `inserted`.
     pub fn splice(&mut self, at: usize, removed: usize, inserted: &[u8]) {
-        self.splice_with(at, removed, inserted.len(), |gap| {
-            gap.copy_from_slice(inserted)
-        });
+        self.splice_with(at, removed, inserted.len(), |gap| gap.copy_from_slice(inserted));
     }
 
     /// What the allocator hands out for this block.
@@ -185,10 +162,7 @@ impl Block {
         let mut buffer = [0; varint::MAX_LEN];
         let prefix = varint::write(len, &mut buffer);
         // SAFETY: the caller's promise: there is room for the prefix of `len`.
-        unsafe {
-            self.start
-                .copy_from_nonoverlapping(NonNull::from(&buffer).cast(), prefix)
-        };
+        unsafe { self.start.copy_from_nonoverlapping(NonNull::from(&buffer).cast(), prefix) };
     }
 
     /// # Safety
@@ -196,9 +170,7 @@ impl Block {
     unsafe fn resize(&mut self, old: Layout, new: Layout) {
         // SAFETY: the caller's promise, and no layout of a block has size zero.
         let raw = unsafe { realloc(self.start.as_ptr(), old, new.size()) };
-        let Some(start) = NonNull::new(raw) else {
-            handle_alloc_error(new)
-        };
+        let Some(start) = NonNull::new(raw) else { handle_alloc_error(new) };
         self.start = start;
     }
 }
@@ -233,16 +205,12 @@ unsafe fn read_extent(start: NonNull<u8>) -> (usize, usize) {
             return (1, usize::from(first));
         }
         let prefix = varint::header_len(first);
-        (
-            prefix,
-            varint::read(slice::from_raw_parts(start.as_ptr(), prefix)).0,
-        )
+        (prefix, varint::read(slice::from_raw_parts(start.as_ptr(), prefix)).0)
     }
 }
 
 fn layout_for(len: usize) -> Layout {
-    Layout::from_size_align(allocation_size(len), ALIGN)
-        .expect("a block is shorter than the address space")
+    Layout::from_size_align(allocation_size(len), ALIGN).expect("a block is shorter than the address space")
 }
 
 /// What the allocator hands out for a block of `len` bytes.
@@ -255,16 +223,8 @@ pub const fn allocation_size(len: usize) -> usize {
 /// These are mimalloc's classes if it is built with `MI_MAX_ALIGN_SIZE=8` and asked through `mi_malloc`. With its default
 /// of 16, odd multiples of 8 below 64 take 8 bytes more: still correct, but a member of 16 bytes then costs 32, not 24.
 pub const fn size_class(bytes: usize) -> usize {
-    let step = if bytes <= 64 {
-        8
-    } else {
-        1 << ((bytes - 1).ilog2() - 2)
-    };
-    if bytes == 0 {
-        step
-    } else {
-        bytes.next_multiple_of(step)
-    }
+    let step = if bytes <= 64 { 8 } else { 1 << ((bytes - 1).ilog2() - 2) };
+    if bytes == 0 { step } else { bytes.next_multiple_of(step) }
 }
 
 /// Lengths as one byte up to 250; above, a code and two, four or eight bytes. Codes from 254 on are free.
@@ -296,10 +256,7 @@ pub mod varint {
             CODE_U32 => 5,
             CODE_U64 => MAX_LEN,
             _ => {
-                assert!(
-                    usize::from(first) <= MAX_SHORT,
-                    "unknown length code {first}"
-                );
+                assert!(usize::from(first) <= MAX_SHORT, "unknown length code {first}");
                 1
             }
         }
@@ -346,34 +303,15 @@ mod tests {
 
     #[test]
     fn size_classes_step_by_eight_then_four_per_doubling() {
-        let classes: Vec<usize> = [
-            0, 1, 8, 9, 24, 57, 64, 65, 81, 112, 113, 128, 129, 161, 256, 257, 1025,
-        ]
-        .map(size_class)
-        .to_vec();
-        assert_eq!(
-            classes,
-            [
-                8, 8, 8, 16, 24, 64, 64, 80, 96, 112, 128, 128, 160, 192, 256, 320, 1280
-            ]
-        );
-        assert!(
-            (1..100_000).all(|n| size_class(size_class(n)) == size_class(n) && size_class(n) >= n)
-        );
+        let classes: Vec<usize> =
+            [0, 1, 8, 9, 24, 57, 64, 65, 81, 112, 113, 128, 129, 161, 256, 257, 1025].map(size_class).to_vec();
+        assert_eq!(classes, [8, 8, 8, 16, 24, 64, 64, 80, 96, 112, 128, 128, 160, 192, 256, 320, 1280]);
+        assert!((1..100_000).all(|n| size_class(size_class(n)) == size_class(n) && size_class(n) >= n));
     }
 
     #[test]
     fn varint_round_trips_at_its_borders() {
-        for value in [
-            0,
-            1,
-            250,
-            251,
-            65_535,
-            65_536,
-            u32::MAX as usize,
-            u32::MAX as usize + 1,
-        ] {
+        for value in [0, 1, 250, 251, 65_535, 65_536, u32::MAX as usize, u32::MAX as usize + 1] {
             let mut buffer = [0; varint::MAX_LEN];
             let written = varint::write(value, &mut buffer);
             assert_eq!(written, varint::encoded_len(value));
@@ -383,9 +321,7 @@ mod tests {
 
     #[test]
     fn splices_across_every_prefix_length_match_a_vector() {
-        let lengths = [
-            0usize, 1, 5, 249, 250, 251, 252, 300, 65_535, 65_536, 70_000,
-        ];
+        let lengths = [0usize, 1, 5, 249, 250, 251, 252, 300, 65_535, 65_536, 70_000];
         for from in lengths {
             for to in lengths {
                 for at in [0, from.min(to) / 2, from.min(to)] {

@@ -21,10 +21,7 @@ pub struct HashLimits {
 
 impl Default for HashLimits {
     fn default() -> HashLimits {
-        HashLimits {
-            max_listpack_entries: 512,
-            max_listpack_value: 64,
-        }
+        HashLimits { max_listpack_entries: 512, max_listpack_value: 64 }
     }
 }
 
@@ -70,13 +67,8 @@ impl Hash {
         match self.0.shared() {
             Form::Packed(packed) => {
                 let pos = packed.find(field, PAIR)?;
-                let value = packed
-                    .next(pos)
-                    .expect("every field of a packed hash has a value");
-                Some(FieldRef::Packed {
-                    name: packed.at(pos),
-                    value: packed.at(value),
-                })
+                let value = packed.next(pos).expect("every field of a packed hash has a value");
+                Some(FieldRef::Packed { name: packed.at(pos), value: packed.at(value) })
             }
             Form::Table(table) => table.get(field).map(FieldRef::InTable),
         }
@@ -133,10 +125,7 @@ impl Hash {
             Form::Packed(packed) => (Some(packed.pairs()), None),
             Form::Table(table) => (None, Some(table.iter())),
         };
-        let packed = packed
-            .into_iter()
-            .flatten()
-            .map(|(_, name, value)| FieldRef::Packed { name, value });
+        let packed = packed.into_iter().flatten().map(|(_, name, value)| FieldRef::Packed { name, value });
         packed.chain(table.into_iter().flatten().map(FieldRef::InTable))
     }
 
@@ -148,32 +137,20 @@ impl Hash {
         match self.0.shared() {
             Form::Packed(packed) => {
                 let index = rng.below(self.len() as u64) as usize;
-                packed
-                    .pairs()
-                    .nth(index)
-                    .map(|(_, name, value)| FieldRef::Packed { name, value })
+                packed.pairs().nth(index).map(|(_, name, value)| FieldRef::Packed { name, value })
             }
             Form::Table(table) => table.random(rng).map(FieldRef::InTable),
         }
     }
 
     /// Visits some fields with their values and tells where to go on; a packed hash is visited whole.
-    pub fn scan(
-        &self,
-        cursor: ScanCursor,
-        count: usize,
-        mut visit: impl FnMut(&[u8], &[u8]),
-    ) -> ScanCursor {
+    pub fn scan(&self, cursor: ScanCursor, count: usize, mut visit: impl FnMut(&[u8], &[u8])) -> ScanCursor {
         match self.0.shared() {
             Form::Packed(packed) => {
-                packed
-                    .pairs()
-                    .for_each(|(_, name, value)| visit(name, value));
+                packed.pairs().for_each(|(_, name, value)| visit(name, value));
                 ScanCursor::START
             }
-            Form::Table(table) => {
-                table.scan(cursor, count, |field| visit(field.name(), field.value()))
-            }
+            Form::Table(table) => table.scan(cursor, count, |field| visit(field.name(), field.value())),
         }
     }
 
@@ -195,10 +172,7 @@ impl Hash {
             Form::Packed(packed) => packed.heap_bytes(),
             Form::Table(table) => {
                 let samples = if samples == 0 { usize::MAX } else { samples };
-                let fields = extrapolate(
-                    table.len(),
-                    table.iter().take(samples).map(|field| field.heap_bytes()),
-                );
+                let fields = extrapolate(table.len(), table.iter().take(samples).map(|field| field.heap_bytes()));
                 size_of::<Table<Field>>() + table.heap_bytes() + fields
             }
         }
@@ -272,8 +246,7 @@ fn put_into(form: &mut Forms, field: &[u8], value: &[u8], limits: &HashLimits) -
     if let Form::Packed(packed) = form {
         // As in Redis, a long value converts even if it only replaces one, and so does a hash that is already too large
         // because the limit was lowered.
-        if field.len().max(value.len()) <= limits.max_listpack_value && packed.fits(&[field, value])
-        {
+        if field.len().max(value.len()) <= limits.max_listpack_value && packed.fits(&[field, value]) {
             let outcome = put_packed(packed, field, value);
             if packed.view().count() / PAIR > limits.max_listpack_entries {
                 into_table(form);
@@ -288,9 +261,7 @@ fn put_packed(packed: &mut Packed, field: &[u8], value: &[u8]) -> PutOutcome {
     let view = packed.view();
     match view.find(field, PAIR) {
         Some(pos) => {
-            let pos = view
-                .next(pos)
-                .expect("every field of a packed hash has a value");
+            let pos = view.next(pos).expect("every field of a packed hash has a value");
             packed.replace(pos, value);
             PutOutcome::Replaced
         }
@@ -324,9 +295,7 @@ fn into_table(form: &mut Forms) -> &mut Table<Field> {
         }
         *form = Form::Table(Boxed::new(table));
     }
-    let Form::Table(table) = form else {
-        unreachable!("the form has just been made a table")
-    };
+    let Form::Table(table) = form else { unreachable!("the form has just been made a table") };
     table
 }
 
@@ -337,16 +306,10 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::{HashMap, HashSet};
 
-    const TINY: HashLimits = HashLimits {
-        max_listpack_entries: 6,
-        max_listpack_value: 10,
-    };
+    const TINY: HashLimits = HashLimits { max_listpack_entries: 6, max_listpack_value: 10 };
 
     fn sorted(hash: &Hash) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let mut fields: Vec<_> = hash
-            .iter()
-            .map(|field| (field.name().to_vec(), field.value().to_vec()))
-            .collect();
+        let mut fields: Vec<_> = hash.iter().map(|field| (field.name().to_vec(), field.value().to_vec())).collect();
         fields.sort();
         fields
     }
@@ -354,10 +317,7 @@ mod tests {
     fn hash_of(count: usize) -> Hash {
         let mut hash = Hash::new();
         for n in 0..count {
-            assert_eq!(
-                hash.put(format!("f{n}").as_bytes(), b"v", &TINY),
-                PutOutcome::Created
-            );
+            assert_eq!(hash.put(format!("f{n}").as_bytes(), b"v", &TINY), PutOutcome::Created);
         }
         hash
     }
@@ -366,11 +326,7 @@ mod tests {
     fn five_short_fields_take_64_bytes() {
         let mut hash = Hash::new();
         for n in 0..5 {
-            hash.put(
-                format!("field:{n:02}").as_bytes(),
-                b"42",
-                &HashLimits::default(),
-            );
+            hash.put(format!("field:{n:02}").as_bytes(), b"42", &HashLimits::default());
         }
         assert_eq!((hash.heap_bytes(), hash.free_effort()), (64, 1));
     }
@@ -403,10 +359,7 @@ mod tests {
         hash.anticipate(6, &TINY);
         assert_eq!(hash.encoding(), Encoding::Listpack);
         hash.anticipate(7, &TINY);
-        assert_eq!(
-            (hash.encoding(), hash.len(), hash.free_effort()),
-            (Encoding::Hashtable, 2, 2)
-        );
+        assert_eq!((hash.encoding(), hash.len(), hash.free_effort()), (Encoding::Hashtable, 2, 2));
     }
 
     #[test]
@@ -426,10 +379,7 @@ mod tests {
         let mut hash = Hash::new();
         hash.put(b"a", b"b", &TINY);
         assert!(!hash.contains(b"b") && hash.get(b"b").is_none() && !hash.remove(b"b"));
-        assert_eq!(
-            (hash.value_len(b"a"), hash.value_len(b"b")),
-            (Some(1), None)
-        );
+        assert_eq!((hash.value_len(b"a"), hash.value_len(b"b")), (Some(1), None));
     }
 
     #[test]
@@ -439,15 +389,10 @@ mod tests {
             let hash = hash_of(count);
             let mut hits = HashMap::new();
             for _ in 0..1000 * count {
-                *hits
-                    .entry(hash.random(&mut rng).unwrap().name().to_vec())
-                    .or_insert(0) += 1;
+                *hits.entry(hash.random(&mut rng).unwrap().name().to_vec()).or_insert(0) += 1;
             }
             assert_eq!(hits.len(), count);
-            assert!(
-                hits.values().all(|count| (800..1200).contains(count)),
-                "{hits:?}"
-            );
+            assert!(hits.values().all(|count| (800..1200).contains(count)), "{hits:?}");
         }
         assert!(Hash::new().random(&mut rng).is_none());
     }

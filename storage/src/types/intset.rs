@@ -34,11 +34,7 @@ impl IntSet {
             return false;
         };
         let width = view.width();
-        self.0.splice(
-            width.offset(index),
-            0,
-            &value.to_le_bytes()[..width.bytes()],
-        );
+        self.0.splice(width.offset(index), 0, &value.to_le_bytes()[..width.bytes()]);
         true
     }
 
@@ -112,11 +108,7 @@ impl<'a> IntsView<'a> {
         match bytes.len() {
             2 => i64::from(i16::from_le_bytes([bytes[0], bytes[1]])),
             4 => i64::from(i32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])),
-            _ => i64::from_le_bytes(
-                bytes
-                    .try_into()
-                    .expect("the width of an integer is 2, 4 or 8"),
-            ),
+            _ => i64::from_le_bytes(bytes.try_into().expect("the width of an integer is 2, 4 or 8")),
         }
     }
 

@@ -18,7 +18,7 @@ pub mod thin;
 pub mod zset;
 
 pub use hash::{FieldRef, Hash, HashLimits, PutOutcome};
-pub use list::List;
+pub use list::{End, List, ListLimits};
 pub use packed::{Packed, PackedView};
 pub use set::{MemberRef, Set, SetLimits};
 pub use zset::{Zset, ZsetLimits};
@@ -64,9 +64,5 @@ pub const USAGE_SAMPLES: usize = 5;
 /// Bytes of `len` items, estimated from those that `sizes` yields.
 fn extrapolate(len: usize, sizes: impl Iterator<Item = usize>) -> usize {
     let (count, sum) = sizes.fold((0, 0), |(count, sum), size| (count + 1, sum + size));
-    if count == 0 {
-        0
-    } else {
-        (sum as f64 / count as f64 * len as f64) as usize
-    }
+    if count == 0 { 0 } else { (sum as f64 / count as f64 * len as f64) as usize }
 }

@@ -86,10 +86,7 @@ impl Packed {
             return Packed::new();
         };
         let moved = view.count() - index;
-        let tail = Packed(Block::concat(&[
-            &(moved as u16).to_le_bytes(),
-            &view.0[pos.0..],
-        ]));
+        let tail = Packed(Block::concat(&[&(moved as u16).to_le_bytes(), &view.0[pos.0..]]));
         self.splice(pos.0, self.0.len() - pos.0, moved, &[]);
         tail
     }
@@ -112,19 +109,10 @@ impl Packed {
 
     /// Replaces `old_count` elements, which take `old_bytes` from `at` on, by `elements`.
     fn splice(&mut self, at: usize, old_bytes: usize, old_count: usize, elements: &[&[u8]]) {
-        let new_bytes: usize = elements
-            .iter()
-            .map(|element| encoded_len(element.len()))
-            .sum();
+        let new_bytes: usize = elements.iter().map(|element| encoded_len(element.len())).sum();
         let count = self.view().count() - old_count + elements.len();
-        assert!(
-            self.0.len() - old_bytes + new_bytes <= MAX_BYTES,
-            "packed sequence overflows"
-        );
-        assert!(
-            count <= usize::from(u16::MAX),
-            "packed sequence has too many elements"
-        );
+        assert!(self.0.len() - old_bytes + new_bytes <= MAX_BYTES, "packed sequence overflows");
+        assert!(count <= usize::from(u16::MAX), "packed sequence has too many elements");
         self.0.splice_with(at, old_bytes, new_bytes, |mut gap| {
             for element in elements {
                 let header = varint::write(element.len(), gap);
@@ -149,9 +137,7 @@ impl Default for Packed {
 impl<'e> FromIterator<&'e [u8]> for Packed {
     fn from_iter<E: IntoIterator<Item = &'e [u8]>>(elements: E) -> Packed {
         let mut packed = Packed::new();
-        elements
-            .into_iter()
-            .for_each(|element| packed.push(element));
+        elements.into_iter().for_each(|element| packed.push(element));
         packed
     }
 }
@@ -201,12 +187,8 @@ impl<'a> PackedView<'a> {
     }
 
     pub fn fits(self, elements: &[&[u8]]) -> bool {
-        let new_bytes: usize = elements
-            .iter()
-            .map(|element| encoded_len(element.len()))
-            .sum();
-        self.0.len() + new_bytes <= MAX_BYTES
-            && self.count() + elements.len() <= usize::from(u16::MAX)
+        let new_bytes: usize = elements.iter().map(|element| encoded_len(element.len())).sum();
+        self.0.len() + new_bytes <= MAX_BYTES && self.count() + elements.len() <= usize::from(u16::MAX)
     }
 
     /// The element at `pos`.
@@ -237,10 +219,7 @@ impl<'a> PackedView<'a> {
     }
 
     pub fn entries(self) -> Entries<'a> {
-        Entries {
-            view: self,
-            at: COUNT_BYTES,
-        }
+        Entries { view: self, at: COUNT_BYTES }
     }
 
     /// Elements two by two: fields and values, members and scores.

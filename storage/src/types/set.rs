@@ -26,11 +26,7 @@ pub struct SetLimits {
 
 impl Default for SetLimits {
     fn default() -> SetLimits {
-        SetLimits {
-            max_intset_entries: 512,
-            max_listpack_entries: 128,
-            max_listpack_value: 64,
-        }
+        SetLimits { max_intset_entries: 512, max_listpack_entries: 128, max_listpack_value: 64 }
     }
 }
 
@@ -120,10 +116,7 @@ impl Set {
             Form::Packed(packed) => (None, Some(packed.iter()), None),
             Form::Table(table) => (None, None, Some(table.iter())),
         };
-        let ints = ints
-            .into_iter()
-            .flatten()
-            .map(|value| MemberRef::Int(format_i64(value)));
+        let ints = ints.into_iter().flatten().map(|value| MemberRef::Int(format_i64(value)));
         let packed = packed.into_iter().flatten().map(MemberRef::Bytes);
         let table = table.into_iter().flatten().map(MemberRef::InTable);
         ints.chain(packed).chain(table)
@@ -150,12 +143,7 @@ impl Set {
     }
 
     /// Visits some members and tells where to go on; small forms are visited whole. `ScanCursor` as for tables.
-    pub fn scan(
-        &self,
-        cursor: ScanCursor,
-        count: usize,
-        mut visit: impl FnMut(&[u8]),
-    ) -> ScanCursor {
+    pub fn scan(&self, cursor: ScanCursor, count: usize, mut visit: impl FnMut(&[u8])) -> ScanCursor {
         if let Form::Table(table) = self.0.shared() {
             return table.scan(cursor, count, |member| visit(member.bytes()));
         }
@@ -199,10 +187,7 @@ impl Set {
             Form::Packed(packed) => packed.heap_bytes(),
             Form::Table(table) => {
                 let samples = if samples == 0 { usize::MAX } else { samples };
-                let members = extrapolate(
-                    table.len(),
-                    table.iter().take(samples).map(|member| member.heap_bytes()),
-                );
+                let members = extrapolate(table.len(), table.iter().take(samples).map(|member| member.heap_bytes()));
                 size_of::<Table<Member>>() + table.heap_bytes() + members
             }
         }
@@ -296,8 +281,8 @@ fn add_to(form: &mut Forms, member: &[u8], limits: &SetLimits) -> bool {
             if packed.view().find(member, 1).is_some() {
                 return false;
             }
-            let small = packed.view().count() < limits.max_listpack_entries
-                && member.len() <= limits.max_listpack_value;
+            let small =
+                packed.view().count() < limits.max_listpack_entries && member.len() <= limits.max_listpack_value;
             if small && packed.fits(&[member]) {
                 packed.push(member);
             } else {
@@ -318,24 +303,15 @@ fn add_to(form: &mut Forms, member: &[u8], limits: &SetLimits) -> bool {
 
 /// Adds what is no integer to a set of integers, which then has to take another form. Always new.
 fn add_text_to_ints(form: &mut Forms, member: &[u8], limits: &SetLimits) -> bool {
-    let Form::Ints(ints) = form else {
-        unreachable!("the caller has matched integers")
-    };
+    let Form::Ints(ints) = form else { unreachable!("the caller has matched integers") };
     let view = ints.view();
-    let longest = [view.min(), view.max()]
-        .into_iter()
-        .flatten()
-        .map(|value| format_i64(value).len())
-        .max()
-        .unwrap_or(0);
-    let small = view.len() < limits.max_listpack_entries
-        && member.len().max(longest) <= limits.max_listpack_value;
+    let longest =
+        [view.min(), view.max()].into_iter().flatten().map(|value| format_i64(value).len()).max().unwrap_or(0);
+    let small = view.len() < limits.max_listpack_entries && member.len().max(longest) <= limits.max_listpack_value;
     if small {
         let mut packed = Packed::new();
         // With unusual limits the members may be more than one packed sequence holds.
-        let all_fit = view
-            .iter()
-            .all(|value| push_if_fits(&mut packed, &format_i64(value)));
+        let all_fit = view.iter().all(|value| push_if_fits(&mut packed, &format_i64(value)));
         if all_fit && push_if_fits(&mut packed, member) {
             *form = Form::Packed(packed);
             return true;
@@ -357,22 +333,14 @@ fn push_if_fits(packed: &mut Packed, element: &[u8]) -> bool {
 fn into_table(form: &mut Forms) -> &mut Table<Member> {
     let mut table = Table::new();
     match form {
-        Form::Ints(ints) => ints
-            .view()
-            .iter()
-            .for_each(|value| insert_new(&mut table, &format_i64(value))),
-        Form::Packed(packed) => packed
-            .view()
-            .iter()
-            .for_each(|member| insert_new(&mut table, member)),
+        Form::Ints(ints) => ints.view().iter().for_each(|value| insert_new(&mut table, &format_i64(value))),
+        Form::Packed(packed) => packed.view().iter().for_each(|member| insert_new(&mut table, member)),
         Form::Table(_) => {}
     }
     if !matches!(form, Form::Table(_)) {
         *form = Form::Table(Boxed::new(table));
     }
-    let Form::Table(table) = form else {
-        unreachable!("the form has just been made a table")
-    };
+    let Form::Table(table) = form else { unreachable!("the form has just been made a table") };
     table
 }
 
@@ -405,17 +373,11 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::HashSet;
 
-    const TINY: SetLimits = SetLimits {
-        max_intset_entries: 8,
-        max_listpack_entries: 12,
-        max_listpack_value: 10,
-    };
+    const TINY: SetLimits = SetLimits { max_intset_entries: 8, max_listpack_entries: 12, max_listpack_value: 10 };
 
     fn set_of(members: &[&str], limits: &SetLimits) -> Set {
         let mut set = Set::new();
-        members
-            .iter()
-            .for_each(|member| assert!(set.add(member.as_bytes(), limits)));
+        members.iter().for_each(|member| assert!(set.add(member.as_bytes(), limits)));
         set
     }
 
@@ -435,61 +397,27 @@ mod tests {
         assert_eq!(encoding(&["a", "2"], &TINY), Encoding::Listpack);
         assert_eq!(encoding(&numbers[..8], &TINY), Encoding::Intset);
         assert_eq!(encoding(&numbers[..9], &TINY), Encoding::Hashtable);
-        assert_eq!(
-            encoding(&[&["x"], &numbers[..11]].concat(), &TINY),
-            Encoding::Listpack
-        );
-        assert_eq!(
-            encoding(&[&["x"], &numbers[..12]].concat(), &TINY),
-            Encoding::Hashtable
-        );
-        assert_eq!(
-            encoding(&["1", "a member that is long"], &TINY),
-            Encoding::Hashtable
-        );
-        assert_eq!(
-            encoding(&["a member that is long"], &TINY),
-            Encoding::Hashtable
-        );
-        assert_eq!(
-            encoding(&["123456789012", "x"], &TINY),
-            Encoding::Hashtable,
-            "an integer's text counts as well"
-        );
-        let no_ints = SetLimits {
-            max_intset_entries: 0,
-            ..TINY
-        };
+        assert_eq!(encoding(&[&["x"], &numbers[..11]].concat(), &TINY), Encoding::Listpack);
+        assert_eq!(encoding(&[&["x"], &numbers[..12]].concat(), &TINY), Encoding::Hashtable);
+        assert_eq!(encoding(&["1", "a member that is long"], &TINY), Encoding::Hashtable);
+        assert_eq!(encoding(&["a member that is long"], &TINY), Encoding::Hashtable);
+        assert_eq!(encoding(&["123456789012", "x"], &TINY), Encoding::Hashtable, "an integer's text counts as well");
+        let no_ints = SetLimits { max_intset_entries: 0, ..TINY };
         assert_eq!(encoding(&["1"], &no_ints), Encoding::Listpack);
-        let nothing_small = SetLimits {
-            max_listpack_entries: 0,
-            ..no_ints
-        };
+        let nothing_small = SetLimits { max_listpack_entries: 0, ..no_ints };
         assert_eq!(encoding(&["1"], &nothing_small), Encoding::Hashtable);
     }
 
     #[test]
     fn a_number_of_members_that_is_known_ahead_decides_the_form() {
-        assert_eq!(
-            Set::for_members(b"1", 8, &TINY).encoding(),
-            Encoding::Intset
-        );
-        assert_eq!(
-            Set::for_members(b"1", 9, &TINY).encoding(),
-            Encoding::Listpack
-        );
-        assert_eq!(
-            Set::for_members(b"1", 13, &TINY).encoding(),
-            Encoding::Hashtable
-        );
+        assert_eq!(Set::for_members(b"1", 8, &TINY).encoding(), Encoding::Intset);
+        assert_eq!(Set::for_members(b"1", 9, &TINY).encoding(), Encoding::Listpack);
+        assert_eq!(Set::for_members(b"1", 13, &TINY).encoding(), Encoding::Hashtable);
         let mut set = set_of(&["1", "2"], &TINY);
         set.anticipate(8, &TINY);
         assert_eq!(set.encoding(), Encoding::Intset);
         set.anticipate(9, &TINY);
-        assert_eq!(
-            (set.encoding(), sorted(&set)),
-            (Encoding::Hashtable, vec![b"1".to_vec(), b"2".to_vec()])
-        );
+        assert_eq!((set.encoding(), sorted(&set)), (Encoding::Hashtable, vec![b"1".to_vec(), b"2".to_vec()]));
     }
 
     #[test]
@@ -508,15 +436,10 @@ mod tests {
             let set = set_of(&["1", "2", "3", last], &TINY);
             let mut hits = std::collections::HashMap::new();
             for _ in 0..4000 {
-                *hits
-                    .entry(set.random(&mut rng).unwrap().to_vec())
-                    .or_insert(0) += 1;
+                *hits.entry(set.random(&mut rng).unwrap().to_vec()).or_insert(0) += 1;
             }
             assert_eq!(hits.len(), 4);
-            assert!(
-                hits.values().all(|count| (800..1200).contains(count)),
-                "{hits:?}"
-            );
+            assert!(hits.values().all(|count| (800..1200).contains(count)), "{hits:?}");
         }
         assert!(Set::new().random(&mut rng).is_none());
     }

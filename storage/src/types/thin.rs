@@ -174,10 +174,7 @@ unsafe impl<I: Thin + Sync, P: Thin + Sync, T: Thin + Sync> Sync for Tagged<I, P
 
 impl<I: Thin, P: Thin, T: Thin> Tagged<I, P, T> {
     pub fn new(form: Form<I, P, T>) -> Self {
-        Tagged {
-            word: encode(form),
-            owns: PhantomData,
-        }
+        Tagged { word: encode(form), owns: PhantomData }
     }
 
     /// The form for reading. What it lends out lives as long as this borrow.
@@ -210,10 +207,7 @@ impl<I: Thin, P: Thin, T: Thin> Tagged<I, P, T> {
         // SAFETY: the word's ownership goes to the guard, which gives it back on return and on unwinding alike; nobody
         // sees the word in between, for it is borrowed mutably.
         let form = ManuallyDrop::new(unsafe { decode(self.word) });
-        let mut guard = WriteBack {
-            word: &mut self.word,
-            form,
-        };
+        let mut guard = WriteBack { word: &mut self.word, form };
         change(&mut guard.form)
     }
 
@@ -226,10 +220,7 @@ impl<I: Thin, P: Thin, T: Thin> Tagged<I, P, T> {
     /// # Safety
     /// `raw` comes from `into_raw` of this type, and ownership has not been taken back since.
     pub unsafe fn from_raw(raw: NonNull<u8>) -> Self {
-        Tagged {
-            word: raw,
-            owns: PhantomData,
-        }
+        Tagged { word: raw, owns: PhantomData }
     }
 }
 
@@ -246,10 +237,7 @@ fn encode<I: Thin, P: Thin, T: Thin>(form: Form<I, P, T>) -> NonNull<u8> {
         Form::Packed(packed) => (packed.into_raw(), TAG_PACKED),
         Form::Table(table) => (table.into_raw(), TAG_TABLE),
     };
-    assert!(
-        raw.addr().get() & TAG_MASK == 0,
-        "the low bits of an owning pointer are free"
-    );
+    assert!(raw.addr().get() & TAG_MASK == 0, "the low bits of an owning pointer are free");
     raw.map_addr(|addr| addr | tag)
 }
 

@@ -11,17 +11,7 @@ use super::{Axis, Cell, EARTH_RADIUS_M, LATITUDES, Position, STEPS_MAX, degrees,
 const MERCATOR_MAX_M: f64 = 20_037_726.37;
 
 /// Where the neighbours lie, east and north of the centre, in the order in which they are searched.
-const NEIGHBOURS: [(i32, i32); 9] = [
-    (0, 0),
-    (0, 1),
-    (0, -1),
-    (1, 0),
-    (-1, 0),
-    (1, 1),
-    (-1, 1),
-    (1, -1),
-    (-1, -1),
-];
+const NEIGHBOURS: [(i32, i32); 9] = [(0, 0), (0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1)];
 
 /// The form of an area, in metres.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,17 +52,13 @@ impl Area {
                 -1 => own.min >= wanted.min,
                 _ => true,
             };
-            steps < 2
-                || (reached(*north, own_latitudes, latitudes)
-                    && reached(*east, own_longitudes, longitudes))
+            steps < 2 || (reached(*north, own_latitudes, latitudes) && reached(*east, own_longitudes, longitudes))
         };
         // On coarse maps neighbours in a row can be the same cell.
         let mut last = None;
         let cells = NEIGHBOURS.into_iter().filter(useful);
         let cells = cells.map(move |(east, north)| middle.neighbour(east, north));
-        cells
-            .filter(move |cell| last.replace(*cell) != Some(*cell))
-            .map(Cell::scores)
+        cells.filter(move |cell| last.replace(*cell) != Some(*cell)).map(Cell::scores)
     }
 
     /// The distance of a member from the centre in metres, if the member is inside.
@@ -84,10 +70,7 @@ impl Area {
             }
             Shape::Rectangle { width_m, height_m } => {
                 // The width is measured at the member's own latitude.
-                let beside = Position {
-                    longitude: self.center.longitude,
-                    ..member
-                };
+                let beside = Position { longitude: self.center.longitude, ..member };
                 let inside = self.center.latitude_distance_m(member) <= height_m / 2.0
                     && member.distance_m(beside) <= width_m / 2.0;
                 inside.then(|| self.center.distance_m(member))
@@ -101,27 +84,14 @@ impl Area {
             Shape::Circle { radius_m } => (radius_m, radius_m),
             Shape::Rectangle { width_m, height_m } => (width_m / 2.0, height_m / 2.0),
         };
-        let Position {
-            longitude,
-            latitude,
-        } = self.center;
+        let Position { longitude, latitude } = self.center;
         let latitude_reach = degrees(half_height_m / EARTH_RADIUS_M);
         // A degree of longitude is shortest at the side that is nearer to a pole.
-        let polar = if latitude < 0.0 {
-            latitude - latitude_reach
-        } else {
-            latitude + latitude_reach
-        };
+        let polar = if latitude < 0.0 { latitude - latitude_reach } else { latitude + latitude_reach };
         let longitude_reach = degrees(half_width_m / EARTH_RADIUS_M / radians(polar).cos());
         (
-            Axis {
-                min: longitude - longitude_reach,
-                max: longitude + longitude_reach,
-            },
-            Axis {
-                min: latitude - latitude_reach,
-                max: latitude + latitude_reach,
-            },
+            Axis { min: longitude - longitude_reach, max: longitude + longitude_reach },
+            Axis { min: latitude - latitude_reach, max: latitude + latitude_reach },
         )
     }
 
@@ -152,10 +122,7 @@ impl Area {
 impl Cell {
     fn scores(self) -> ScoreRange {
         let shift = 2 * (STEPS_MAX - self.steps);
-        ScoreRange {
-            start: (self.bits << shift) as f64,
-            end: ((self.bits + 1) << shift) as f64,
-        }
+        ScoreRange { start: (self.bits << shift) as f64, end: ((self.bits + 1) << shift) as f64 }
     }
 }
 
@@ -165,8 +132,5 @@ fn covered(middle: Cell, longitudes: Axis, latitudes: Axis) -> bool {
     let south = middle.neighbour(0, -1).bounds().1;
     let east = middle.neighbour(1, 0).bounds().0;
     let west = middle.neighbour(-1, 0).bounds().0;
-    north.max >= latitudes.max
-        && south.min <= latitudes.min
-        && east.max >= longitudes.max
-        && west.min <= longitudes.min
+    north.max >= latitudes.max && south.min <= latitudes.min && east.max >= longitudes.max && west.min <= longitudes.min
 }

@@ -5,18 +5,10 @@ use super::*;
 #[test]
 fn patterns_match_as_in_redis() {
     for (pattern, text, expected) in SENSITIVE {
-        assert_eq!(
-            matches(pattern, text, Case::Sensitive),
-            *expected,
-            "{pattern:?} {text:?}"
-        );
+        assert_eq!(matches(pattern, text, Case::Sensitive), *expected, "{pattern:?} {text:?}");
     }
     for (pattern, expected) in INSENSITIVE {
-        assert_eq!(
-            matches(pattern, b"get", Case::Insensitive),
-            *expected,
-            "{pattern:?}"
-        );
+        assert_eq!(matches(pattern, b"get", Case::Insensitive), *expected, "{pattern:?}");
     }
 }
 

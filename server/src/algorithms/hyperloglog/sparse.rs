@@ -74,22 +74,11 @@ pub(super) fn describe(body: &[u8]) -> Result<String, Corrupt> {
 }
 
 /// Raises one register to a rank. The body starts at `start` of `bytes`; `max` bounds the length of all of `bytes`.
-pub(super) fn raise(
-    bytes: &mut Vec<u8>,
-    start: usize,
-    index: usize,
-    rank: u8,
-    max: usize,
-) -> Result<Raised, Corrupt> {
+pub(super) fn raise(bytes: &mut Vec<u8>, start: usize, index: usize, rank: u8, max: usize) -> Result<Raised, Corrupt> {
     if rank > RANK_MAX {
         return Ok(Raised::TooLarge);
     }
-    let Found {
-        at,
-        before,
-        first,
-        run,
-    } = find(bytes, start, index)?;
+    let Found { at, before, first, run } = find(bytes, start, index)?;
     if run.rank >= rank {
         return Ok(Raised::No);
     }
@@ -123,16 +112,7 @@ fn find(bytes: &[u8], start: usize, index: usize) -> Result<Found, Corrupt> {
         let run = decode(&bytes[at..]).ok_or(Corrupt)?;
         if index < first + run.len {
             // A foreign string's last run can reach too far; splitting it would write a code that does not exist.
-            return if first + run.len <= REGISTERS {
-                Ok(Found {
-                    at,
-                    before,
-                    first,
-                    run,
-                })
-            } else {
-                Err(Corrupt)
-            };
+            return if first + run.len <= REGISTERS { Ok(Found { at, before, first, run }) } else { Err(Corrupt) };
         }
         before = Some(at);
         first += run.len;
@@ -149,11 +129,7 @@ fn split(run: Run, offset: usize, rank: u8) -> ([u8; 5], usize) {
         width += code_width;
     };
     let remainder = |len: usize| {
-        if run.rank == 0 {
-            zeros(len)
-        } else {
-            ([values(run.rank, len), 0], 1)
-        }
+        if run.rank == 0 { zeros(len) } else { ([values(run.rank, len), 0], 1) }
     };
     let behind = run.len - offset - 1;
     if offset > 0 {
@@ -175,9 +151,7 @@ fn join(bytes: &mut Vec<u8>, from: usize) {
         };
         let next = bytes.get(at + run.width..).and_then(decode);
         match next {
-            Some(next)
-                if run.rank > 0 && next.rank == run.rank && run.len + next.len <= VALUES_MAX =>
-            {
+            Some(next) if run.rank > 0 && next.rank == run.rank && run.len + next.len <= VALUES_MAX => {
                 bytes[at] = values(run.rank, run.len + next.len);
                 bytes.remove(at + 1);
             }
@@ -188,32 +162,20 @@ fn join(bytes: &mut Vec<u8>, from: usize) {
 
 fn decode(body: &[u8]) -> Option<Run> {
     match *body {
-        [code, ..] if code & 0x80 != 0 => Some(Run {
-            rank: (code >> 2 & 0x1f) + 1,
-            len: usize::from(code & 3) + 1,
-            width: 1,
-        }),
-        [code, low, ..] if code & 0x40 != 0 => Some(Run {
-            rank: 0,
-            len: (usize::from(code & 0x3f) << 8 | usize::from(low)) + 1,
-            width: 2,
-        }),
-        [code, ..] if code & 0x40 == 0 => Some(Run {
-            rank: 0,
-            len: usize::from(code) + 1,
-            width: 1,
-        }),
+        [code, ..] if code & 0x80 != 0 => {
+            Some(Run { rank: (code >> 2 & 0x1f) + 1, len: usize::from(code & 3) + 1, width: 1 })
+        }
+        [code, low, ..] if code & 0x40 != 0 => {
+            Some(Run { rank: 0, len: (usize::from(code & 0x3f) << 8 | usize::from(low)) + 1, width: 2 })
+        }
+        [code, ..] if code & 0x40 == 0 => Some(Run { rank: 0, len: usize::from(code) + 1, width: 1 }),
         _ => None,
     }
 }
 
 fn zeros(len: usize) -> ([u8; 2], usize) {
     let code = len - 1;
-    if len > ZEROS_MAX {
-        ([0x40 | (code >> 8) as u8, code as u8], 2)
-    } else {
-        ([code as u8, 0], 1)
-    }
+    if len > ZEROS_MAX { ([0x40 | (code >> 8) as u8, code as u8], 2) } else { ([code as u8, 0], 1) }
 }
 
 fn values(rank: u8, len: usize) -> u8 {

@@ -19,8 +19,7 @@ fn with_elements(numbers: std::ops::Range<usize>) -> HyperLogLog<Vec<u8>> {
     let mut log = HyperLogLog::new();
     log.invalidate_count();
     for number in numbers {
-        log.add(&element(number), SPARSE_MAX)
-            .expect("our own string");
+        log.add(&element(number), SPARSE_MAX).expect("our own string");
     }
     log
 }
@@ -35,10 +34,7 @@ fn small_strings_are_those_of_redis() {
     assert!(log.add(b"a", SPARSE_MAX) == Ok(true) && log.add(b"a", SPARSE_MAX) == Ok(false));
     log.store_count(1);
     assert_eq!(log.add(b"a", SPARSE_MAX), Ok(false));
-    assert_eq!(
-        log.bytes,
-        b"HYLL\x01\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00q\xa6\x84NW"
-    );
+    assert_eq!(log.bytes, b"HYLL\x01\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00q\xa6\x84NW");
     assert_eq!(log.cached_count(), Some(1));
     let mut log = HyperLogLog::new();
     for letter in [b"a", b"b", b"c", b"d", b"e"] {
@@ -60,16 +56,11 @@ fn growing_strings_are_those_of_redis() {
             added = 0;
         }
         for number in added..elements {
-            log.add(&element(number), sparse_max)
-                .expect("our own string");
+            log.add(&element(number), sparse_max).expect("our own string");
         }
         added = elements;
         let label = format!("{elements} elements, at most {sparse_max} bytes");
-        assert_eq!(
-            (log.bytes.len(), digest(&log.bytes)),
-            (len, stale),
-            "{label}"
-        );
+        assert_eq!((log.bytes.len(), digest(&log.bytes)), (len, stale), "{label}");
         assert_eq!(log.count(), Ok(count), "{label}");
         log.store_count(count);
         assert_eq!(digest(&log.bytes), fresh, "{label}");
@@ -81,9 +72,7 @@ fn merged_strings_are_those_of_redis() {
     for ((a, b, target), union_count, merged, merged_count) in MERGES {
         let mut union = Union::new();
         for numbers in [a, b] {
-            union
-                .include(&with_elements(numbers.clone()))
-                .expect("our own string");
+            union.include(&with_elements(numbers.clone())).expect("our own string");
         }
         assert_eq!(union.count(), union_count);
         let mut log = match target {
@@ -106,10 +95,7 @@ fn both_encodings_hold_the_same_registers() {
     let sparse = with_elements(0..700);
     let mut dense = sparse.clone();
     dense.make_dense().expect("our own string");
-    assert_eq!(
-        (sparse.encoding(), dense.encoding()),
-        (Encoding::Sparse, Encoding::Dense)
-    );
+    assert_eq!((sparse.encoding(), dense.encoding()), (Encoding::Sparse, Encoding::Dense));
     assert_eq!(sparse.registers(), dense.registers());
     assert_eq!(sparse.count(), dense.count());
     assert_eq!(dense.describe_runs(), None);
@@ -125,12 +111,7 @@ fn strings_without_a_right_header_are_refused() {
     let mut right = foreign(&dense);
     right[ENCODING_AT] = 0;
     assert!(HyperLogLog::open(&right).is_ok());
-    let mut wrong = vec![
-        Vec::new(),
-        b"HYLL".to_vec(),
-        right[..DENSE_LEN - 1].to_vec(),
-        [&right[..], b"x"].concat(),
-    ];
+    let mut wrong = vec![Vec::new(), b"HYLL".to_vec(), right[..DENSE_LEN - 1].to_vec(), [&right[..], b"x"].concat()];
     for (at, byte) in [(0, b'h'), (3, b'M'), (4, 2), (4, 255)] {
         let mut string = right.clone();
         string[at] = byte;
@@ -144,15 +125,8 @@ fn strings_without_a_right_header_are_refused() {
 #[test]
 fn runs_that_do_not_cover_the_registers_are_corrupt() {
     // Nothing, too few, too many in several ways, a code that is cut off.
-    let corrupt: [&[u8]; 7] = [
-        b"",
-        b"\x7f\xfe",
-        b"\x7f\xff\x00",
-        b"\x7f\xfe\x01",
-        b"\x7f",
-        b"\x7f\xff\x80",
-        b"\x7f\xff\x7f\xff",
-    ];
+    let corrupt: [&[u8]; 7] =
+        [b"", b"\x7f\xfe", b"\x7f\xff\x00", b"\x7f\xfe\x01", b"\x7f", b"\x7f\xff\x80", b"\x7f\xff\x7f\xff"];
     for runs in corrupt {
         let mut log = HyperLogLog::open(foreign(runs)).expect("the header is right");
         assert_eq!(log.count(), Err(Corrupt), "{runs:x?}");
@@ -192,54 +166,12 @@ const GROWTH: &[Growth] = &[
     (3000, 300, 301, 687, 0x26acffd849446284, 0x56def88b8ae4e3e3),
     (3000, 500, 502, 1050, 0x40ad8b9971745032, 0xc9dc690d7dab3bbd),
     (3000, 700, 703, 1401, 0x19084bb3733940b4, 0x00f1a383f6fe06ec),
-    (
-        3000,
-        1000,
-        997,
-        1897,
-        0x8f47c4247005f496,
-        0xb2a2cc508fc5ee31,
-    ),
-    (
-        3000,
-        1500,
-        1500,
-        2722,
-        0xc01cc314f31854e0,
-        0xac1c3b14462300f7,
-    ),
-    (
-        3000,
-        2000,
-        2004,
-        12304,
-        0x43e27285fcfba7ba,
-        0x6f0493b07f19385c,
-    ),
-    (
-        3000,
-        5000,
-        5005,
-        12304,
-        0x65bc5e75e7b23a5b,
-        0x34cb6bb2d0f2df6a,
-    ),
-    (
-        3000,
-        20000,
-        19986,
-        12304,
-        0x8e72a99184eb972f,
-        0x73d1f56db36cfbff,
-    ),
-    (
-        3000,
-        100000,
-        100039,
-        12304,
-        0x6847c0e1a6b0ca2d,
-        0xf9c01647cea59fdd,
-    ),
+    (3000, 1000, 997, 1897, 0x8f47c4247005f496, 0xb2a2cc508fc5ee31),
+    (3000, 1500, 1500, 2722, 0xc01cc314f31854e0, 0xac1c3b14462300f7),
+    (3000, 2000, 2004, 12304, 0x43e27285fcfba7ba, 0x6f0493b07f19385c),
+    (3000, 5000, 5005, 12304, 0x65bc5e75e7b23a5b, 0x34cb6bb2d0f2df6a),
+    (3000, 20000, 19986, 12304, 0x8e72a99184eb972f, 0x73d1f56db36cfbff),
+    (3000, 100000, 100039, 12304, 0x6847c0e1a6b0ca2d, 0xf9c01647cea59fdd),
     (0, 0, 0, 18, 0x524bc36d036c0579, 0xfd8f436a8f6e62f9),
     (0, 1, 1, 12304, 0x0a729531e69893ca, 0x3f3d62d67371776b),
     (0, 10, 10, 12304, 0xb7f2e125ea893559, 0x63ace4b28034de56),
@@ -250,42 +182,14 @@ const GROWTH: &[Growth] = &[
     (100, 1, 1, 21, 0x5db2e01c33707b73, 0xee0dc2daee4050ac),
     (100, 10, 10, 48, 0xe9218a38986c21dc, 0x911d310964ebaba7),
     (100, 100, 99, 12304, 0xda4ce1005bcc87a3, 0xad78a3829a66621e),
-    (
-        100,
-        1000,
-        997,
-        12304,
-        0xfe882a692fba9cc2,
-        0x911c455082d7f969,
-    ),
-    (
-        100,
-        5000,
-        5005,
-        12304,
-        0x24ada5f8e8e10e12,
-        0x34cb6bb2d0f2df6a,
-    ),
+    (100, 1000, 997, 12304, 0xfe882a692fba9cc2, 0x911c455082d7f969),
+    (100, 5000, 5005, 12304, 0x24ada5f8e8e10e12, 0x34cb6bb2d0f2df6a),
     (16000, 0, 0, 18, 0x524bc36d036c0579, 0xfd8f436a8f6e62f9),
     (16000, 1, 1, 21, 0x5db2e01c33707b73, 0xee0dc2daee4050ac),
     (16000, 10, 10, 48, 0xe9218a38986c21dc, 0x911d310964ebaba7),
     (16000, 100, 99, 285, 0x9cfdc47469f3e036, 0x033e4e4e6be9ec79),
-    (
-        16000,
-        1000,
-        997,
-        1897,
-        0xc2a82799d90e3700,
-        0xb2a2cc508fc5ee31,
-    ),
-    (
-        16000,
-        5000,
-        5005,
-        7205,
-        0xbe0d841c095941a0,
-        0x7365d05d9be892d8,
-    ),
+    (16000, 1000, 997, 1897, 0xc2a82799d90e3700, 0xb2a2cc508fc5ee31),
+    (16000, 5000, 5005, 7205, 0xbe0d841c095941a0, 0x7365d05d9be892d8),
 ];
 
 type Numbers = std::ops::Range<usize>;
@@ -294,12 +198,7 @@ type Merge = ((Numbers, Numbers, Option<Numbers>), u64, u64, u64);
 /// Elements of two sources and of the target of PFMERGE; PFCOUNT of the sources; digest and PFCOUNT of the target.
 const MERGES: [Merge; 5] = [
     ((0..50, 25..75, None), 74, 0x67f6543564c4ec3d, 74),
-    (
-        (0..50, 1000..1100, Some(0..10)),
-        151,
-        0x1517855e33d93e0f,
-        151,
-    ),
+    ((0..50, 1000..1100, Some(0..10)), 151, 0x1517855e33d93e0f, 151),
     ((0..5000, 4000..4100, None), 5005, 0x71b59976ab1aa332, 5005),
     ((0..20, 10..30, Some(0..6000)), 30, 0xbfd7afe9b91db487, 6009),
     ((0..0, 0..0, None), 0, 0x524bc36d036c0579, 0),

@@ -26,9 +26,7 @@ impl Big {
     pub(super) fn from_decimal(digits: &[u8]) -> Big {
         let mut big = Big { words: Vec::new() };
         for chunk in digits.chunks(CHUNK_DIGITS) {
-            let value = chunk
-                .iter()
-                .fold(0u64, |sum, digit| sum * 10 + u64::from(*digit));
+            let value = chunk.iter().fold(0u64, |sum, digit| sum * 10 + u64::from(*digit));
             big.multiply_add(10u64.pow(chunk.len() as u32), value);
         }
         big
@@ -47,8 +45,7 @@ impl Big {
         for (i, &a) in self.words.iter().enumerate() {
             let mut carry = 0u64;
             for (j, &b) in other.words.iter().enumerate() {
-                let sum =
-                    u128::from(a) * u128::from(b) + u128::from(words[i + j]) + u128::from(carry);
+                let sum = u128::from(a) * u128::from(b) + u128::from(words[i + j]) + u128::from(carry);
                 words[i + j] = sum as u64;
                 carry = (sum >> 64) as u64;
             }
@@ -87,9 +84,7 @@ impl Big {
         if shift != 0 {
             top |= word(first + 2) << (128 - shift);
         }
-        let sticky = self.words[..first.min(self.words.len())]
-            .iter()
-            .any(|word| *word != 0)
+        let sticky = self.words[..first.min(self.words.len())].iter().any(|word| *word != 0)
             || (shift != 0 && self.words[first] << (64 - shift) != 0);
         (top, exponent, sticky)
     }
@@ -97,10 +92,7 @@ impl Big {
     /// The quotient of two non-zero numbers: 70 or 71 bits of it, the exponent of the last bit, and whether
     /// there is more.
     pub(super) fn divide_to_71_bits(mut dividend: Big, mut divisor: Big) -> (u128, i32, bool) {
-        assert!(
-            !dividend.words.is_empty() && !divisor.words.is_empty(),
-            "quotient of a zero"
-        );
+        assert!(!dividend.words.is_empty() && !divisor.words.is_empty(), "quotient of a zero");
         let shift = divisor.bits() as i32 - dividend.bits() as i32;
         if shift >= 0 {
             dividend.shift_left(shift as u32);

@@ -44,17 +44,12 @@ impl Block {
     /// A block whose payload has at least `payload` bytes, all zero; lengths take `1 << width_log2` bytes.
     pub fn new(payload: usize, width_log2: u32) -> Block {
         let size = size_class(payload + HEADER);
-        assert!(
-            size <= (u32::MAX - 7) as usize,
-            "list chunk of {size} bytes"
-        );
+        assert!(size <= (u32::MAX - 7) as usize, "list chunk of {size} bytes");
         assert!(width_log2 <= 2);
         let layout = Layout::from_size_align(size, ALIGN).expect("the size was checked above");
         // SAFETY: the layout is not empty, as it includes a header.
         let raw = unsafe { alloc_zeroed(layout) }.cast::<Header>();
-        let Some(ptr) = NonNull::new(raw) else {
-            handle_alloc_error(layout)
-        };
+        let Some(ptr) = NonNull::new(raw) else { handle_alloc_error(layout) };
         let header = Header {
             size_and_width: size as u32 | width_log2,
             head: 0,
@@ -90,9 +85,7 @@ impl Block {
     pub fn payload(&self) -> &[u8] {
         // SAFETY: the allocation has `size` bytes, all initialised; the header takes the first ones and its reference
         // does not overlap the payload.
-        unsafe {
-            std::slice::from_raw_parts(self.0.as_ptr().add(1).cast::<u8>(), self.size() - HEADER)
-        }
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr().add(1).cast::<u8>(), self.size() - HEADER) }
     }
 
     pub fn payload_mut(&mut self) -> &mut [u8] {
@@ -116,8 +109,7 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        let layout =
-            Layout::from_size_align(self.size(), ALIGN).expect("the layout it was made with");
+        let layout = Layout::from_size_align(self.size(), ALIGN).expect("the layout it was made with");
         // SAFETY: allocated in `new` with this very layout, and owned.
         unsafe { dealloc(self.0.as_ptr().cast(), layout) }
     }

@@ -41,10 +41,7 @@ impl Chunk {
     /// An empty chunk of a long list, with room for an element of this length.
     pub fn with_room(len: usize) -> Chunk {
         let width_log2 = width_log2_for(len);
-        Chunk(Block::new(
-            max(len + (1 << width_log2), 256 - Block::HEADER_BYTES),
-            width_log2,
-        ))
+        Chunk(Block::new(max(len + (1 << width_log2), 256 - Block::HEADER_BYTES), width_log2))
     }
 
     pub fn count(&self) -> usize {
@@ -272,12 +269,7 @@ impl Chunk {
     }
 
     /// Removes up to `count_max` elements equal to `element`, the first ones in `direction`.
-    pub fn remove_matching(
-        &mut self,
-        direction: Direction,
-        element: &[u8],
-        count_max: usize,
-    ) -> usize {
+    pub fn remove_matching(&mut self, direction: Direction, element: &[u8], count_max: usize) -> usize {
         let mut skip = 0;
         if direction == Direction::Backward && count_max < self.count() {
             skip = self.matches(element).saturating_sub(count_max);
@@ -311,9 +303,7 @@ impl Chunk {
         } else {
             let (end, width, count) = (self.lengths_end(), self.width(), self.count());
             let from = end - (index + count) * width;
-            self.0
-                .payload_mut()
-                .copy_within(from..from + count * width, end - count * width);
+            self.0.payload_mut().copy_within(from..from + count * width, end - count * width);
         }
     }
 
@@ -385,10 +375,7 @@ impl Chunk {
         let fields = &self.0.payload()[range];
         match self.width() {
             1 => fields.iter().map(|&len| u32::from(len)).sum::<u32>() as usize,
-            2 => fields
-                .chunks_exact(2)
-                .map(|field| usize::from(u16::from_le_bytes([field[0], field[1]])))
-                .sum(),
+            2 => fields.chunks_exact(2).map(|field| usize::from(u16::from_le_bytes([field[0], field[1]]))).sum(),
             _ => fields.chunks_exact(4).map(read_u32).sum(),
         }
     }
@@ -396,9 +383,7 @@ impl Chunk {
     fn count_listpack(&mut self, element: &[u8]) {
         let header = self.0.header_mut();
         if header.listpack_bytes != 0 {
-            header.listpack_bytes = header
-                .listpack_bytes
-                .saturating_add(listpack_entry_bytes(element) as u32);
+            header.listpack_bytes = header.listpack_bytes.saturating_add(listpack_entry_bytes(element) as u32);
         }
     }
 
@@ -411,9 +396,7 @@ impl Chunk {
 
     fn uncount_listpack_range(&mut self, from: usize, to: usize) {
         if self.0.header().listpack_bytes != 0 {
-            let bytes: usize = (from..to)
-                .map(|index| listpack_entry_bytes(self.element(index)))
-                .sum();
+            let bytes: usize = (from..to).map(|index| listpack_entry_bytes(self.element(index))).sum();
             self.0.header_mut().listpack_bytes -= bytes as u32;
         }
     }
@@ -489,12 +472,7 @@ impl Chunk {
             payload[end - count * width..end].copy_from_slice(lengths);
         } else {
             for index in 0..count {
-                write_length(
-                    payload,
-                    end - (index + 1) * width,
-                    width,
-                    self.length(index),
-                );
+                write_length(payload, end - (index + 1) * width, width, self.length(index));
             }
         }
         let old = self.0.header();
@@ -547,14 +525,7 @@ impl Clone for Chunk {
 /// Head gap and trail gap for adding an element of `len` bytes at `end`, with `spare` bytes left after that.
 ///
 /// All of the spare room goes to the end that is pushed to, for elements of the mean length.
-fn gaps(
-    end: End,
-    spare: usize,
-    len: usize,
-    used: usize,
-    count: usize,
-    width: usize,
-) -> (usize, usize) {
+fn gaps(end: End, spare: usize, len: usize, used: usize, count: usize, width: usize) -> (usize, usize) {
     match end {
         End::Back => (0, 0),
         End::Front => {

@@ -54,28 +54,16 @@ impl List {
     /// # Safety
     /// `raw` comes from `into_raw`, and ownership is taken once.
     pub unsafe fn from_raw(raw: NonNull<u8>) -> List {
-        List {
-            raw,
-            owns: PhantomData,
-        }
+        List { raw, owns: PhantomData }
     }
 
     pub(super) fn from_chunk(chunk: Chunk) -> List {
-        List {
-            raw: chunk.into_block().into_raw(),
-            owns: PhantomData,
-        }
+        List { raw: chunk.into_block().into_raw(), owns: PhantomData }
     }
 
     pub(super) fn from_quicklist(quicklist: Quicklist) -> List {
-        let deque = Box::leak(Box::new(Deque {
-            kind: DEQUE,
-            quicklist,
-        }));
-        List {
-            raw: NonNull::from(deque).cast(),
-            owns: PhantomData,
-        }
+        let deque = Box::leak(Box::new(Deque { kind: DEQUE, quicklist }));
+        List { raw: NonNull::from(deque).cast(), owns: PhantomData }
     }
 
     pub(super) fn view(&self) -> View<'_> {

@@ -27,12 +27,7 @@ impl<'a> Iter<'a> {
         last: (usize, usize),
         len: usize,
     ) -> Iter<'a> {
-        let mut iter = Iter {
-            chunks,
-            front: Cursor::default(),
-            back: Cursor::default(),
-            remaining: len,
-        };
+        let mut iter = Iter { chunks, front: Cursor::default(), back: Cursor::default(), remaining: len };
         if len > 0 {
             iter.front = iter.cursor(first.0, first.1);
             iter.back = iter.cursor(last.0, last.1 + 1);
@@ -41,20 +36,12 @@ impl<'a> Iter<'a> {
     }
 
     fn cursor(&self, chunk: usize, index: usize) -> Cursor {
-        Cursor {
-            chunk,
-            index,
-            offset: self.chunk(chunk).offset(index),
-        }
+        Cursor { chunk, index, offset: self.chunk(chunk).offset(index) }
     }
 
     fn chunk(&self, index: usize) -> &'a Chunk {
         let (first, second) = self.chunks;
-        if index < first.len() {
-            &first[index]
-        } else {
-            &second[index - first.len()]
-        }
+        if index < first.len() { &first[index] } else { &second[index - first.len()] }
     }
 }
 

@@ -21,16 +21,10 @@ impl ListLimits {
     pub fn new(max_listpack_size: i64) -> ListLimits {
         if max_listpack_size >= 0 {
             let entries_max = max_listpack_size.clamp(1, CHUNK_ENTRIES_MAX as i64) as usize;
-            return ListLimits {
-                entries_max,
-                bytes_max: SAFETY_BYTES,
-            };
+            return ListLimits { entries_max, bytes_max: SAFETY_BYTES };
         }
         let level = max_listpack_size.max(-5).unsigned_abs() - 1;
-        ListLimits {
-            entries_max: CHUNK_ENTRIES_MAX,
-            bytes_max: 4096 << level,
-        }
+        ListLimits { entries_max: CHUNK_ENTRIES_MAX, bytes_max: 4096 << level }
     }
 
     /// Whether a listpack of this size is too large.

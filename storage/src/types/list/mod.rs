@@ -73,9 +73,8 @@ impl List {
         I::IntoIter: Clone,
     {
         let elements = elements.into_iter();
-        let (bytes, count) = elements.clone().fold((0, 0), |(bytes, count), element| {
-            (bytes + element.len(), count + 1)
-        });
+        let (bytes, count) =
+            elements.clone().fold((0, 0), |(bytes, count), element| (bytes + element.len(), count + 1));
         self.anticipate(bytes, count, limits);
         for element in elements {
             self.push_as_encoded(end, element, limits);
@@ -107,12 +106,7 @@ impl List {
     }
 
     /// Removes the element at one end after `read` has seen it.
-    pub fn pop_with<R>(
-        &mut self,
-        end: End,
-        limits: &ListLimits,
-        read: impl FnOnce(&[u8]) -> R,
-    ) -> Option<R> {
+    pub fn pop_with<R>(&mut self, end: End, limits: &ListLimits, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
         let result = read(self.peek(end)?);
         match self.view_mut() {
             ViewMut::Listpack(chunk) => {
@@ -141,9 +135,7 @@ impl List {
             View::Listpack(chunk) => Some(chunk.element(index)),
             View::Quicklist(quicklist) => {
                 let (place, (first, second)) = (quicklist.place(index), quicklist.chunks());
-                let chunk = first
-                    .get(place.chunk)
-                    .unwrap_or_else(|| &second[place.chunk - first.len()]);
+                let chunk = first.get(place.chunk).unwrap_or_else(|| &second[place.chunk - first.len()]);
                 Some(chunk.element(place.index))
             }
         }
@@ -171,23 +163,12 @@ impl List {
         self.anticipate(element.len(), 1, limits);
         match self.view_mut() {
             ViewMut::Listpack(chunk) => chunk.insert(index, element, Growth::Tight),
-            ViewMut::Quicklist(quicklist) if index == len => {
-                quicklist.push(End::Back, element, limits)
-            }
-            ViewMut::Quicklist(quicklist) if index == 0 => {
-                quicklist.push(End::Front, element, limits)
-            }
+            ViewMut::Quicklist(quicklist) if index == len => quicklist.push(End::Back, element, limits),
+            ViewMut::Quicklist(quicklist) if index == 0 => quicklist.push(End::Front, element, limits),
             ViewMut::Quicklist(quicklist) => {
                 // The gap is named from its left side, so that a full chunk is not divided at its own start.
                 let place = quicklist.place(index - 1);
-                quicklist.insert(
-                    Place {
-                        chunk: place.chunk,
-                        index: place.index + 1,
-                    },
-                    element,
-                    limits,
-                );
+                quicklist.insert(Place { chunk: place.chunk, index: place.index + 1 }, element, limits);
             }
         }
     }
@@ -196,28 +177,20 @@ impl List {
     pub fn insert_before(&mut self, pivot: &[u8], element: &[u8], limits: &ListLimits) -> bool {
         self.anticipate(element.len(), 1, limits);
         let found = self.position(pivot, Direction::Forward);
-        found
-            .inspect(|&index| self.insert(index, element, limits))
-            .is_some()
+        found.inspect(|&index| self.insert(index, element, limits)).is_some()
     }
 
     /// Inserts after the first element equal to `pivot`; false when there is none.
     pub fn insert_after(&mut self, pivot: &[u8], element: &[u8], limits: &ListLimits) -> bool {
         self.anticipate(element.len(), 1, limits);
         let found = self.position(pivot, Direction::Forward);
-        found
-            .inspect(|&index| self.insert(index + 1, element, limits))
-            .is_some()
+        found.inspect(|&index| self.insert(index + 1, element, limits)).is_some()
     }
 
     /// Removes elements equal to `element` as LREM counts them: the first `count` from the front, the first `-count`
     /// from the back, or all for 0. Returns how many were removed.
     pub fn remove_matching(&mut self, count: i64, element: &[u8], limits: &ListLimits) -> usize {
-        let direction = if count < 0 {
-            Direction::Backward
-        } else {
-            Direction::Forward
-        };
+        let direction = if count < 0 { Direction::Backward } else { Direction::Forward };
         let count_max = match count {
             0 => usize::MAX,
             _ => usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX),
@@ -287,9 +260,7 @@ impl List {
         let steps = 0..len.min(compared_max);
         steps.filter_map(move |step| match direction {
             Direction::Forward => (elements.next() == Some(element)).then_some(step),
-            Direction::Backward => {
-                (elements.next_back() == Some(element)).then_some(len - 1 - step)
-            }
+            Direction::Backward => (elements.next_back() == Some(element)).then_some(len - 1 - step),
         })
     }
 
@@ -326,9 +297,7 @@ impl List {
                 return;
             };
             let count = chunk.count();
-            if limits.exceeded_by(0, count * 2)
-                || limits.exceeded_by(chunk.listpack_bytes() * 2, count * 2)
-            {
+            if limits.exceeded_by(0, count * 2) || limits.exceeded_by(chunk.listpack_bytes() * 2, count * 2) {
                 return;
             }
         }
@@ -362,13 +331,7 @@ impl Clone for List {
 
 impl std::fmt::Debug for List {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list()
-            .entries(
-                self.iter()
-                    .map(<[u8]>::escape_ascii)
-                    .map(|element| element.to_string()),
-            )
-            .finish()
+        f.debug_list().entries(self.iter().map(<[u8]>::escape_ascii).map(|element| element.to_string())).finish()
     }
 }
 

@@ -41,11 +41,7 @@ impl Quicklist {
     }
 
     pub fn only_chunk(&mut self) -> Option<&mut Chunk> {
-        if self.chunks.len() == 1 {
-            self.chunks.front_mut()
-        } else {
-            None
-        }
+        if self.chunks.len() == 1 { self.chunks.front_mut() } else { None }
     }
 
     pub fn heap_bytes(&self) -> usize {
@@ -75,18 +71,12 @@ impl Quicklist {
             let mut behind = self.len - index;
             for (chunk, count) in self.chunks.iter().map(Chunk::count).enumerate().rev() {
                 if behind <= count {
-                    return Place {
-                        chunk,
-                        index: count - behind,
-                    };
+                    return Place { chunk, index: count - behind };
                 }
                 behind -= count;
             }
         }
-        panic!(
-            "chunks hold fewer elements than the list's length {}",
-            self.len
-        )
+        panic!("chunks hold fewer elements than the list's length {}", self.len)
     }
 
     pub fn push(&mut self, end: End, element: &[u8], limits: &ListLimits) {
@@ -164,10 +154,7 @@ impl Quicklist {
 
     pub fn replace(&mut self, place: Place, element: &[u8], limits: &ListLimits) {
         let chunk = &mut self.chunks[place.chunk];
-        if chunk.count() == 1
-            || element.len() <= chunk.length(place.index)
-            || chunk.fits(element.len(), limits)
-        {
+        if chunk.count() == 1 || element.len() <= chunk.length(place.index) || chunk.fits(element.len(), limits) {
             return chunk.replace(place.index, element, growth(limits));
         }
         chunk.remove(place.index);
@@ -251,15 +238,10 @@ impl Quicklist {
 
 impl Clone for Quicklist {
     fn clone(&self) -> Quicklist {
-        Quicklist {
-            chunks: self.chunks.iter().cloned().collect(),
-            len: self.len,
-        }
+        Quicklist { chunks: self.chunks.iter().cloned().collect(), len: self.len }
     }
 }
 
 fn growth(limits: &ListLimits) -> Growth {
-    Growth::Doubling {
-        bytes_max: limits.chunk_bytes_max(),
-    }
+    Growth::Doubling { bytes_max: limits.chunk_bytes_max() }
 }

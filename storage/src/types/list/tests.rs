@@ -53,9 +53,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn remove_from_model(model: &mut VecDeque<Vec<u8>>, count: i64, element: &[u8]) -> usize {
-    let mut hits: Vec<usize> = (0..model.len())
-        .filter(|&index| model[index] == element)
-        .collect();
+    let mut hits: Vec<usize> = (0..model.len()).filter(|&index| model[index] == element).collect();
     if count < 0 {
         hits.reverse();
     }
@@ -90,9 +88,7 @@ fn apply(list: &mut List, model: &mut VecDeque<Vec<u8>>, step: Step, limits: &Li
         }
         Step::PushAll(end, elements) => {
             list.push_all(end, elements.iter().map(Vec::as_slice), limits);
-            elements
-                .into_iter()
-                .for_each(|element| push_model(model, end, element));
+            elements.into_iter().for_each(|element| push_model(model, end, element));
         }
         Step::Pop(end) => pop_both(list, model, end),
         Step::PopMany(end, count) => (0..count).for_each(|_| pop_both(list, model, end)),
@@ -103,20 +99,13 @@ fn apply(list: &mut List, model: &mut VecDeque<Vec<u8>>, step: Step, limits: &Li
         }
         Step::InsertBefore(pivot, element) => {
             let index = model.iter().position(|candidate| *candidate == pivot);
-            assert_eq!(
-                list.insert_before(&pivot, &element, limits),
-                index.is_some()
-            );
-            index
-                .into_iter()
-                .for_each(|index| model.insert(index, element.clone()));
+            assert_eq!(list.insert_before(&pivot, &element, limits), index.is_some());
+            index.into_iter().for_each(|index| model.insert(index, element.clone()));
         }
         Step::InsertAfter(pivot, element) => {
             let index = model.iter().position(|candidate| *candidate == pivot);
             assert_eq!(list.insert_after(&pivot, &element, limits), index.is_some());
-            index
-                .into_iter()
-                .for_each(|index| model.insert(index + 1, element.clone()));
+            index.into_iter().for_each(|index| model.insert(index + 1, element.clone()));
         }
         Step::Set(index, element) => {
             if !model.is_empty() {
@@ -166,14 +155,8 @@ fn check(list: &List, model: &VecDeque<Vec<u8>>) {
     }
     let needle = model.get(len / 2).cloned().unwrap_or_default();
     let all: Vec<usize> = (0..len).filter(|&index| model[index] == needle).collect();
-    assert!(
-        list.positions(&needle, Direction::Forward, len)
-            .eq(all.iter().copied())
-    );
-    assert!(
-        list.positions(&needle, Direction::Backward, len)
-            .eq(all.iter().rev().copied())
-    );
+    assert!(list.positions(&needle, Direction::Forward, len).eq(all.iter().copied()));
+    assert!(list.positions(&needle, Direction::Backward, len).eq(all.iter().rev().copied()));
     check_structure(list);
 }
 
@@ -216,10 +199,7 @@ fn sixteen_byte_elements_cost_less_than_two_more() {
         let mut list = List::new();
         (0..100_000).for_each(|index| list.push(end, &numbered(index), &limits));
         let each = list.heap_bytes() as f64 / 100_000.0;
-        assert!(
-            each < 17.6,
-            "{each} bytes per element when pushing at the {end:?}"
-        );
+        assert!(each < 17.6, "{each} bytes per element when pushing at the {end:?}");
     }
 }
 
@@ -233,11 +213,7 @@ fn a_queue_stays_small_while_elements_pass_through() {
             list.push(End::Back, &numbered(live + index), &limits);
             assert_eq!(list.pop(End::Front, &limits), Some(numbered(index)));
         }
-        assert!(
-            list.heap_bytes() < live * 24 + 20_000,
-            "{} bytes for {live}",
-            list.heap_bytes()
-        );
+        assert!(list.heap_bytes() < live * 24 + 20_000, "{} bytes for {live}", list.heap_bytes());
     }
 }
 

@@ -25,20 +25,12 @@ impl<'a> Iter<'a> {
         if let Some(skipped) = ranks.start.checked_sub(1) {
             pairs.nth(skipped);
         }
-        Iter(Source::Packed {
-            pairs,
-            remaining: ranks.len(),
-        })
+        Iter(Source::Packed { pairs, remaining: ranks.len() })
     }
 
     /// `ranks` lie within the tree.
     pub(super) fn over_tree(tree: &'a Tree, ranks: Range<usize>) -> Iter<'a> {
-        Iter(Source::Tree(Walk {
-            tree,
-            ranks,
-            front: [].iter(),
-            back: [].iter(),
-        }))
+        Iter(Source::Tree(Walk { tree, ranks, front: [].iter(), back: [].iter() }))
     }
 }
 
@@ -69,18 +61,13 @@ impl<'a> Iterator for Iter<'a> {
 impl DoubleEndedIterator for Iter<'_> {
     fn next_back(&mut self) -> Option<Self::Item> {
         if let Source::Packed { pairs, remaining } = &mut self.0 {
-            let pairs: Vec<_> = pairs
-                .take(*remaining)
-                .map(|(_, member, score)| (member, score))
-                .collect();
+            let pairs: Vec<_> = pairs.take(*remaining).map(|(_, member, score)| (member, score)).collect();
             self.0 = Source::Collected(pairs.into_iter());
         }
         match &mut self.0 {
             Source::Packed { .. } => None,
             Source::Collected(pairs) => pairs.next_back(),
-            Source::Tree(walk) => walk
-                .next_back()
-                .map(|entry| (entry.member(), entry.score())),
+            Source::Tree(walk) => walk.next_back().map(|entry| (entry.member(), entry.score())),
         }
     }
 }

@@ -29,9 +29,7 @@ impl Scored {
         let layout = layout_for(member.len());
         // SAFETY: the layout includes a score, so it is not empty.
         let raw = unsafe { alloc(layout) };
-        let Some(start) = NonNull::new(raw) else {
-            handle_alloc_error(layout)
-        };
+        let Some(start) = NonNull::new(raw) else { handle_alloc_error(layout) };
         let mut prefix = [0; varint::MAX_LEN];
         let prefix_len = varint::write(member.len(), &mut prefix);
         // SAFETY: the three parts follow each other within the layout, which is aligned for the score.
@@ -39,8 +37,7 @@ impl Scored {
             start.cast::<f64>().write(score);
             let rest = start.add(SCORE_BYTES).as_ptr();
             rest.copy_from_nonoverlapping(prefix.as_ptr(), prefix_len);
-            rest.add(prefix_len)
-                .copy_from_nonoverlapping(member.as_ptr(), member.len());
+            rest.add(prefix_len).copy_from_nonoverlapping(member.as_ptr(), member.len());
         }
         Scored(start)
     }

@@ -36,10 +36,7 @@ pub struct ZsetLimits {
 
 impl Default for ZsetLimits {
     fn default() -> ZsetLimits {
-        ZsetLimits {
-            max_listpack_entries: 128,
-            max_listpack_value: 64,
-        }
+        ZsetLimits { max_listpack_entries: 128, max_listpack_value: 64 }
     }
 }
 
@@ -82,12 +79,7 @@ impl Zset {
 
     /// Becomes packed again if small enough: for the results of commands that store a whole set.
     pub fn compact(&mut self, limits: &ZsetLimits) {
-        let longest = || {
-            self.iter()
-                .map(|(member, _)| member.len())
-                .max()
-                .unwrap_or(0)
-        };
+        let longest = || self.iter().map(|(member, _)| member.len()).max().unwrap_or(0);
         if self.len() > limits.max_listpack_entries || longest() > limits.max_listpack_value {
             return;
         }
@@ -189,9 +181,7 @@ impl Zset {
     pub fn rank_and_score(&self, member: &[u8]) -> Option<(usize, f64)> {
         match self.0.shared() {
             Form::Ints(never) => match never {},
-            Form::Packed(packed) => {
-                packed::find(packed, member).map(|found| (found.rank, found.score))
-            }
+            Form::Packed(packed) => packed::find(packed, member).map(|found| (found.rank, found.score)),
             Form::Table(skiplist) => skiplist.rank(member),
         }
     }
@@ -270,13 +260,8 @@ impl Zset {
     pub fn nth(&self, rank: usize) -> Option<(&[u8], f64)> {
         match self.0.shared() {
             Form::Ints(never) => match never {},
-            Form::Packed(packed) => Pairs::new(packed)
-                .nth(rank)
-                .map(|(_, member, score)| (member, score)),
-            Form::Table(skiplist) => skiplist
-                .tree()
-                .at(rank)
-                .map(|entry| (entry.member(), entry.score())),
+            Form::Packed(packed) => Pairs::new(packed).nth(rank).map(|(_, member, score)| (member, score)),
+            Form::Table(skiplist) => skiplist.tree().at(rank).map(|entry| (entry.member(), entry.score())),
         }
     }
 
@@ -299,15 +284,10 @@ impl Zset {
     }
 
     /// Takes out the members in a range of ranks, showing each to `visit`; returns how many there were.
-    pub fn remove_by_rank(
-        &mut self,
-        ranks: Range<usize>,
-        mut visit: impl FnMut(&[u8], f64),
-    ) -> usize {
+    pub fn remove_by_rank(&mut self, ranks: Range<usize>, mut visit: impl FnMut(&[u8], f64)) -> usize {
         let ranks = self.clamp(ranks);
         if let Form::Packed(_) = self.0.shared() {
-            self.by_rank(ranks.clone())
-                .for_each(|(member, score)| visit(member, score));
+            self.by_rank(ranks.clone()).for_each(|(member, score)| visit(member, score));
         }
         self.0.edit(|form| match form {
             Form::Ints(never) => match *never {},
@@ -328,19 +308,10 @@ impl Zset {
     /// A member drawn with equal chances.
     pub fn random(&self, rng: &mut Rng) -> Option<(&[u8], f64)> {
         let len = self.len() as u64;
-        if len == 0 {
-            None
-        } else {
-            self.nth(rng.below(len) as usize)
-        }
+        if len == 0 { None } else { self.nth(rng.below(len) as usize) }
     }
 
-    pub fn scan(
-        &self,
-        cursor: ScanCursor,
-        count: usize,
-        mut visit: impl FnMut(&[u8], f64),
-    ) -> ScanCursor {
+    pub fn scan(&self, cursor: ScanCursor, count: usize, mut visit: impl FnMut(&[u8], f64)) -> ScanCursor {
         if let Form::Table(skiplist) = self.0.shared() {
             return skiplist.scan(cursor, count, visit);
         }
@@ -392,9 +363,7 @@ impl Zset {
     fn partition_by_score(&self, is_before: impl Fn(f64) -> bool) -> usize {
         match self.0.shared() {
             Form::Ints(never) => match never {},
-            Form::Packed(packed) => Pairs::new(packed)
-                .take_while(|&(_, _, score)| is_before(score))
-                .count(),
+            Form::Packed(packed) => Pairs::new(packed).take_while(|&(_, _, score)| is_before(score)).count(),
             Form::Table(skiplist) => skiplist.tree().partition_point(|score, _| is_before(score)),
         }
     }
@@ -403,12 +372,8 @@ impl Zset {
     fn partition_by_member(&self, is_before: impl Fn(&[u8]) -> bool) -> usize {
         match self.0.shared() {
             Form::Ints(never) => match never {},
-            Form::Packed(packed) => Pairs::new(packed)
-                .take_while(|&(_, member, _)| is_before(member))
-                .count(),
-            Form::Table(skiplist) => skiplist
-                .tree()
-                .partition_point(|_, entry| is_before(entry.member())),
+            Form::Packed(packed) => Pairs::new(packed).take_while(|&(_, member, _)| is_before(member)).count(),
+            Form::Table(skiplist) => skiplist.tree().partition_point(|_, entry| is_before(entry.member())),
         }
     }
 
@@ -437,12 +402,7 @@ impl Clone for Zset {
 
 impl std::fmt::Debug for Zset {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_map()
-            .entries(
-                self.iter()
-                    .map(|(member, score)| (member.escape_ascii().to_string(), score)),
-            )
-            .finish()
+        f.debug_map().entries(self.iter().map(|(member, score)| (member.escape_ascii().to_string(), score))).finish()
     }
 }
 

@@ -56,8 +56,7 @@ pub(super) fn put(packed: &mut Packed, member: &[u8], score: f64, found: Option<
         None => Outcome::Added,
     };
     let key = Key { score, member };
-    let behind = Pairs::new(packed.view())
-        .find(|&(_, member, score)| key.cmp(&Key { score, member }).is_lt());
+    let behind = Pairs::new(packed.view()).find(|&(_, member, score)| key.cmp(&Key { score, member }).is_lt());
     let pair = [member, &score.to_ne_bytes()];
     match behind {
         Some((pos, _, _)) => packed.insert(pos, &pair),

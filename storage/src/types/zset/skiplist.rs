@@ -20,11 +20,7 @@ pub(super) struct Skiplist {
 
 impl Skiplist {
     pub fn new() -> Skiplist {
-        Skiplist {
-            table: Table::new(),
-            tree: Tree::new(),
-            member_bytes: 0,
-        }
+        Skiplist { table: Table::new(), tree: Tree::new(), member_bytes: 0 }
     }
 
     pub fn tree(&self) -> &Tree {
@@ -48,11 +44,7 @@ impl Skiplist {
     }
 
     /// Sets a member's score to what `decide` makes of the present one; `None` leaves things as they are.
-    pub fn put_with(
-        &mut self,
-        member: &[u8],
-        decide: impl FnOnce(Option<f64>) -> Option<f64>,
-    ) -> Outcome {
+    pub fn put_with(&mut self, member: &[u8], decide: impl FnOnce(Option<f64>) -> Option<f64>) -> Outcome {
         let hash = table::hash(member);
         let Some(loc) = self.table.find(hash, member) else {
             let Some(score) = decide(None) else {
@@ -105,9 +97,7 @@ impl Skiplist {
         let entry = self.tree.remove_at(rank);
         let member = entry.member();
         let loc = self.table.find(table::hash(member), member);
-        let item = self
-            .table
-            .remove(loc.expect("every entry's member is in the table"));
+        let item = self.table.remove(loc.expect("every entry's member is in the table"));
         self.member_bytes -= item.heap_bytes();
         item
     }
@@ -119,14 +109,8 @@ impl Skiplist {
         }
     }
 
-    pub fn scan(
-        &self,
-        cursor: ScanCursor,
-        count: usize,
-        mut visit: impl FnMut(&[u8], f64),
-    ) -> ScanCursor {
-        self.table
-            .scan(cursor, count, |item| visit(item.member(), item.score()))
+    pub fn scan(&self, cursor: ScanCursor, count: usize, mut visit: impl FnMut(&[u8], f64)) -> ScanCursor {
+        self.table.scan(cursor, count, |item| visit(item.member(), item.score()))
     }
 
     pub fn heap_bytes(&self) -> usize {

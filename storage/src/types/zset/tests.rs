@@ -27,11 +27,7 @@ impl Model {
             None => Outcome::Added,
         };
         self.0.push((member.to_vec(), score));
-        self.0.sort_by(|a, b| {
-            a.1.partial_cmp(&b.1)
-                .unwrap_or(Ordering::Equal)
-                .then_with(|| a.0.cmp(&b.0))
-        });
+        self.0.sort_by(|a, b| a.1.partial_cmp(&b.1).unwrap_or(Ordering::Equal).then_with(|| a.0.cmp(&b.0)));
         outcome
     }
 
@@ -45,9 +41,7 @@ impl Model {
 }
 
 fn owned<'a>(pairs: impl Iterator<Item = (&'a [u8], f64)>) -> Vec<(Vec<u8>, f64)> {
-    pairs
-        .map(|(member, score)| (member.to_vec(), score))
-        .collect()
+    pairs.map(|(member, score)| (member.to_vec(), score)).collect()
 }
 
 #[derive(Clone, Debug)]
@@ -84,11 +78,7 @@ fn score() -> impl Strategy<Value = f64> {
 }
 
 fn bound() -> impl Strategy<Value = Bound<f64>> {
-    prop_oneof![
-        Just(Unbounded),
-        score().prop_map(Included),
-        score().prop_map(Excluded)
-    ]
+    prop_oneof![Just(Unbounded), score().prop_map(Included), score().prop_map(Excluded)]
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -148,17 +138,13 @@ fn apply(zset: &mut Zset, model: &mut Model, step: Step, limits: &ZsetLimits) {
             let to = (from + len).min(model.0.len());
             let from = from.min(to);
             let mut removed = Vec::new();
-            let count = zset.remove_by_rank(from..from + len, |member, score| {
-                removed.push((member.to_vec(), score))
-            });
+            let count = zset.remove_by_rank(from..from + len, |member, score| removed.push((member.to_vec(), score)));
             assert_eq!(count, removed.len());
             assert_eq!(removed, model.0.drain(from..to).collect::<Vec<_>>());
         }
         Step::RemoveByScore(min, max) => {
             let mut removed = Vec::new();
-            zset.remove_by_score((min, max), |member, score| {
-                removed.push((member.to_vec(), score))
-            });
+            zset.remove_by_score((min, max), |member, score| removed.push((member.to_vec(), score)));
             assert_eq!(removed, model.ranks(|pair| in_range(pair.1, (min, max))));
             model.0.retain(|pair| !in_range(pair.1, (min, max)));
         }
@@ -191,9 +177,7 @@ fn check(zset: &Zset, model: &Model) {
     assert!(owned(zset.iter().rev()).iter().eq(model.0.iter().rev()));
     let (from, to) = (len / 4, len - len / 4);
     let mut range = zset.by_rank(from..to);
-    let mut expected = model.0[from..to]
-        .iter()
-        .map(|(member, score)| (member.as_slice(), *score));
+    let mut expected = model.0[from..to].iter().map(|(member, score)| (member.as_slice(), *score));
     while range.len() > 0 {
         assert_eq!(range.next_back(), expected.next_back());
         assert_eq!(range.next(), expected.next());
@@ -206,20 +190,8 @@ fn check(zset: &Zset, model: &Model) {
         assert_eq!(zset.rev_rank(member), Some(len - 1 - rank));
         assert_eq!(zset.nth(rank), Some((member.as_slice(), *score)));
     }
-    assert_eq!(
-        zset.first(),
-        model
-            .0
-            .first()
-            .map(|(member, score)| (member.as_slice(), *score))
-    );
-    assert_eq!(
-        zset.last(),
-        model
-            .0
-            .last()
-            .map(|(member, score)| (member.as_slice(), *score))
-    );
+    assert_eq!(zset.first(), model.0.first().map(|(member, score)| (member.as_slice(), *score)));
+    assert_eq!(zset.last(), model.0.last().map(|(member, score)| (member.as_slice(), *score)));
     assert_eq!(zset.rank(b"absent"), None);
 }
 
@@ -278,10 +250,7 @@ fn random_zset(rng: &mut Rng, len: u64) -> Zset {
     zset
 }
 
-const SKIPLIST: ZsetLimits = ZsetLimits {
-    max_listpack_entries: 0,
-    max_listpack_value: 0,
-};
+const SKIPLIST: ZsetLimits = ZsetLimits { max_listpack_entries: 0, max_listpack_value: 0 };
 
 #[test]
 fn deep_trees_keep_their_invariants_through_growth_change_and_shrinking() {
@@ -312,14 +281,8 @@ fn deep_trees_keep_their_invariants_through_growth_change_and_shrinking() {
         zset.remove_by_rank(start..start + 100, |_, _| ());
         check(&zset);
     }
-    let Form::Table(skiplist) = zset.0.shared() else {
-        panic!("not large")
-    };
-    assert_eq!(
-        skiplist.tree().heap_bytes(),
-        512,
-        "an empty tree is one leaf"
-    );
+    let Form::Table(skiplist) = zset.0.shared() else { panic!("not large") };
+    assert_eq!(skiplist.tree().heap_bytes(), 512, "an empty tree is one leaf");
 }
 
 #[test]
@@ -328,21 +291,12 @@ fn members_in_order_fill_the_leaves() {
         let mut zset = Zset::new();
         let len = 6000u64;
         for index in 0..len {
-            let score = if descending {
-                -(index as f64)
-            } else {
-                index as f64
-            };
+            let score = if descending { -(index as f64) } else { index as f64 };
             zset.put(&numbered(index), score, &SKIPLIST);
         }
-        let Form::Table(skiplist) = zset.0.shared() else {
-            panic!("not large")
-        };
+        let Form::Table(skiplist) = zset.0.shared() else { panic!("not large") };
         let each = skiplist.tree().heap_bytes() as f64 / len as f64;
-        assert!(
-            each < 9.5,
-            "{each} bytes of tree per member, descending: {descending}"
-        );
+        assert!(each < 9.5, "{each} bytes of tree per member, descending: {descending}");
     }
 }
 
@@ -357,10 +311,7 @@ fn random_members_of_sixteen_bytes_cost_less_than_sixty() {
 
 #[test]
 fn becomes_a_skiplist_by_count_and_by_length_and_stays_one() {
-    let limits = ZsetLimits {
-        max_listpack_entries: 3,
-        max_listpack_value: 8,
-    };
+    let limits = ZsetLimits { max_listpack_entries: 3, max_listpack_value: 8 };
     let mut zset = Zset::new();
     for member in [&b"a"[..], b"b", b"c", b"a", b"b"] {
         zset.put(member, 1.0, &limits);
@@ -394,15 +345,10 @@ fn draws_are_even_and_scans_complete() {
             let (_, score) = zset.random(&mut rng).expect("the set has members");
             hits[score as usize] += 1;
         }
-        assert!(
-            hits.iter().all(|&hits| (120..300).contains(&hits)),
-            "{hits:?}"
-        );
+        assert!(hits.iter().all(|&hits| (120..300).contains(&hits)), "{hits:?}");
         let (mut cursor, mut seen) = (ScanCursor::START, Vec::new());
         loop {
-            cursor = zset.scan(cursor, 10, |member, score| {
-                seen.push((member.to_vec(), score))
-            });
+            cursor = zset.scan(cursor, 10, |member, score| seen.push((member.to_vec(), score)));
             if cursor.is_end() {
                 break;
             }

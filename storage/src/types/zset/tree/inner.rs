@@ -20,13 +20,7 @@ pub(super) struct Inner {
 
 impl Inner {
     pub fn new() -> Inner {
-        Inner {
-            len: 0,
-            scores: [0.0; MAX],
-            counts: [0; MAX],
-            firsts: [None; MAX],
-            children: [const { None }; MAX],
-        }
+        Inner { len: 0, scores: [0.0; MAX], counts: [0; MAX], firsts: [None; MAX], children: [const { None }; MAX] }
     }
 
     pub fn len(&self) -> usize {
@@ -83,22 +77,14 @@ impl Inner {
         let scores = &self.scores[..self.len];
         let below = scores.partition_point(|&score| score < key.score);
         // Mostly nothing is equal, and no member has to be looked at.
-        let equal = scores[below..]
-            .iter()
-            .take_while(|&&score| score == key.score)
-            .count();
-        let not_after = super::partition_point(equal, |index| {
-            self.first(below + index).member() <= key.member
-        });
+        let equal = scores[below..].iter().take_while(|&&score| score == key.score).count();
+        let not_after = super::partition_point(equal, |index| self.first(below + index).member() <= key.member);
         (below + not_after).saturating_sub(1)
     }
 
     /// The child in which the entries that satisfy `is_before` end.
     pub fn child_where(&self, is_before: impl Fn(f64, &Entry) -> bool) -> usize {
-        super::partition_point(self.len, |index| {
-            is_before(self.scores[index], self.first(index))
-        })
-        .saturating_sub(1)
+        super::partition_point(self.len, |index| is_before(self.scores[index], self.first(index))).saturating_sub(1)
     }
 
     /// The child that holds the entry of this rank, and its rank there.
@@ -192,9 +178,7 @@ impl Inner {
         let left = [index.checked_sub(1), Some(index)]
             .into_iter()
             .flatten()
-            .find(|&left| {
-                left + 1 < self.len && self.child(left).merges_with(self.child(left + 1))
-            });
+            .find(|&left| left + 1 < self.len && self.child(left).merges_with(self.child(left + 1)));
         if let Some(left) = left {
             let right = self.remove(left + 1);
             self.child_mut(left).append(right);

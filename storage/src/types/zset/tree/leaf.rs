@@ -20,10 +20,7 @@ const STRIDE: usize = 8;
 
 impl Leaf {
     pub fn new() -> Leaf {
-        Leaf {
-            len: 0,
-            entries: [None; MAX],
-        }
+        Leaf { len: 0, entries: [None; MAX] }
     }
 
     pub fn len(&self) -> usize {
@@ -55,15 +52,9 @@ impl Leaf {
             return self.len;
         }
         let strides = (STRIDE - 1..self.len).step_by(STRIDE);
-        let before = strides
-            .filter(|&index| key.is_after(self.entry(index)))
-            .count()
-            * STRIDE;
+        let before = strides.filter(|&index| key.is_after(self.entry(index))).count() * STRIDE;
         let rest = before..self.len.min(before + STRIDE);
-        before
-            + rest
-                .filter(|&index| key.is_after(self.entry(index)))
-                .count()
+        before + rest.filter(|&index| key.is_after(self.entry(index))).count()
     }
 
     /// How many entries satisfy `is_before`, which holds for a prefix.
@@ -76,10 +67,7 @@ impl Leaf {
 
     /// Where this very entry is; looks at no member.
     pub fn index_of(&self, entry: Entry) -> usize {
-        let index = self
-            .entries()
-            .iter()
-            .position(|&candidate| candidate == Some(entry));
+        let index = self.entries().iter().position(|&candidate| candidate == Some(entry));
         index.expect("the separators lead to the leaf of an entry")
     }
 

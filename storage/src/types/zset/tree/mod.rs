@@ -46,10 +46,7 @@ enum Target<'a> {
 
 impl Tree {
     pub fn new() -> Tree {
-        Tree {
-            root: Node::Leaf(Box::new(Leaf::new())),
-            len: 0,
-        }
+        Tree { root: Node::Leaf(Box::new(Leaf::new())), len: 0 }
     }
 
     pub fn len(&self) -> usize {
@@ -58,20 +55,10 @@ impl Tree {
 
     /// Adds an entry that is not in the tree.
     pub fn insert(&mut self, entry: Entry) {
-        assert!(
-            self.len < u32::MAX as usize,
-            "too many members in a sorted set"
-        );
+        assert!(self.len < u32::MAX as usize, "too many members in a sorted set");
         self.len += 1;
         let key = Key::of(&entry);
-        if let Some(right) = self.root.insert(
-            entry,
-            &key,
-            Edges {
-                left: true,
-                right: true,
-            },
-        ) {
+        if let Some(right) = self.root.insert(entry, &key, Edges { left: true, right: true }) {
             let mut root = Box::new(Inner::new());
             let left = std::mem::replace(&mut self.root, Node::Leaf(Box::new(Leaf::new())));
             root.insert(0, left);
@@ -97,16 +84,7 @@ impl Tree {
     /// The caller changes the member's own score directly afterwards.
     pub fn rescore_in_place(&mut self, entry: Entry, score: f64) -> bool {
         let old = Key::of(&entry);
-        let rescored = self.root.rescore(
-            entry,
-            &old,
-            &Key {
-                score,
-                member: old.member,
-            },
-            None,
-            true,
-        );
+        let rescored = self.root.rescore(entry, &old, &Key { score, member: old.member }, None, true);
         rescored == Rescored::InPlace
     }
 
@@ -217,10 +195,7 @@ impl Node {
             }
             Node::Inner(inner) => {
                 let index = inner.child_for(key);
-                let edges = Edges {
-                    left: edges.left && index == 0,
-                    right: edges.right && index + 1 == inner.len(),
-                };
+                let edges = Edges { left: edges.left && index == 0, right: edges.right && index + 1 == inner.len() };
                 let Some(right) = inner.child_mut(index).insert(entry, key, edges) else {
                     inner.child_grew(index);
                     return None;
@@ -274,24 +249,13 @@ impl Node {
     }
 
     /// `next` is the first entry behind this node; `is_first` says that there is none before it.
-    fn rescore(
-        &mut self,
-        entry: Entry,
-        old: &Key,
-        new: &Key,
-        next: Option<Entry>,
-        is_first: bool,
-    ) -> Rescored {
+    fn rescore(&mut self, entry: Entry, old: &Key, new: &Key, next: Option<Entry>, is_first: bool) -> Rescored {
         match self {
             Node::Leaf(leaf) => {
                 let index = leaf.index_of(entry);
                 let ascends = new.score > old.score;
                 let stays = if ascends {
-                    let next = if index + 1 < leaf.len() {
-                        Some(*leaf.entry(index + 1))
-                    } else {
-                        next
-                    };
+                    let next = if index + 1 < leaf.len() { Some(*leaf.entry(index + 1)) } else { next };
                     next.is_none_or(|next| !new.is_after(&next))
                 } else {
                     match index.checked_sub(1) {
@@ -299,11 +263,7 @@ impl Node {
                         None => is_first,
                     }
                 };
-                if stays {
-                    Rescored::InPlace
-                } else {
-                    Rescored::MustMove
-                }
+                if stays { Rescored::InPlace } else { Rescored::MustMove }
             }
             Node::Inner(inner) => {
                 let index = inner.child_for(old);
@@ -313,15 +273,8 @@ impl Node {
                     // The separators told so without a look at any neighbour.
                     return Rescored::MustMove;
                 }
-                let next = if index + 1 < inner.len() {
-                    Some(*inner.first(index + 1))
-                } else {
-                    next
-                };
-                let rescored =
-                    inner
-                        .child_mut(index)
-                        .rescore(entry, old, new, next, is_first && index == 0);
+                let next = if index + 1 < inner.len() { Some(*inner.first(index + 1)) } else { next };
+                let rescored = inner.child_mut(index).rescore(entry, old, new, next, is_first && index == 0);
                 if rescored == Rescored::InPlace && *inner.first(index) == entry {
                     inner.set_score(index, new.score);
                 }
@@ -355,9 +308,7 @@ impl Node {
     fn merges_with(&self, right: &Node) -> bool {
         match (self, right) {
             (Node::Leaf(left), Node::Leaf(right)) => left.len() + right.len() <= leaf::MAX * 3 / 4,
-            (Node::Inner(left), Node::Inner(right)) => {
-                left.len() + right.len() <= inner::MAX * 3 / 4
-            }
+            (Node::Inner(left), Node::Inner(right)) => left.len() + right.len() <= inner::MAX * 3 / 4,
             _ => panic!("neighbours of different height"),
         }
     }
@@ -373,19 +324,14 @@ impl Node {
     fn heap_bytes(&self) -> usize {
         match self {
             Node::Leaf(_) => size_of::<Leaf>(),
-            Node::Inner(inner) => {
-                size_of::<Inner>() + inner.children().map(Node::heap_bytes).sum::<usize>()
-            }
+            Node::Inner(inner) => size_of::<Inner>() + inner.children().map(Node::heap_bytes).sum::<usize>(),
         }
     }
 }
 
 impl<'a> Key<'a> {
     pub fn of(entry: &'a Entry) -> Key<'a> {
-        Key {
-            score: entry.score(),
-            member: entry.member(),
-        }
+        Key { score: entry.score(), member: entry.member() }
     }
 
     #[inline]
@@ -395,10 +341,7 @@ impl<'a> Key<'a> {
     }
 
     pub fn cmp(&self, other: &Key) -> Ordering {
-        let by_score = self
-            .score
-            .partial_cmp(&other.score)
-            .expect("NaN never enters a sorted set");
+        let by_score = self.score.partial_cmp(&other.score).expect("NaN never enters a sorted set");
         by_score.then_with(|| self.member.cmp(other.member))
     }
 }
@@ -408,11 +351,7 @@ fn partition_point(len: usize, is_before: impl Fn(usize) -> bool) -> usize {
     let (mut low, mut high) = (0, len);
     while low < high {
         let middle = (low + high) / 2;
-        if is_before(middle) {
-            low = middle + 1
-        } else {
-            high = middle
-        }
+        if is_before(middle) { low = middle + 1 } else { high = middle }
     }
     low
 }
@@ -441,10 +380,7 @@ fn check_node(node: &Node, seen: &mut Vec<Entry>) -> usize {
             for index in 0..inner.len() {
                 let from = seen.len();
                 depths.push(check_node(inner.child(index), seen));
-                assert_eq!(
-                    seen.len() - from,
-                    inner.count_before(index + 1) - inner.count_before(index)
-                );
+                assert_eq!(seen.len() - from, inner.count_before(index + 1) - inner.count_before(index));
                 assert_eq!(seen.get(from), Some(inner.first(index)));
                 assert!(inner.score(index) == seen[from].score());
             }
