@@ -8,6 +8,7 @@ use super::load::{self, Build};
 use super::source::Source;
 use super::stream::StreamSource;
 use super::{LoadError, VERSION_READ_MAX};
+use crate::clock::UnixMs;
 
 /// Files before this version have no checksum.
 const VERSION_WITH_CHECKSUM: u16 = 5;
@@ -42,8 +43,8 @@ pub struct Entry<V> {
     pub db: u32,
     pub key: Vec<u8>,
     pub value: V,
-    /// Unix time in ms. May have passed already: whether such an entry is wanted is the reader's decision.
-    pub expires_at_ms: Option<i64>,
+    /// May have passed already: whether such an entry is wanted is the reader's decision.
+    pub expiry: Option<UnixMs>,
     pub access: Option<Access>,
 }
 
@@ -124,7 +125,7 @@ impl<R: Read> Reader<R> {
         place: &mut Place,
         limits: &B::Limits,
     ) -> Result<Option<Record<B::Value>>, LoadError> {
-        let mut expires_at_ms = None;
+        let mut expiry = None;
         let mut access = None;
         loop {
             match self.source.byte()? {
@@ -132,8 +133,10 @@ impl<R: Read> Reader<R> {
                     *place = Place::Checksum;
                     return self.end().map(|()| None);
                 }
-                opcode::EXPIRE_TIME_MS => expires_at_ms = Some(i64::from_le_bytes(self.source.fixed()?)),
-                opcode::EXPIRE_TIME => expires_at_ms = Some(i64::from(i32::from_le_bytes(self.source.fixed()?)) * 1000),
+                opcode::EXPIRE_TIME_MS => expiry = Some(UnixMs(i64::from_le_bytes(self.source.fixed()?))),
+                opcode::EXPIRE_TIME => {
+                    expiry = Some(UnixMs(i64::from(i32::from_le_bytes(self.source.fixed()?)) * 1000))
+                }
                 opcode::IDLE => access = Some(Access::IdleSeconds(self.source.length()?)),
                 opcode::FREQ => access = Some(Access::Frequency(self.source.byte()?)),
                 opcode::AUX => {
@@ -167,12 +170,12 @@ impl<R: Read> Reader<R> {
                     let loaded = load::value::<B>(&mut self.source, code, limits);
                     match loaded {
                         Ok(value) => {
-                            return Ok(Some(Record::Entry(Entry { db: self.db, key, value, expires_at_ms, access })));
+                            return Ok(Some(Record::Entry(Entry { db: self.db, key, value, expiry, access })));
                         }
                         Err(LoadError::Empty) => {
                             // Old servers could write such keys; Redis drops them too.
                             self.empty_keys += 1;
-                            (expires_at_ms, access) = (None, None);
+                            (expiry, access) = (None, None);
                         }
                         Err(err) => {
                             // A byte that is no type at all means that the key is not one either.

@@ -7,6 +7,7 @@ use super::crc64::crc64;
 use super::file::Access;
 use super::kind::opcode;
 use super::save::{Compression, Encoder, Save};
+use crate::clock::UnixMs;
 
 const BUFFER: usize = 64 << 10;
 
@@ -50,12 +51,12 @@ impl<W: Write> Writer<W> {
         &mut self,
         key: &[u8],
         value: &impl Save,
-        expires_at_ms: Option<i64>,
+        expiry: Option<UnixMs>,
         access: Option<Access>,
     ) -> io::Result<()> {
-        if let Some(at) = expires_at_ms {
+        if let Some(at) = expiry {
             self.out.bytes(&[opcode::EXPIRE_TIME_MS])?;
-            self.out.bytes(&at.to_le_bytes())?;
+            self.out.bytes(&at.0.to_le_bytes())?;
         }
         match access {
             None => {}
@@ -109,8 +110,8 @@ mod tests {
         let long = vec![b'v'; long];
         let values = [
             (DumpValue::Str(b"12345".to_vec()), None, None),
-            (DumpValue::Str(long.clone()), Some(1 << 40), Some(Access::Frequency(5))),
-            (DumpValue::List(vec![b"a".to_vec(), b"77".to_vec(), long]), Some(-1), None),
+            (DumpValue::Str(long.clone()), Some(UnixMs(1 << 40)), Some(Access::Frequency(5))),
+            (DumpValue::List(vec![b"a".to_vec(), b"77".to_vec(), long]), Some(UnixMs(-1)), None),
             (DumpValue::Zset(vec![(b"a".to_vec(), 1.5), (b"b".to_vec(), 2.0)]), None, Some(Access::IdleSeconds(9))),
         ];
         let mut writer = Writer::new(Vec::new(), compression).unwrap();
@@ -123,11 +124,11 @@ mod tests {
             writer.database(db, 4, 2).unwrap();
             records.push(Record::Database { db });
             records.push(Record::Sizes { keys: 4, expiries: 2 });
-            for (n, (value, expires_at_ms, access)) in values.iter().enumerate() {
+            for (n, (value, expiry, access)) in values.iter().enumerate() {
                 let key = format!("key{n}").into_bytes();
-                writer.entry(&key, value, *expires_at_ms, *access).unwrap();
-                let (value, expires_at_ms, access) = (value.clone(), *expires_at_ms, *access);
-                records.push(Record::Entry(Entry { db, key, value, expires_at_ms, access }));
+                writer.entry(&key, value, *expiry, *access).unwrap();
+                let (value, expiry, access) = (value.clone(), *expiry, *access);
+                records.push(Record::Entry(Entry { db, key, value, expiry, access }));
             }
         }
         (writer.finish().unwrap(), records)

@@ -8,6 +8,7 @@ use super::file::{Access, Entry, Reader, Record};
 use super::neutral::DumpValue::{self, Hash, List, Set, Str, Zset};
 use super::neutral::Neutral;
 use super::save::Compression;
+use crate::clock::UnixMs;
 
 /// Name, payload in hexadecimal digits, value (a set's members and a hash's fields sorted).
 pub fn payloads() -> Vec<(&'static str, Vec<u8>, DumpValue)> {
@@ -182,16 +183,16 @@ fn a_file_of_redis_is_read() {
     }
     assert_eq!(reader.version(), 10);
     assert_eq!(aux, ["redis-ver", "redis-bits", "ctime", "used-mem", "aof-base"]);
-    let entry = |db, key: &[u8], value, expires_at_ms, idle_seconds| {
+    let entry = |db, key: &[u8], value, expiry, idle_seconds| {
         let access = Some(Access::IdleSeconds(idle_seconds));
-        Record::Entry(Entry { db, key: key.to_vec(), value, expires_at_ms, access })
+        Record::Entry(Entry { db, key: key.to_vec(), value, expiry, access })
     };
     let code = b"#!lua name=m\nredis.register_function(\"f\", function() return 1 end)".to_vec();
     let expected = [
         Record::Function { code },
         Record::Database { db: 0 },
         Record::Sizes { keys: 2, expiries: 1 },
-        entry(0, b"b", Str(b"two".to_vec()), Some(4102444800123), 0),
+        entry(0, b"b", Str(b"two".to_vec()), Some(UnixMs(4102444800123)), 0),
         entry(0, b"a", Str(b"1".to_vec()), None, 698),
         Record::Database { db: 2 },
         Record::Sizes { keys: 1, expiries: 0 },

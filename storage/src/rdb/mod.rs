@@ -10,8 +10,8 @@
 //!   left over. Redis has a switch for the deep checks (`sanitize-dump-payload`); here they are always on.
 //!
 //! [`load`] decodes a value into any [`Build`], [`save`] encodes the pieces of one, [`dump`] wraps a single value,
-//! [`file`] and [`file_writer`] a whole data set. Only [`values`] knows the structures of the keyspace; [`neutral`] stands
-//! in for them in tools and tests.
+//! [`file`] and [`file_writer`] a whole data set. Only [`values`] knows the structures of the keyspace; [`neutral`]
+//! stands in for them in tools and tests.
 
 pub mod crc64;
 pub mod dump;

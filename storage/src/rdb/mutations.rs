@@ -5,6 +5,7 @@ use super::file::Reader;
 use super::fixtures;
 use super::neutral::{DumpValue, Neutral};
 use super::save::Compression;
+use super::values::{Builder, Limits};
 use crate::rng::Rng;
 
 /// Paste a seed here to see its damage again.
@@ -64,16 +65,24 @@ fn damaged_payloads() {
             for _ in 0..ROUNDS_PER_PAYLOAD {
                 let mut body = original[..original.len() - FOOTER].to_vec();
                 damage(&mut body, &mut rng);
+                let typed = dump::decode_body::<Builder>(&body, &Limits::default());
                 match dump::decode_body::<Neutral>(&body, &()) {
                     Ok(value) => {
                         // 88 is what LZF can unpack to; the rest is digits and overhead of elements of one byte.
                         assert!(size(&value) <= body.len() * 88 * 8, "{name}: {body:x?}");
                         let again = dump::encode(&value, Compression::Lzf);
                         let again = dump::decode::<Neutral>(&again, &()).expect("what was accepted can be written");
+                        assert_eq!(again.sorted(), value.clone().sorted(), "{name}: {body:x?}");
+                        let typed = typed.unwrap_or_else(|err| panic!("{name}: {err:?}: {body:x?}"));
+                        let again = dump::encode(&typed, Compression::Lzf);
+                        let again = dump::decode::<Neutral>(&again, &()).expect("what was accepted can be written");
                         assert_eq!(again.sorted(), value.sorted(), "{name}: {body:x?}");
                         accepted += 1;
                     }
-                    Err(DumpError::Format(_)) => refused += 1,
+                    Err(DumpError::Format(_)) => {
+                        assert!(typed.is_err(), "{name}: {body:x?}");
+                        refused += 1;
+                    }
                     Err(DumpError::Footer) => panic!("{name}: no footer was looked at"),
                 }
             }
