@@ -692,7 +692,7 @@ mod tests {
     #[test]
     fn expiry_can_come_and_go_around_a_collection() {
         let mut list = List::new();
-        list.push_back(b"a", &crate::types::ListLimits::default());
+        list.push(crate::types::End::Back, b"a", &crate::types::ListLimits::default());
         let mut entry = Entry::new(b"key", Value::List(list), None, Stamp::new(3));
         for expiry in [Some(UnixMs(1)), Some(UnixMs(2)), None, None] {
             entry.put_expiry(expiry);
