@@ -48,6 +48,10 @@ class Server:
     def alive(self) -> bool:
         return self.process.poll() is None
 
+    def forget_peak(self) -> None:
+        """Makes the process's peak of resident memory start anew."""
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+
     def memory_kb(self, field: str = "VmRSS") -> int:
         """Resident memory of the process now, or its peak with field VmHWM."""
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
