@@ -147,7 +147,8 @@ const nodeRedis = {
     assert.deepEqual(ranged.map(({ score, value }) => [score, value]), [[1.5, "low"], [2.5, "high"]]);
     assert.equal(await redis.zScore("zset", "low"), 1.5);
     await redis.geoAdd("geo", { longitude: 13.361389, latitude: 38.115556, member: "Palermo" });
-    assert.deepEqual(await redis.geoSearch("geo", { longitude: 13, latitude: 38 }, { radius: 100, unit: "km" }), ["Palermo"]);
+    const near = await redis.geoSearch("geo", { longitude: 13, latitude: 38 }, { radius: 100, unit: "km" });
+    assert.deepEqual(near, ["Palermo"]);
     const buffers = redis.withTypeMapping({ [RESP_TYPES.BLOB_STRING]: Buffer });
     const bytes = Buffer.from([0, 255, 13, 10]);
     await redis.set("bytes", bytes);

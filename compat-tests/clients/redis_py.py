@@ -1,4 +1,7 @@
-"""The server under test through redis-py, in both protocols: values, pipelines, transactions, pub/sub, blocking, scans."""
+"""The server under test through redis-py, in both protocols.
+
+Values, pipelines, transactions, pub/sub, blocking, scans, administration, and the asynchronous interface.
+"""
 
 import asyncio
 import sys
