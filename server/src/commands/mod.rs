@@ -5,6 +5,7 @@
 pub mod connection;
 pub mod ctx;
 pub mod keys;
+pub mod parse;
 pub mod spec;
 pub mod strings;
 pub mod transactions;

@@ -211,6 +211,15 @@ impl ReplyBuf {
         self.finish(deferred, |buf| buf.map(pairs));
     }
 
+    /// The reply of the SCAN family: where to go on, and the elements, which were written to a buffer of their own
+    /// because the cursor is known only after them.
+    pub fn scan_page(&mut self, cursor: u64, count: usize, elements: &ReplyBuf) {
+        self.array(2);
+        self.bulk(&number::format_u64(cursor));
+        self.array(count);
+        self.raw(elements.bytes());
+    }
+
     /// Writes the header at the end and turns the bytes around to where it belongs.
     fn finish(&mut self, deferred: Deferred, header: impl FnOnce(&mut ReplyBuf)) {
         let end = self.bytes.len();

@@ -38,7 +38,7 @@ pub use interest::WatchFlag;
 pub use key::Key;
 pub use settings::{AccessPolicy, Settings};
 pub use strings::{NewExpiry, StrRef};
-pub use view::{ExpiredKey, ReadyKey, View, WrongType};
+pub use view::{ExpiredKey, ReadyKey, View, WrongType, with_rng};
 
 use crate::clock::UnixMs;
 use crate::effect::{Batch, DbIndex};
