@@ -92,6 +92,12 @@ impl Client {
         DbIndex(self.info.db.load(Relaxed))
     }
 
+    /// Whether the client runs on this machine.
+    pub fn is_local(&self) -> bool {
+        let is_loopback = |address: std::net::SocketAddr| address.ip().to_canonical().is_loopback();
+        self.info.is_unix_socket.load(Relaxed) || self.address.parse().is_ok_and(is_loopback)
+    }
+
     pub fn kind(&self) -> ClientKind {
         let info = &self.info;
         let counts = [&info.subscriptions, &info.pattern_subscriptions, &info.shard_subscriptions];

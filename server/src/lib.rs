@@ -9,6 +9,7 @@ pub mod dispatch;
 pub mod error;
 pub mod eviction;
 pub mod latency;
+pub mod log;
 pub mod memory;
 pub mod monitor;
 pub mod net;

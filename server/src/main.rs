@@ -1,15 +1,66 @@
-//! The `basalt` binary.
+//! The `basalt` binary: `basalt [file] [--setting value ...]`.
 
-use basalt_server::config::Config;
-use basalt_server::node;
+use basalt_server::config::{Config, file};
+use basalt_server::{log, node};
+use std::path::PathBuf;
+use std::process::ExitCode;
 
-fn main() -> std::process::ExitCode {
-    tracing_subscriber::fmt().with_ansi(false).init();
-    match node::run(Config::from_args(std::env::args().skip(1))) {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(%error, "the server could not run");
-            std::process::ExitCode::FAILURE
+const USAGE: &str = "\
+Usage: basalt [FILE] [--SETTING VALUE ...]
+
+FILE is a configuration file in the form of redis.conf, or - for standard input.
+Every setting of the file can be given as an option, and then wins:
+
+    basalt                              serve on port 6379 with the defaults
+    basalt --port 7777 --maxmemory 1gb  serve a cache of one gigabyte
+    basalt /etc/basalt/basalt.conf --loglevel debug
+
+    -v, --version    show the version
+    -h, --help       show this help";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.first().map(String::as_str) {
+        Some("-h" | "--help") => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Some("-v" | "--version") => {
+            println!("Basalt server v={}", env!("CARGO_PKG_VERSION"));
+            return ExitCode::SUCCESS;
+        }
+        _ => {}
+    }
+    match read_config(&arguments).map_err(|error| error.to_string()).and_then(run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("basalt: {reason}");
+            ExitCode::FAILURE
         }
     }
+}
+
+/// The file first, then the options, so that options win.
+fn read_config(arguments: &[String]) -> Result<Config, file::FileError> {
+    let (path, options) = match arguments.split_first() {
+        Some((first, rest)) if !first.starts_with("--") => (Some(PathBuf::from(first)), rest),
+        _ => (None, arguments),
+    };
+    let mut directives = match &path {
+        Some(path) => file::read(path)?,
+        None => Vec::new(),
+    };
+    directives.extend(file::read_arguments(options)?);
+    // CONFIG REWRITE finds the file again after `dir` has changed the working directory.
+    let absolute = path.filter(|path| path.as_os_str() != "-").map(|path| std::path::absolute(&path).unwrap_or(path));
+    Config::from_directives(directives, absolute)
+}
+
+fn run(config: Config) -> Result<(), String> {
+    let logfile = config.text("logfile");
+    log::start(&logfile).map_err(|error| format!("can't write the log file {logfile}: {error}"))?;
+    node::run(config).map_err(|error| {
+        tracing::error!(%error, "the server could not run");
+        error.to_string()
+    })
 }

@@ -2,39 +2,71 @@
 
 use crate::config::Config;
 use crate::net::io_thread::IoThreads;
-use crate::net::listener;
 use crate::server::Server;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// How often the clock is compared with the system's.
 const CLOCK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Runs a server until it is told to stop.
-pub fn run(config: Config) -> io::Result<()> {
-    let server = Server::new(config);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(run_thread_zero(server))
+/// Why a server could not run; the text tells the operator what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("{0}")]
+    Setting(String),
+    #[error("the system refused what the server needs: {0}")]
+    System(#[from] std::io::Error),
 }
 
-async fn run_thread_zero(server: Arc<Server>) -> io::Result<()> {
-    let (threads, thread_zero) = IoThreads::start(&server, server.config.io_threads())?;
-    for address in &server.config.bind {
-        let listener = TcpListener::bind((address.as_str(), server.config.port)).await?;
-        tokio::spawn(listener::accept_tcp(server.clone(), threads.clone(), listener));
+/// Runs a server until it is told to stop.
+pub fn run(config: Config) -> Result<(), StartError> {
+    let server = Server::new(config).map_err(StartError::Setting)?;
+    let pid_file = server.config.text("pidfile");
+    if !pid_file.is_empty() {
+        std::fs::write(&pid_file, format!("{}\n", std::process::id()))
+            .unwrap_or_else(|error| tracing::warn!(%error, pid_file, "the pid file could not be written"));
     }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(run_thread_zero(server));
+    if !pid_file.is_empty() {
+        // Whoever looks at a stale file finds no such process.
+        let _ = std::fs::remove_file(&pid_file);
+    }
+    result
+}
+
+async fn run_thread_zero(server: Arc<Server>) -> Result<(), StartError> {
+    let config = &server.config;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        mode = config.text("mode"),
+        io_threads = config.io_threads(),
+        "Basalt starts, PID: {}",
+        std::process::id()
+    );
+    if !config.ignored.is_empty() {
+        tracing::info!(settings = config.ignored.join(" "), "these settings are accepted and do nothing here");
+    }
+    let (threads, thread_zero) = IoThreads::start(&server, config.io_threads())?;
+    server.listeners.start(&server, threads).map_err(StartError::Setting)?;
     tokio::spawn(thread_zero.serve(server.clone()));
     tokio::spawn(keep_time(server.clone()));
-    tracing::info!(port = server.config.port, "Ready to accept connections");
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
+    server.note_running();
+    tracing::info!(port = config.int("port"), unixsocket = config.text("unixsocket"), "Ready to accept connections");
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
-        _ = terminate.recv() => tracing::info!("received SIGTERM, shutting down"),
-        _ = interrupt.recv() => tracing::info!("received SIGINT, shutting down"),
-        () = server.shutdown.notified() => tracing::info!("SHUTDOWN was called"),
+        _ = terminate.recv() => tracing::info!("Received SIGTERM, shutting down"),
+        _ = interrupt.recv() => tracing::info!("Received SIGINT, shutting down"),
+        () = server.shutdown.notified() => tracing::info!("User requested shutdown"),
     }
+    let unix_socket = config.text("unixsocket");
+    if !unix_socket.is_empty() {
+        // The next start removes it as well.
+        let _ = std::fs::remove_file(unix_socket);
+    }
+    tracing::info!("bye");
     Ok(())
 }
 

@@ -94,6 +94,11 @@ impl Notifications {
     }
 }
 
+/// The letters in Redis's order; `None` if one is unknown.
+pub fn canonical(letters: &str) -> Option<String> {
+    parse(letters).map(format)
+}
+
 fn parse(letters: &str) -> Option<u32> {
     letters.bytes().try_fold(0, |flags, letter| {
         if letter == b'A' {

@@ -5,6 +5,7 @@ use crate::client::Clients;
 use crate::config::Config;
 use crate::latency::LatencyMonitor;
 use crate::monitor::Monitors;
+use crate::net::listeners::Listeners;
 use crate::notify::Notifications;
 use crate::pause::Pause;
 use crate::pubsub::PubSub;
@@ -13,7 +14,7 @@ use crate::stats::Stats;
 use basalt_storage::clock::UnixMs;
 use basalt_storage::keyspace::Keyspace;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 
@@ -30,6 +31,8 @@ pub struct Server {
     pub latency: LatencyMonitor,
     pub stats: Stats,
     pub pause: Pause,
+    pub listeners: Listeners,
+    running: AtomicBool,
     pub shutdown: Notify,
     clock: WallClock,
     /// Forty hexadecimal digits that are new with each start.
@@ -37,7 +40,7 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn new(config: Config) -> Arc<Server> {
+    pub fn new(config: Config) -> Result<Arc<Server>, String> {
         let databases = config.databases();
         let threads = config.io_threads();
         let mut rng = basalt_storage::rng::Rng::from_entropy();
@@ -54,12 +57,14 @@ impl Server {
             latency: LatencyMonitor::default(),
             stats: Stats::new(threads),
             pause: Pause::default(),
+            listeners: Listeners::default(),
+            running: AtomicBool::new(false),
             shutdown: Notify::new(),
             clock: WallClock::new(),
             run_id,
         };
-        server.config.apply_to(&server);
-        Arc::new(server)
+        server.config.apply_to(&server)?;
+        Ok(Arc::new(server))
     }
 
     /// The wall clock, as evaluation sees it.
@@ -71,6 +76,28 @@ impl Server {
     /// Takes over changes of the system's clock; called regularly.
     pub fn synchronize_clock(&self) {
         self.clock.synchronize();
+    }
+
+    /// Whether clients are served: a setting that cannot be had is then refused rather than adapted.
+    pub fn is_running(&self) -> bool {
+        self.running.load(Ordering::Relaxed)
+    }
+
+    pub fn note_running(&self) {
+        self.running.store(true, Ordering::Relaxed);
+    }
+
+    /// CONFIG RESETSTAT.
+    pub fn reset_stats(&self) {
+        self.stats.reset();
+        let stats = &self.keyspace.stats;
+        for counter in [&stats.hits, &stats.misses, &stats.expired, &stats.evicted] {
+            counter.store(0, Ordering::Relaxed);
+        }
+        self.clients.received.store(0, Ordering::Relaxed);
+        self.clients.rejected.store(0, Ordering::Relaxed);
+        self.keyspace.reaper().reset_freed();
+        crate::memory::reset_peak();
     }
 
     pub fn uptime(&self) -> std::time::Duration {

@@ -2,6 +2,7 @@
 //!
 //! To add a command, write its handler and its row in the family's file; a new family adds one line to [`FAMILIES`].
 
+pub mod config;
 pub mod connection;
 pub mod ctx;
 pub mod keys;
@@ -19,7 +20,8 @@ use spec::{InvalidKeys, Locks, Spec};
 use std::sync::LazyLock;
 
 /// All rows, by family.
-static FAMILIES: &[&[Spec]] = &[connection::COMMANDS, keys::COMMANDS, strings::COMMANDS, transactions::COMMANDS];
+static FAMILIES: &[&[Spec]] =
+    &[config::COMMANDS, connection::COMMANDS, keys::COMMANDS, strings::COMMANDS, transactions::COMMANDS];
 
 /// Index of a command in the table: what statistics are kept by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,12 +4,13 @@ use super::io_thread::{Handover, IoThreads};
 use super::stream::RawStream;
 use crate::client::NewClient;
 use crate::server::Server;
+use socket2::{SockRef, TcpKeepalive};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 /// How long a listener rests when the system gives it no more descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -22,7 +23,7 @@ pub async fn accept_tcp(server: Arc<Server>, threads: Arc<IoThreads>, listener: 
                 let local = stream.local_addr().map(|address| address.to_string()).unwrap_or_default();
                 // Replies are written whole, so waiting for more would only delay them.
                 let _ = stream.set_nodelay(true);
-                server.config.set_keepalive(&stream);
+                set_keepalive(&server, &stream);
                 match stream.into_std() {
                     Ok(stream) => {
                         let fd = stream.as_raw_fd();
@@ -58,12 +59,16 @@ struct Ends {
 
 async fn admit(server: &Arc<Server>, threads: &IoThreads, stream: RawStream, ends: Ends) {
     server.clients.received.fetch_add(1, Relaxed);
-    if server.clients.count() >= server.config.maxclients.load(Relaxed) {
+    if server.clients.count() >= server.config.hot.maxclients.load(Relaxed) {
         server.clients.rejected.fetch_add(1, Relaxed);
-        return refuse(stream);
+        return refuse(stream, TOO_MANY);
+    }
+    let is_unix = matches!(stream, RawStream::Unix(_));
+    if !is_unix && is_unprotected_stranger(server, &ends.address) {
+        server.clients.rejected.fetch_add(1, Relaxed);
+        return refuse(stream, PROTECTED);
     }
     let thread = threads.least_loaded();
-    let is_unix = matches!(stream, RawStream::Unix(_));
     let client = server.clients.register(NewClient {
         address: ends.address,
         local_address: ends.local,
@@ -75,13 +80,36 @@ async fn admit(server: &Arc<Server>, threads: &IoThreads, stream: RawStream, end
     threads.hand_over(thread, Handover { stream, client }).await;
 }
 
+const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
+const PROTECTED: &[u8] =
+    b"-DENIED Basalt is in protected mode: no password is set, so only clients on this machine are \
+    served. Set a password with requirepass, or turn protected-mode off if the network is trusted.\r\n";
+
+/// Without a password, protected mode serves this machine only.
+fn is_unprotected_stranger(server: &Server, address: &str) -> bool {
+    let is_loopback = |address: std::net::SocketAddr| address.ip().to_canonical().is_loopback();
+    !address.parse().is_ok_and(is_loopback) && !server.config.needs_password() && server.config.is_yes("protected-mode")
+}
+
 /// Says why, as far as the socket takes it without waiting.
-fn refuse(stream: RawStream) {
-    const REFUSAL: &[u8] = b"-ERR max number of clients reached\r\n";
+fn refuse(stream: RawStream, reason: &[u8]) {
     let _ = match stream {
-        RawStream::Tcp(mut stream) => stream.write_all(REFUSAL),
-        RawStream::Unix(mut stream) => stream.write_all(REFUSAL),
+        RawStream::Tcp(mut stream) => stream.write_all(reason),
+        RawStream::Unix(mut stream) => stream.write_all(reason),
     };
+}
+
+/// Applies `tcp-keepalive`: probes after that many seconds of silence, three of them.
+fn set_keepalive(server: &Server, stream: &TcpStream) {
+    let seconds = server.config.hot.tcp_keepalive_s.load(Relaxed);
+    if seconds == 0 {
+        return;
+    }
+    let interval = Duration::from_secs((seconds / 3).max(1));
+    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(seconds)).with_interval(interval).with_retries(3);
+    if let Err(error) = SockRef::from(stream).set_tcp_keepalive(&keepalive) {
+        tracing::debug!(%error, "a connection goes without keepalive");
+    }
 }
 
 async fn rest(error: io::Error) {

@@ -3,4 +3,5 @@
 pub mod connection;
 pub mod io_thread;
 pub mod listener;
+pub mod listeners;
 pub mod stream;

@@ -193,6 +193,18 @@ impl ReplyBuf {
         self.raw(b"\r\n");
     }
 
+    /// What HELP answers: pairs of a subcommand's form and what it does.
+    pub fn help(&mut self, command: &str, lines: &[(&str, &str)]) {
+        self.array(3 + lines.len() * 2);
+        self.simple(&format!("{command} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+        for (form, meaning) in lines {
+            self.simple(form);
+            self.simple(&format!("    {meaning}"));
+        }
+        self.simple("HELP");
+        self.simple("    Print this help.");
+    }
+
     /// An array whose length comes later.
     pub fn deferred(&mut self) -> Deferred {
         Deferred { at: self.bytes.len() }
