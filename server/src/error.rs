@@ -66,3 +66,6 @@ pub const DB_INDEX_OUT_OF_RANGE: CommandError = CommandError::new("ERR DB index 
 pub const STRING_TOO_LONG: CommandError =
     CommandError::new("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
 pub const INVALID_CURSOR: CommandError = CommandError::new("ERR invalid cursor");
+pub const INCREMENT_OVERFLOW: CommandError = CommandError::new("ERR increment or decrement would overflow");
+pub const INCREMENT_NAN: CommandError = CommandError::new("ERR increment would produce NaN or Infinity");
+pub const NAN_OR_INFINITY: CommandError = CommandError::new("ERR value is NaN or Infinity");

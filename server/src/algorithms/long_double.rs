@@ -59,6 +59,10 @@ impl LongDouble {
         magnitude.map(|magnitude| LongDouble { negative, magnitude })
     }
 
+    pub fn is_finite(self) -> bool {
+        self.magnitude != Magnitude::Infinite
+    }
+
     /// The sum, unless it is NaN or infinite.
     pub fn checked_add(self, other: LongDouble) -> Option<LongDouble> {
         let (Some(a), Some(b)) = (self.parts(), other.parts()) else {

@@ -5,6 +5,8 @@
 pub mod config;
 pub mod connection;
 pub mod ctx;
+pub mod draw;
+pub mod hashes;
 pub mod keys;
 pub mod parse;
 pub mod spec;
@@ -19,9 +21,16 @@ use hashbrown::HashMap;
 use spec::{InvalidKeys, Locks, Spec};
 use std::sync::LazyLock;
 
-/// All rows, by family.
-static FAMILIES: &[&[Spec]] =
-    &[config::COMMANDS, connection::COMMANDS, keys::COMMANDS, strings::COMMANDS, transactions::COMMANDS];
+/// All rows, by family. One line each, so that families come and go without touching their neighbours.
+#[rustfmt::skip]
+static FAMILIES: &[&[Spec]] = &[
+    config::COMMANDS,
+    connection::COMMANDS,
+    hashes::COMMANDS,
+    keys::COMMANDS,
+    strings::COMMANDS,
+    transactions::COMMANDS,
+];
 
 /// Index of a command in the table: what statistics are kept by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
