@@ -22,5 +22,6 @@ pub mod server;
 pub mod session;
 pub mod slowlog;
 pub mod stats;
+pub mod switches;
 pub mod text;
 pub mod transaction;

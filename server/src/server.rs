@@ -11,6 +11,7 @@ use crate::pause::Pause;
 use crate::pubsub::PubSub;
 use crate::slowlog::Slowlog;
 use crate::stats::Stats;
+use crate::switches::Switches;
 use basalt_storage::clock::UnixMs;
 use basalt_storage::keyspace::Keyspace;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub struct Server {
     pub pause: Pause,
     pub listeners: Listeners,
     running: AtomicBool,
+    pub switches: Switches,
     pub shutdown: Notify,
     clock: WallClock,
     /// Forty hexadecimal digits that are new with each start.
@@ -59,6 +61,7 @@ impl Server {
             pause: Pause::default(),
             listeners: Listeners::default(),
             running: AtomicBool::new(false),
+            switches: Switches::default(),
             shutdown: Notify::new(),
             clock: WallClock::new(),
             run_id,

@@ -1,23 +1,128 @@
-//! Commands that work on keys of any type.
+//! Commands that work on whole keys of any type: delete, look, copy, rename, move.
 
 use super::ctx::Ctx;
-use super::spec::{Flags, Handler::Data, KeySpec, RM_DELETE, Spec};
-use crate::error::CommandResult;
+use super::spec::{
+    Flags, Handler::Data, KeySpec, OW_INSERT, OW_UPDATE, RM_DELETE, RO_ACCESS, RO_NONE, RW_ACCESS_DELETE,
+    RW_ACCESS_UPDATE, Spec,
+};
+use crate::error::{CommandError, CommandResult, DB_INDEX_OUT_OF_RANGE, NO_SUCH_KEY, NOT_INTEGER, SYNTAX};
 use crate::notify::EventClass;
 use crate::resp::Args;
+use basalt_storage::effect::DbIndex;
 use basalt_storage::keyspace::Key;
+use basalt_storage::number::parse_i64;
 
-pub const COMMANDS: &[Spec] = &[Spec {
-    name: "del",
-    arity: -2,
-    flags: Flags::WRITE,
-    keys: &[KeySpec::range(1, -1, 1, RM_DELETE)],
-    summary: "Deletes keys.",
-    syntax: "key [key ...]",
-    complexity: "O(N), N being the number of keys; what they hold is freed in the background",
-    handler: Data(del),
-    ..Spec::DEFAULT
-}];
+pub const COMMANDS: &[Spec] = &[
+    Spec {
+        name: "del",
+        arity: -2,
+        flags: Flags::WRITE,
+        keys: &[KeySpec::range(1, -1, 1, RM_DELETE)],
+        categories: &["keyspace"],
+        summary: "Deletes keys.",
+        syntax: "key [key ...]",
+        complexity: "O(N), N being the number of keys; what they hold is freed in the background",
+        handler: Data(del),
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "unlink",
+        arity: -2,
+        flags: Flags::WRITE.or(Flags::FAST),
+        keys: &[KeySpec::range(1, -1, 1, RM_DELETE)],
+        categories: &["keyspace"],
+        since: "4.0.0",
+        summary: "Deletes keys; their values are freed in the background.",
+        syntax: "key [key ...]",
+        complexity: "O(1) for every key; the memory is given back elsewhere in O(N)",
+        handler: Data(del),
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "exists",
+        arity: -2,
+        flags: Flags::READONLY.or(Flags::FAST),
+        keys: &[KeySpec::range(1, -1, 1, RO_NONE)],
+        categories: &["keyspace"],
+        summary: "Counts which of the keys exist.",
+        syntax: "key [key ...]",
+        complexity: "O(N), N being the number of keys",
+        handler: Data(exists),
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "touch",
+        arity: -2,
+        flags: Flags::READONLY.or(Flags::FAST),
+        keys: &[KeySpec::range(1, -1, 1, RO_NONE)],
+        categories: &["keyspace"],
+        since: "3.2.1",
+        summary: "Marks keys as used just now, and counts those that exist.",
+        syntax: "key [key ...]",
+        complexity: "O(N), N being the number of keys",
+        handler: Data(touch),
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "type",
+        arity: 2,
+        flags: Flags::READONLY.or(Flags::FAST),
+        keys: &[KeySpec::first(RO_NONE)],
+        categories: &["keyspace"],
+        summary: "Names the type of the value at a key.",
+        syntax: "key",
+        handler: Data(type_of),
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "copy",
+        arity: -3,
+        flags: Flags::WRITE.or(Flags::DENYOOM),
+        keys: &[KeySpec::first(RO_ACCESS), KeySpec::at(2, OW_UPDATE)],
+        categories: &["keyspace"],
+        since: "6.2.0",
+        summary: "Copies the value of a key to another key.",
+        syntax: "source destination [DB destination-db] [REPLACE]",
+        complexity: "O(N), N being the number of elements; O(1) for strings",
+        handler: Data(copy),
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "rename",
+        arity: 3,
+        flags: Flags::WRITE,
+        keys: &[KeySpec::first(RW_ACCESS_DELETE), KeySpec::at(2, OW_UPDATE)],
+        categories: &["keyspace"],
+        summary: "Gives a key another name, and overwrites what had it.",
+        syntax: "key newkey",
+        handler: Data(rename),
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "renamenx",
+        arity: 3,
+        flags: Flags::WRITE.or(Flags::FAST),
+        keys: &[KeySpec::first(RW_ACCESS_DELETE), KeySpec::at(2, OW_INSERT)],
+        categories: &["keyspace"],
+        summary: "Gives a key another name, unless that is taken.",
+        syntax: "key newkey",
+        handler: Data(renamenx),
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "move",
+        arity: 3,
+        flags: Flags::WRITE.or(Flags::FAST),
+        keys: &[KeySpec::first(RW_ACCESS_UPDATE)],
+        categories: &["keyspace"],
+        summary: "Moves a key to another database.",
+        syntax: "key db",
+        handler: Data(move_to),
+        ..Spec::DEFAULT
+    },
+];
+
+const SAME_OBJECT: CommandError = CommandError::new("ERR source and destination objects are the same");
 
 fn del(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     let mut deleted = 0;
@@ -28,5 +133,120 @@ fn del(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
         }
     }
     ctx.out.count(deleted);
+    Ok(())
+}
+
+fn exists(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
+    let count = args.from(1).filter(|bytes| ctx.view.inspect(ctx.db, &Key::new(bytes)).is_some()).count();
+    ctx.out.count(count);
+    Ok(())
+}
+
+fn touch(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
+    let count = args.from(1).filter(|bytes| ctx.view.read(ctx.db, &Key::new(bytes)).is_some()).count();
+    ctx.out.count(count);
+    Ok(())
+}
+
+fn type_of(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
+    let entry = ctx.view.inspect(ctx.db, &Key::new(args.at(1)));
+    ctx.out.simple(entry.map_or("none", |entry| entry.value().type_of().name()));
+    Ok(())
+}
+
+/// What stands behind the two keys of COPY.
+struct CopyOptions {
+    db: DbIndex,
+    replaces: bool,
+}
+
+fn copy_options(ctx: &Ctx<'_, '_>, args: Args<'_>) -> Result<CopyOptions, CommandError> {
+    let mut options = CopyOptions { db: ctx.db, replaces: false };
+    let mut at = 3;
+    while at < args.len() {
+        if args.is(at, "REPLACE") {
+            options.replaces = true;
+        } else if args.is(at, "DB") && at + 1 < args.len() {
+            options.db = target_database(ctx, args.at(at + 1))?;
+            at += 1;
+        } else {
+            return Err(SYNTAX);
+        }
+        at += 1;
+    }
+    Ok(options)
+}
+
+fn target_database(ctx: &Ctx<'_, '_>, text: &[u8]) -> Result<DbIndex, CommandError> {
+    let number = parse_i64(text).filter(|number| i32::try_from(*number).is_ok()).ok_or(NOT_INTEGER)?;
+    ctx.server.keyspace.database(number).ok_or(DB_INDEX_OUT_OF_RANGE)
+}
+
+fn copy(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
+    let options = copy_options(ctx, args)?;
+    let (from, to) = (Key::new(args.at(1)), Key::new(args.at(2)));
+    if options.db == ctx.db && from.bytes == to.bytes {
+        return Err(SAME_OBJECT);
+    }
+    let Some(entry) = ctx.view.read(ctx.db, &from) else {
+        ctx.out.integer(0);
+        return Ok(());
+    };
+    let (value, expiry) = (entry.to_value(), entry.expiry());
+    if !options.replaces && ctx.view.survives(options.db, &to) {
+        ctx.out.integer(0);
+        return Ok(());
+    }
+    ctx.view.put(options.db, &to, value, expiry);
+    ctx.notify_in(options.db, EventClass::Generic, "copy_to", to.bytes);
+    ctx.out.integer(1);
+    Ok(())
+}
+
+fn rename(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
+    if !ctx.view.survives(ctx.db, &Key::new(args.at(1))) {
+        return Err(NO_SUCH_KEY);
+    }
+    rename_existing(ctx, args);
+    ctx.out.ok();
+    Ok(())
+}
+
+fn renamenx(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
+    if !ctx.view.survives(ctx.db, &Key::new(args.at(1))) {
+        return Err(NO_SUCH_KEY);
+    }
+    let is_free = !ctx.view.survives(ctx.db, &Key::new(args.at(2)));
+    if is_free {
+        rename_existing(ctx, args);
+    }
+    ctx.out.integer(i64::from(is_free));
+    Ok(())
+}
+
+fn rename_existing(ctx: &mut Ctx<'_, '_>, args: Args<'_>) {
+    let (from, to) = (Key::new(args.at(1)), Key::new(args.at(2)));
+    if from.bytes == to.bytes {
+        return;
+    }
+    ctx.view.rename(ctx.db, &from, ctx.db, &to);
+    ctx.notify(EventClass::Generic, "rename_from", from.bytes);
+    ctx.notify(EventClass::Generic, "rename_to", to.bytes);
+}
+
+fn move_to(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
+    let target = target_database(ctx, args.at(2))?;
+    if target == ctx.db {
+        return Err(SAME_OBJECT);
+    }
+    let key = Key::new(args.at(1));
+    if !ctx.view.survives(ctx.db, &key) || ctx.view.survives(target, &key) {
+        ctx.out.integer(0);
+        return Ok(());
+    }
+    ctx.view.rename(ctx.db, &key, target, &key);
+    ctx.notify(EventClass::Generic, "move_from", key.bytes);
+    ctx.notify_in(target, EventClass::Generic, "move_to", key.bytes);
+    ctx.out.integer(1);
     Ok(())
 }

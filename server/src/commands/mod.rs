@@ -5,10 +5,15 @@
 pub mod config;
 pub mod connection;
 pub mod ctx;
+pub mod databases;
+pub mod debug;
 pub mod draw;
+pub mod expire;
 pub mod hashes;
 pub mod keys;
+pub mod object;
 pub mod parse;
+pub mod scan;
 pub mod spec;
 pub mod strings;
 pub mod transactions;
@@ -21,13 +26,17 @@ use hashbrown::HashMap;
 use spec::{InvalidKeys, Locks, Spec};
 use std::sync::LazyLock;
 
-/// All rows, by family. One line each, so that families come and go without touching their neighbours.
-#[rustfmt::skip]
+/// All rows, by family.
 static FAMILIES: &[&[Spec]] = &[
     config::COMMANDS,
     connection::COMMANDS,
+    databases::COMMANDS,
+    debug::COMMANDS,
+    expire::COMMANDS,
     hashes::COMMANDS,
     keys::COMMANDS,
+    object::COMMANDS,
+    scan::COMMANDS,
     strings::COMMANDS,
     transactions::COMMANDS,
 ];

@@ -14,6 +14,7 @@
 //! | `handle` | a collection to change in place |
 //! | `strings`, `lists`, `sets`, `hashes`, `zsets` | the changes each type knows |
 //! | `generic` | changes of whole keys and databases |
+//! | `walk` | looking at many keys |
 //! | `apply` | effects back into changes |
 //! | `interest` | watches and waiters |
 //! | `database` | tables and counts of one stripe |
@@ -30,6 +31,7 @@ mod sets;
 mod settings;
 mod strings;
 mod view;
+mod walk;
 mod zsets;
 
 pub use database::SlotTable;

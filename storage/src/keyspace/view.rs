@@ -351,6 +351,21 @@ impl<'k> View<'k> {
         }
     }
 
+    /// The entry of `key` for a command that asks about it: counts hit or miss, but is no use of the value.
+    #[inline]
+    pub fn inspect(&mut self, db: DbIndex, key: &Key<'_>) -> Option<EntryRef<'_>> {
+        match self.find(db, key) {
+            Some(loc) => {
+                self.core.hits += 1;
+                Some(self.entry_at(db, key, loc))
+            }
+            None => {
+                self.core.misses += 1;
+                None
+            }
+        }
+    }
+
     /// The list at `key`, to read.
     pub fn list(&mut self, db: DbIndex, key: &Key<'_>) -> Result<Option<&List>, WrongType> {
         match self.read(db, key).map(EntryRef::value) {

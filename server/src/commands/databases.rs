@@ -1,0 +1,105 @@
+//! Commands that work on whole databases.
+
+use super::ctx::{Ctx, SessionCtx};
+use super::spec::{Flags, Group, Handler::Data, Handler::Session, Locks, Spec};
+use crate::error::{CommandError, CommandResult, DB_INDEX_OUT_OF_RANGE, SYNTAX};
+use crate::resp::Args;
+use basalt_storage::effect::DbIndex;
+use basalt_storage::number::parse_i64;
+
+pub const COMMANDS: &[Spec] = &[
+    Spec {
+        name: "flushall",
+        arity: -1,
+        flags: Flags::WRITE,
+        categories: &["keyspace", "dangerous"],
+        group: Group::Server,
+        summary: "Deletes all keys of all databases.",
+        syntax: "[ASYNC | SYNC]",
+        complexity: "O(1) here; the memory of N keys is given back in the background in O(N)",
+        locks: Locks::All,
+        handler: Data(flush_all),
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "flushdb",
+        arity: -1,
+        flags: Flags::WRITE,
+        categories: &["keyspace", "dangerous"],
+        group: Group::Server,
+        summary: "Deletes all keys of the database.",
+        syntax: "[ASYNC | SYNC]",
+        complexity: "O(1) here; the memory of N keys is given back in the background in O(N)",
+        locks: Locks::All,
+        handler: Data(flush_db),
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "swapdb",
+        arity: 3,
+        flags: Flags::WRITE.or(Flags::FAST),
+        categories: &["keyspace", "dangerous"],
+        group: Group::Server,
+        since: "4.0.0",
+        summary: "Lets two databases change places.",
+        syntax: "index1 index2",
+        complexity: "O(N), N being the number of keys that are watched or waited for",
+        locks: Locks::All,
+        handler: Data(swap_db),
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "dbsize",
+        arity: 1,
+        flags: Flags::READONLY.or(Flags::FAST),
+        categories: &["keyspace"],
+        group: Group::Server,
+        summary: "Counts the keys of the database.",
+        locks: Locks::Nothing,
+        handler: Session(db_size),
+        ..Spec::DEFAULT
+    },
+];
+
+/// SYNC and ASYNC are accepted alike: a flush takes the tables away at once, and memory is always freed elsewhere.
+fn check_mode(args: Args<'_>) -> CommandResult {
+    match args.len() {
+        1 => Ok(()),
+        2 if args.is(1, "SYNC") || args.is(1, "ASYNC") => Ok(()),
+        _ => Err(SYNTAX),
+    }
+}
+
+fn flush_all(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
+    check_mode(args)?;
+    for db in 0..ctx.server.keyspace.databases() {
+        ctx.view.flush(DbIndex(db));
+    }
+    ctx.out.ok();
+    Ok(())
+}
+
+fn flush_db(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
+    check_mode(args)?;
+    ctx.view.flush(ctx.db);
+    ctx.out.ok();
+    Ok(())
+}
+
+fn swap_db(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
+    let number = |index: usize, error: &'static str| {
+        parse_i64(args.at(index)).filter(|number| i32::try_from(*number).is_ok()).ok_or(CommandError::new(error))
+    };
+    let one = number(1, "ERR invalid first DB index")?;
+    let other = number(2, "ERR invalid second DB index")?;
+    let database = |number| ctx.server.keyspace.database(number).ok_or(DB_INDEX_OUT_OF_RANGE);
+    let (one, other) = (database(one)?, database(other)?);
+    ctx.view.swap_databases(one, other);
+    ctx.out.ok();
+    Ok(())
+}
+
+fn db_size(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
+    ctx.out.integer(ctx.server.keyspace.key_count(ctx.session.db) as i64);
+    Ok(())
+}

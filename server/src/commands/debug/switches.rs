@@ -1,0 +1,109 @@
+//! Subcommands that turn a switch of the server, or stop it for a while.
+
+use crate::commands::ctx::SessionCtx;
+use crate::error::{CommandError, CommandResult, NOT_INTEGER};
+use crate::resp::Args;
+use crate::switches::PEAK_RESET_MS;
+use basalt_storage::number::{parse_f64_lenient, parse_i64};
+use basalt_storage::slot::StripeSet;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// Read as C's atoi does: what is no number is zero.
+fn is_on(text: &[u8]) -> bool {
+    parse_i64(text).unwrap_or(0) != 0
+}
+
+pub fn active_expiry(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
+    ctx.server.switches.active_expiry.store(is_on(args.at(1)), Relaxed);
+    ctx.out.ok();
+    Ok(())
+}
+
+pub fn pause_cron(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
+    ctx.server.switches.cron.store(!is_on(args.at(1)), Relaxed);
+    ctx.out.ok();
+    Ok(())
+}
+
+pub fn skip_checksums(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
+    ctx.server.switches.checksums.store(!is_on(args.at(1)), Relaxed);
+    ctx.out.ok();
+    Ok(())
+}
+
+pub fn reply_buffer(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
+    let switches = &ctx.server.switches;
+    if args.is(1, "PEAK-RESET-TIME") {
+        let milliseconds = match args.at(2) {
+            word if word.eq_ignore_ascii_case(b"never") => -1,
+            word if word.eq_ignore_ascii_case(b"reset") => PEAK_RESET_MS,
+            number => parse_i64(number).ok_or(NOT_INTEGER)?,
+        };
+        switches.reply_buffer_peak_reset_ms.store(milliseconds, Relaxed);
+    } else if args.is(1, "RESIZING") {
+        switches.reply_buffer_resizing.store(is_on(args.at(2)), Relaxed);
+    } else {
+        let name = String::from_utf8_lossy(args.at(0)).into_owned();
+        return Err(CommandError::owned(format!(
+            "ERR unknown subcommand or wrong number of arguments for '{name}'. Try DEBUG HELP."
+        )));
+    }
+    ctx.out.ok();
+    Ok(())
+}
+
+/// Checks the size as Redis does. There is nothing to set: here a long element of a list is on its own by the list's
+/// own measure.
+pub fn packed_threshold(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
+    const TOO_LARGE: u64 = 4 << 30;
+    match memory_size(args.at(1)) {
+        Some(bytes) if bytes < TOO_LARGE => {
+            ctx.out.ok();
+            Ok(())
+        }
+        _ => Err(CommandError::new("ERR argument must be a memory value bigger than 1 and smaller than 4gb")),
+    }
+}
+
+/// A number of bytes with a unit, as in redis.conf.
+fn memory_size(text: &[u8]) -> Option<u64> {
+    const UNITS: [(&[u8], u64); 8] = [
+        (b"", 1),
+        (b"b", 1),
+        (b"k", 1000),
+        (b"kb", 1 << 10),
+        (b"m", 1_000_000),
+        (b"mb", 1 << 20),
+        (b"g", 1_000_000_000),
+        (b"gb", 1 << 30),
+    ];
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (number, unit) = text.split_at(digits);
+    let factor = UNITS.iter().find(|(name, _)| unit.eq_ignore_ascii_case(name))?.1;
+    u64::try_from(parse_i64(number)?).ok()?.checked_mul(factor)
+}
+
+/// Sleeps under all locks, because that is what the one thread of Redis does to everybody.
+pub fn sleep(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
+    let seconds = parse_f64_lenient(args.at(1)).unwrap_or(0.0).max(0.0);
+    let duration = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    ctx.with_stripes(StripeSet::ALL, |_| std::thread::sleep(duration));
+    ctx.out.ok();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_sizes_have_redis_units() {
+        for (text, bytes) in [("0", 0), ("200b", 200), ("1k", 1000), ("1Kb", 1024), ("1gb", 1 << 30)] {
+            assert_eq!(memory_size(text.as_bytes()), Some(bytes), "{text}");
+        }
+        for text in ["", "b", "-1", "1tb", "1 kb"] {
+            assert_eq!(memory_size(text.as_bytes()), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! OBJECT: what the server knows about a key besides its value.
+
+use super::ctx::{Ctx, SessionCtx};
+use super::spec::{Flags, Handler::Container, Handler::Data, Handler::Session, KeySpec, Locks, RO_NONE, Spec};
+use crate::error::{CommandError, CommandResult};
+use crate::resp::Args;
+use basalt_storage::access;
+use basalt_storage::entry::ValueRef;
+use basalt_storage::keyspace::{AccessPolicy, Key};
+use std::ops::RangeInclusive;
+
+const KEY: &[KeySpec] = &[KeySpec::at(2, RO_NONE)];
+
+const fn about_key(name: &'static str, since: &'static str, summary: &'static str) -> Spec {
+    Spec {
+        name,
+        arity: 3,
+        flags: Flags::READONLY,
+        keys: KEY,
+        categories: &["keyspace"],
+        since,
+        summary,
+        syntax: "key",
+        ..Spec::DEFAULT
+    }
+}
+
+pub const COMMANDS: &[Spec] = &[Spec {
+    name: "object",
+    arity: -2,
+    since: "2.2.3",
+    complexity: "That of the subcommand",
+    summary: "Holds the commands about the inner side of keys.",
+    subcommands: &[
+        Spec {
+            handler: Data(encoding),
+            ..about_key("encoding", "2.2.3", "Names how the value of a key is represented.")
+        },
+        Spec { handler: Data(freq), ..about_key("freq", "4.0.0", "Tells the access counter of a key.") },
+        Spec { handler: Data(idletime), ..about_key("idletime", "2.2.3", "Tells for how long nobody used a key.") },
+        Spec { handler: Data(refcount), ..about_key("refcount", "2.2.3", "Counts the references to a value.") },
+        Spec {
+            name: "help",
+            arity: 2,
+            flags: Flags::LOADING.or(Flags::STALE),
+            categories: &["keyspace"],
+            since: "6.2.0",
+            summary: "Lists the subcommands.",
+            locks: Locks::Nothing,
+            handler: Session(help),
+            ..Spec::DEFAULT
+        },
+    ],
+    locks: Locks::Nothing,
+    handler: Container,
+    ..Spec::DEFAULT
+}];
+
+const NO_LFU: CommandError = CommandError::new(
+    "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching \
+     between policies at runtime LRU and LFU data will take some time to adjust.",
+);
+const IS_LFU: CommandError = CommandError::new(
+    "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between policies \
+     at runtime LRU and LFU data will take some time to adjust.",
+);
+
+fn encoding(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
+    match ctx.view.inspect(ctx.db, &Key::new(args.at(2))) {
+        Some(entry) => ctx.out.bulk_str(entry.encoding().name()),
+        None => ctx.out.null(),
+    }
+    Ok(())
+}
+
+fn freq(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
+    let now = ctx.now();
+    let settings = &ctx.server.keyspace.settings;
+    match ctx.view.inspect(ctx.db, &Key::new(args.at(2))) {
+        None => ctx.out.null(),
+        Some(_) if settings.access_policy() != AccessPolicy::Lfu => return Err(NO_LFU),
+        Some(entry) => ctx.out.integer(i64::from(access::frequency(entry.stamp(), settings, now))),
+    }
+    Ok(())
+}
+
+fn idletime(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
+    let now = ctx.now();
+    let settings = &ctx.server.keyspace.settings;
+    match ctx.view.inspect(ctx.db, &Key::new(args.at(2))) {
+        None => ctx.out.null(),
+        Some(_) if settings.access_policy() == AccessPolicy::Lfu => return Err(IS_LFU),
+        Some(entry) => ctx.out.integer((access::idle_ms(entry.stamp(), now) / 1000) as i64),
+    }
+    Ok(())
+}
+
+/// What Redis shows for the small integers that it keeps once for all keys. Here no value is shared; clients still get
+/// the answer that they know.
+const SHARED: i64 = i32::MAX as i64;
+const SHARED_INTEGERS: RangeInclusive<i64> = 0..=9999;
+
+fn refcount(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
+    match ctx.view.inspect(ctx.db, &Key::new(args.at(2))).map(|entry| entry.value()) {
+        None => ctx.out.null(),
+        Some(ValueRef::Int(number)) if SHARED_INTEGERS.contains(&number) => ctx.out.integer(SHARED),
+        Some(_) => ctx.out.integer(1),
+    }
+    Ok(())
+}
+
+fn help(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
+    const LINES: &[&str] = &[
+        "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        "ENCODING <key>",
+        "    Names the representation of the value.",
+        "FREQ <key>",
+        "    Tells the access counter that LFU eviction goes by.",
+        "IDLETIME <key>",
+        "    Tells how many seconds ago the key was last used.",
+        "REFCOUNT <key>",
+        "    Counts the references to the value.",
+        "HELP",
+        "    Lists the subcommands.",
+    ];
+    ctx.out.array(LINES.len());
+    LINES.iter().for_each(|line| ctx.out.simple(line));
+    Ok(())
+}

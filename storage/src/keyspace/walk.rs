@@ -1,0 +1,100 @@
+//! Looking at many keys: the pieces of SCAN and KEYS, RANDOMKEY's draw, and walks over whole databases.
+//!
+//! Nothing here changes an entry or its access stamp, and keys that are due are shown: whoever walks decides about them.
+
+use super::database::SlotTable;
+use super::view::{View, with_rng};
+use super::{Key, Keyspace};
+use crate::effect::DbIndex;
+use crate::entry::EntryRef;
+use crate::rng::Rng;
+use crate::slot::{SLOTS_PER_STRIPE, Slot, StripeIndex};
+use crate::table::ScanCursor;
+
+impl View<'_> {
+    fn slot_table(&self, db: DbIndex, slot: Slot) -> Option<&SlotTable> {
+        let database = self.stripe(slot.stripe()).databases[db.0 as usize].as_deref()?;
+        Some(&database.slots[slot.within_stripe()])
+    }
+
+    /// Number of keys in a slot.
+    pub fn slot_len(&self, db: DbIndex, slot: Slot) -> usize {
+        self.slot_table(db, slot).map_or(0, |slot| slot.table.len())
+    }
+
+    /// Visits about `count` entries of a slot from `cursor` on, or all up to its end. What is there from the first call
+    /// of a walk to the last is visited at least once.
+    pub fn scan_slot(
+        &self,
+        db: DbIndex,
+        slot: Slot,
+        cursor: ScanCursor,
+        count: usize,
+        mut visit: impl FnMut(EntryRef<'_>),
+    ) -> ScanCursor {
+        match self.slot_table(db, slot) {
+            Some(slot) => slot.table.scan(cursor, count, |entry| visit(entry.as_ref())),
+            None => ScanCursor::START,
+        }
+    }
+
+    /// Visits all entries of a database in the stripes that the view holds.
+    pub fn for_each_entry(&self, db: DbIndex, mut visit: impl FnMut(EntryRef<'_>)) {
+        for stripe in self.stripes().iter() {
+            let Some(database) = self.stripe(stripe).databases[db.0 as usize].as_deref() else { continue };
+            for slot in &database.slots {
+                slot.table.iter().for_each(|entry| visit(entry.as_ref()));
+            }
+        }
+    }
+
+    /// Whether the entry is logically gone.
+    pub fn is_due(&self, entry: EntryRef<'_>) -> bool {
+        entry.expiry().is_some_and(|at| at.is_due(self.now()))
+    }
+
+    /// Deletes `key` if it is due; returns whether it is there afterwards. Does not count as an access.
+    pub fn survives(&mut self, db: DbIndex, key: &Key<'_>) -> bool {
+        self.find(db, key).is_some()
+    }
+
+    /// Any key of one stripe, each with the same chance.
+    pub fn random_key_of(&self, db: DbIndex, stripe: StripeIndex) -> Option<Vec<u8>> {
+        let database = self.stripe(stripe).databases[db.0 as usize].as_deref()?;
+        with_rng(|rng| {
+            let mut rank = database.entries.checked_sub(1).map(|last| rng.below(last + 1))?;
+            for slot in &database.slots {
+                let len = slot.table.len() as u64;
+                if rank < len {
+                    return slot.table.random(rng).map(|entry| entry.as_ref().key().to_vec());
+                }
+                rank -= len;
+            }
+            unreachable!("the count of a stripe is the sum of its tables")
+        })
+    }
+}
+
+impl Keyspace {
+    /// A stripe, each with a chance in proportion to its keys; none if the database is empty.
+    pub fn random_stripe(&self, db: DbIndex, rng: &mut Rng) -> Option<StripeIndex> {
+        let total = self.key_count(db);
+        let mut rank = total.checked_sub(1).map(|last| rng.below(last + 1))?;
+        for stripe in StripeIndex::all() {
+            let count = self.stripe_key_count(db, stripe);
+            if rank < count {
+                return Some(stripe);
+            }
+            rank -= count;
+        }
+        // Keys went away while the counts were read: the first stripe that has any will do.
+        StripeIndex::all().find(|stripe| self.stripe_key_count(db, *stripe) > 0)
+    }
+}
+
+impl StripeIndex {
+    /// The slots of the stripe in order.
+    pub fn slots(self) -> impl DoubleEndedIterator<Item = Slot> {
+        (0..SLOTS_PER_STRIPE).map(move |within| self.slot(within))
+    }
+}
