@@ -1,1 +1,0 @@
-//! Placeholder while the first build of the dependencies runs.

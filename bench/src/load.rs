@@ -1,0 +1,65 @@
+//! redis-benchmark as a child process, and what it says.
+
+use crate::process::{Cores, Kind, Server, pin};
+use std::process::Command;
+use std::time::Duration;
+
+/// One kind of load.
+#[derive(Clone, Copy)]
+pub struct Load {
+    pub test: &'static str,
+    pub pipeline: u32,
+    pub requests: u64,
+    pub client_threads: u32,
+    pub cores: Cores,
+}
+
+/// What one run has shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome {
+    pub requests_per_second: f64,
+    pub cpu_per_request: Duration,
+    pub p50_ms: f64,
+    pub p99_ms: f64,
+    pub p999_ms: f64,
+}
+
+/// Runs a load against a server.
+pub fn run(server: &Server, load: Load) -> Outcome {
+    let before = server.cpu_time();
+    let mut command = Command::new("redis-benchmark");
+    command.args(["-p", &server.port().to_string(), "-t", load.test, "-n", &load.requests.to_string()]);
+    command.args(["-c", "50", "-d", "64", "-r", "100000", "-P", &load.pipeline.to_string()]);
+    if load.client_threads > 1 {
+        command.args(["--threads", &load.client_threads.to_string()]);
+    }
+    pin(&mut command, load.cores);
+    let output = command.output().expect("redis-benchmark is installed (package redis-tools)");
+    let text = String::from_utf8_lossy(&output.stdout).replace('\r', "\n");
+    assert!(output.status.success(), "redis-benchmark against {}: {text}", server.kind.name());
+    let cpu = server.cpu_time() - before;
+    Outcome {
+        requests_per_second: throughput(&text, server.kind),
+        cpu_per_request: cpu / u32::try_from(load.requests).expect("fewer requests than u32 holds"),
+        p50_ms: percentile(&text, 50.0),
+        p99_ms: percentile(&text, 99.0),
+        p999_ms: percentile(&text, 99.9),
+    }
+}
+
+fn throughput(text: &str, kind: Kind) -> f64 {
+    let line = text.lines().find_map(|line| line.trim().strip_prefix("throughput summary: "));
+    let number = line.and_then(|line| line.split(' ').next()).and_then(|number| number.parse().ok());
+    number.unwrap_or_else(|| panic!("redis-benchmark against {} reports no throughput: {text}", kind.name()))
+}
+
+/// The latency that this share of the requests did not exceed, from lines like `99.902% <= 0.471 milliseconds`.
+fn percentile(text: &str, wanted: f64) -> f64 {
+    text.lines()
+        .filter_map(|line| {
+            let (share, rest) = line.trim().split_once("% <= ")?;
+            Some((share.parse::<f64>().ok()?, rest.split(' ').next()?.parse::<f64>().ok()?))
+        })
+        .find(|(share, _)| *share >= wanted)
+        .map_or(f64::NAN, |(_, latency)| latency)
+}

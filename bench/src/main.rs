@@ -1,0 +1,61 @@
+//! Side-by-side benchmark of Basalt and redis-server: `./dev bench [--quick] [--record] [speed|latency|threads|memory ...]`.
+//!
+//! The server is pinned to one core and the client to the other; servers take turns within each round, so that what
+//! disturbs the machine disturbs them alike; what counts are medians and ratios. A null server, which answers `+OK`
+//! without looking, shows what the client can do at most. Needs redis-server and redis-benchmark on the PATH, and
+//! the path of the basalt binary in BASALT_BIN (`./dev bench` sets it).
+
+mod load;
+mod memory;
+mod null_server;
+mod process;
+mod report;
+mod speed;
+
+use process::Kind;
+use report::Report;
+
+/// How much is measured.
+#[derive(Clone, Copy)]
+pub struct Effort {
+    /// Alternating rounds per figure.
+    pub rounds: usize,
+    /// Requests per run with pipelining, and without.
+    pub pipelined_requests: u64,
+    pub single_requests: u64,
+    /// Items per memory figure.
+    pub items: u64,
+}
+
+const FULL: Effort = Effort { rounds: 5, pipelined_requests: 2_000_000, single_requests: 300_000, items: 1_000_000 };
+const QUICK: Effort = Effort { rounds: 1, pipelined_requests: 400_000, single_requests: 60_000, items: 200_000 };
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|first| first == "--null-server") {
+        return null_server::run(arguments.get(1).and_then(|port| port.parse().ok()).unwrap_or(7990));
+    }
+    let has = |name: &str| arguments.iter().any(|argument| argument == name);
+    let parts: Vec<&str> = arguments.iter().map(String::as_str).filter(|name| !name.starts_with("--")).collect();
+    let wants = |part: &str| parts.is_empty() || parts.contains(&part);
+    let effort = if has("--quick") { QUICK } else { FULL };
+    let mut report = Report::new(&arguments);
+    if wants("speed") {
+        speed::pipelined(effort, &mut report);
+        speed::unpipelined(effort, &mut report);
+    }
+    if wants("threads") {
+        speed::threads(effort, &mut report);
+    }
+    if wants("memory") {
+        memory::per_item(effort, &mut report);
+    }
+    print!("{}", report.text());
+    if has("--record") {
+        let path = report.record();
+        println!("recorded in {}", path.display());
+    }
+}
+
+/// The servers that take turns.
+const CONTENDERS: [Kind; 3] = [Kind::Redis, Kind::Basalt, Kind::Null];
