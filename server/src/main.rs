@@ -1,6 +1,6 @@
 //! The `basalt` binary: `basalt [file] [--setting value ...]`.
 
-use basalt_server::config::{Config, file};
+use basalt_server::config::{Config, document, file};
 use basalt_server::{log, node};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,13 +16,18 @@ Every setting of the file can be given as an option, and then wins:
     basalt /etc/basalt/basalt.conf --loglevel debug
 
     -v, --version    show the version
-    -h, --help       show this help";
+    -h, --help       show this help
+    --print-default-config   show all settings with their defaults, as a configuration file";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
         Some("-h" | "--help") => {
             println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Some("--print-default-config") => {
+            print!("{}", document::default_file());
             return ExitCode::SUCCESS;
         }
         Some("-v" | "--version") => {

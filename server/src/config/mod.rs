@@ -5,6 +5,7 @@
 //! function if something must happen when it changes.
 
 mod apply;
+pub mod document;
 pub mod file;
 pub mod setting;
 pub mod table;
