@@ -56,17 +56,28 @@ pub fn distinct<E>(
     }
 }
 
-/// Takes `count` of the `len` elements that `all` yields, in their order: each with the probability that the
-/// number still wanted among those still to come has.
-pub fn sample<E>(count: usize, len: usize, all: impl Iterator<Item = E>, rng: &mut Rng, mut take: impl FnMut(E)) {
+/// Takes `count` of the `len` elements that `all` yields, in their order.
+pub fn sample<E>(count: usize, len: usize, all: impl Iterator<Item = E>, rng: &mut Rng, take: impl FnMut(E)) {
+    split(count, len, all, rng, take, drop);
+}
+
+/// Takes `count` of the `len` elements that `all` yields and leaves the others, each in their order. An element is taken
+/// with the probability that the number still wanted has among those still to come.
+pub fn split<E>(
+    count: usize,
+    len: usize,
+    all: impl Iterator<Item = E>,
+    rng: &mut Rng,
+    mut take: impl FnMut(E),
+    mut leave: impl FnMut(E),
+) {
     let mut wanted = count.min(len);
     for (index, element) in all.enumerate() {
-        if wanted == 0 {
-            return;
-        }
-        if rng.below((len - index) as u64) < wanted as u64 {
+        if wanted > 0 && rng.below((len - index) as u64) < wanted as u64 {
             take(element);
             wanted -= 1;
+        } else {
+            leave(element);
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod keys;
 pub mod object;
 pub mod parse;
 pub mod scan;
+pub mod sets;
 pub mod spec;
 pub mod strings;
 pub mod transactions;
@@ -26,7 +27,8 @@ use hashbrown::HashMap;
 use spec::{InvalidKeys, Locks, Spec};
 use std::sync::LazyLock;
 
-/// All rows, by family.
+/// All rows, by family. One line each, so that families come and go without touching their neighbours.
+#[rustfmt::skip]
 static FAMILIES: &[&[Spec]] = &[
     config::COMMANDS,
     connection::COMMANDS,
@@ -37,6 +39,7 @@ static FAMILIES: &[&[Spec]] = &[
     keys::COMMANDS,
     object::COMMANDS,
     scan::COMMANDS,
+    sets::COMMANDS,
     strings::COMMANDS,
     transactions::COMMANDS,
 ];

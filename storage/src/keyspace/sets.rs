@@ -36,6 +36,15 @@ impl Handle<'_, '_, Set> {
         Some(member)
     }
 
+    /// Removes `count` random members, or all if there are fewer.
+    pub fn pop_many(&mut self, count: usize, rng: &mut Rng) -> Vec<Vec<u8>> {
+        let members: Vec<Vec<u8>> = self.edit(|set| (0..count).map_while(|_| set.pop_random(rng)).collect());
+        if !members.is_empty() {
+            self.account(|| KeyEffect::SetRemove { members: members.iter().map(|member| member[..].into()).collect() });
+        }
+        members
+    }
+
     pub(super) fn apply(&mut self, effect: KeyEffect) {
         match effect {
             KeyEffect::SetAdd { members } => drop(self.add(slices(&members).into_iter())),

@@ -366,6 +366,13 @@ impl<'k> View<'k> {
         }
     }
 
+    /// The entry of a key that this view has looked up before. Nothing is counted and nothing expires, so that several
+    /// entries can be borrowed at once.
+    pub fn revisit(&self, db: DbIndex, key: &Key<'_>) -> Option<EntryRef<'_>> {
+        let database = self.database(db, key.slot)?;
+        database.find(key).map(|loc| database.entry(key, loc))
+    }
+
     /// The list at `key`, to read.
     pub fn list(&mut self, db: DbIndex, key: &Key<'_>) -> Result<Option<&List>, WrongType> {
         match self.read(db, key).map(EntryRef::value) {
