@@ -17,6 +17,9 @@ pub const SLOTS_PER_STRIPE: usize = SLOT_COUNT / STRIPE_COUNT;
 pub struct Slot(u16);
 
 impl Slot {
+    /// How many bits a slot's number has.
+    pub const BITS: u32 = SLOT_COUNT.ilog2();
+
     /// The slot with this number, if there is one.
     pub const fn new(number: u16) -> Option<Slot> {
         if (number as usize) < SLOT_COUNT { Some(Slot(number)) } else { None }

@@ -8,6 +8,7 @@ pub mod ctx;
 pub mod databases;
 pub mod debug;
 pub mod draw;
+pub mod dump;
 pub mod expire;
 pub mod hashes;
 pub mod keys;
@@ -15,6 +16,7 @@ pub mod object;
 pub mod parse;
 pub mod scan;
 pub mod sets;
+pub mod sort;
 pub mod spec;
 pub mod strings;
 pub mod transactions;
@@ -27,19 +29,20 @@ use hashbrown::HashMap;
 use spec::{InvalidKeys, Locks, Spec};
 use std::sync::LazyLock;
 
-/// All rows, by family. One line each, so that families come and go without touching their neighbours.
-#[rustfmt::skip]
+/// All rows, by family.
 static FAMILIES: &[&[Spec]] = &[
     config::COMMANDS,
     connection::COMMANDS,
     databases::COMMANDS,
     debug::COMMANDS,
+    dump::COMMANDS,
     expire::COMMANDS,
     hashes::COMMANDS,
     keys::COMMANDS,
     object::COMMANDS,
     scan::COMMANDS,
     sets::COMMANDS,
+    sort::COMMANDS,
     strings::COMMANDS,
     transactions::COMMANDS,
 ];
@@ -132,6 +135,8 @@ impl Command {
     pub fn stripes(&self, args: Args<'_>) -> StripeSet {
         match self.spec.locks {
             Locks::Keys => self.key_stripes(args).unwrap_or(StripeSet::EMPTY),
+            Locks::KeysOrPatterns if args.from(1).any(|argument| argument.contains(&b'*')) => StripeSet::ALL,
+            Locks::KeysOrPatterns => self.key_stripes(args).unwrap_or(StripeSet::EMPTY),
             Locks::All => StripeSet::ALL,
             Locks::PieceByPiece | Locks::Nothing => StripeSet::EMPTY,
         }

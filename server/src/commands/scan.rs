@@ -4,13 +4,15 @@
 //! between; within a transaction the locks are the transaction's. Walks follow slots in order.
 
 use super::ctx::SessionCtx;
+use super::parse::{self, ScanOf, ScanOptions};
 use super::spec::{Flags, Handler::Session, Locks, Spec};
 use crate::algorithms::glob::{self, Case};
 use crate::error::CommandResult;
 use crate::resp::{Args, ReplyBuf};
 use basalt_storage::effect::DbIndex;
-use basalt_storage::keyspace::{Key, View, with_rng};
-use basalt_storage::slot::{Slot, StripeIndex, StripeSet};
+use basalt_storage::entry::EntryRef;
+use basalt_storage::keyspace::{Key, Keyspace, View, with_rng};
+use basalt_storage::slot::{SLOTS_PER_STRIPE, Slot, StripeIndex, StripeSet};
 use basalt_storage::table::ScanCursor;
 use hashbrown::HashSet;
 
@@ -25,6 +27,19 @@ pub const COMMANDS: &[Spec] = &[
         complexity: "O(N), N being the number of keys in the database",
         locks: Locks::PieceByPiece,
         handler: Session(keys),
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "scan",
+        arity: -2,
+        flags: Flags::READONLY,
+        categories: &["keyspace"],
+        since: "2.8.0",
+        summary: "Walks over the keys of the database, a few at a time.",
+        syntax: "cursor [MATCH pattern] [COUNT count] [TYPE type]",
+        complexity: "O(1) for every call; O(N) for all of a walk, N being the number of keys",
+        locks: Locks::PieceByPiece,
+        handler: Session(scan),
         ..Spec::DEFAULT
     },
     Spec {
@@ -100,6 +115,116 @@ impl<'p> Listing<'p> {
     }
 }
 
+/// Where a SCAN stands: a slot, and a place in its table. As a number it has at most 52 bits, since some clients keep
+/// cursors in a double.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Position {
+    slot: u16,
+    cursor: ScanCursor,
+}
+
+const _: () = assert!(ScanCursor::BITS + Slot::BITS <= 53, "every cursor is a whole number of a double");
+
+impl Position {
+    /// Any number is a position, since clients may send any.
+    fn from_number(number: u64) -> Position {
+        let slot = (number >> ScanCursor::BITS) as u16 & ((1 << Slot::BITS) - 1);
+        Position { slot, cursor: ScanCursor::from_raw(number) }
+    }
+
+    fn number(self) -> u64 {
+        u64::from(self.slot) << ScanCursor::BITS | self.cursor.raw()
+    }
+
+    /// The next place worth looking at: stripes without keys are passed over. None at the end of the database.
+    fn skip_empty(self, keyspace: &Keyspace, db: DbIndex) -> Option<Position> {
+        let mut slot = Slot::new(self.slot)?;
+        if keyspace.stripe_key_count(db, slot.stripe()) > 0 {
+            return Some(self);
+        }
+        while keyspace.stripe_key_count(db, slot.stripe()) == 0 {
+            slot = Slot::new(slot.stripe().slot(SLOTS_PER_STRIPE - 1).number() + 1)?;
+        }
+        Some(Position { slot: slot.number(), cursor: ScanCursor::START })
+    }
+}
+
+fn scan(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
+    let start = Position::from_number(parse::scan_cursor(args.at(1))?);
+    let options = ScanOptions::parse(args, 2, ScanOf::Keyspace)?;
+    let (db, server) = (ctx.session.db, ctx.server);
+    let mut page = Page { options, found: ReplyBuf::new(ctx.out.protocol), count: 0, left: options.count };
+    let mut position = start.skip_empty(&server.keyspace, db);
+    while let Some(from) = position
+        && page.left > 0
+    {
+        let stripe = Slot::new(from.slot).expect("a position is at a slot").stripe();
+        let next = ctx.with_stripes(StripeSet::of(stripe), |view| page.piece(view, db, from));
+        position = next.and_then(|next| next.skip_empty(&server.keyspace, db));
+    }
+    ctx.out.scan_page(position.map_or(0, Position::number), page.count, &page.found);
+    Ok(())
+}
+
+/// What one SCAN has found so far.
+struct Page<'a> {
+    options: ScanOptions<'a>,
+    found: ReplyBuf,
+    count: usize,
+    /// How many keys are still to be looked at.
+    left: usize,
+}
+
+impl Page<'_> {
+    /// Looks at keys of one stripe from `from` on, at most a piece's worth; returns where to go on.
+    fn piece(&mut self, view: &mut View<'_>, db: DbIndex, from: Position) -> Option<Position> {
+        let most = self.left.min(PIECE);
+        let mut looked_at = 0;
+        let mut due = Vec::new();
+        let mut position = from;
+        let mut slot = Slot::new(from.slot)?;
+        let stripe = slot.stripe();
+        while looked_at < most && slot.stripe() == stripe {
+            position.cursor = view.scan_slot(db, slot, position.cursor, most - looked_at, |entry| {
+                looked_at += 1;
+                let key = entry.key();
+                if !self.options.admits(key) || !self.admits_type(entry) {
+                    return;
+                }
+                if view.is_due(entry) {
+                    due.push(key.to_vec());
+                } else {
+                    self.found.bulk(key);
+                    self.count += 1;
+                }
+            });
+            if position.cursor.is_end() {
+                let Some(next) = Slot::new(slot.number() + 1) else {
+                    self.finish_piece(view, db, looked_at, &due);
+                    return None;
+                };
+                slot = next;
+                position.slot = next.number();
+            }
+        }
+        self.finish_piece(view, db, looked_at, &due);
+        Some(position)
+    }
+
+    /// Keys that are due are deleted once they are met, like everywhere else.
+    fn finish_piece(&mut self, view: &mut View<'_>, db: DbIndex, looked_at: usize, due: &[Vec<u8>]) {
+        self.left = self.left.saturating_sub(looked_at);
+        for key in due {
+            view.survives(db, &Key::new(key));
+        }
+    }
+
+    fn admits_type(&self, entry: EntryRef<'_>) -> bool {
+        let name = entry.value().type_of().name();
+        self.options.type_name.is_none_or(|wanted| wanted.eq_ignore_ascii_case(name.as_bytes()))
+    }
+}
+
 fn random_key(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
     let (db, server) = (ctx.session.db, ctx.server);
     // Each turn that finds no key has deleted one that was due, or met one that somebody else has just deleted.
@@ -114,4 +239,19 @@ fn random_key(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
     }
     ctx.out.null();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_comes_back_from_its_number() {
+        let last = Position { slot: 16383, cursor: ScanCursor::from_raw(u64::MAX) };
+        for position in [Position::from_number(0), Position { slot: 1, cursor: ScanCursor::START }, last] {
+            assert_eq!(Position::from_number(position.number()), position);
+            assert!(position.number() < 1 << 53);
+        }
+        assert_eq!(Position::from_number(u64::MAX), last);
+    }
 }

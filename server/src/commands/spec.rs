@@ -88,6 +88,8 @@ pub enum Handler {
 pub enum Locks {
     /// Those of its keys.
     Keys,
+    /// Those of its keys, or all if an argument is a pattern (has a star): SORT reads keys that its data name.
+    KeysOrPatterns,
     /// All of them: it works on whole databases at one moment.
     All,
     /// None by itself: it locks piece by piece. In a transaction it needs all, since nobody may come in between.
@@ -113,6 +115,8 @@ pub enum Begin {
         word: &'static str,
         from: i32,
     },
+    /// Somewhere: the specification does not say where, and `find_keys` has to.
+    Unknown,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,6 +147,12 @@ impl KeySpec {
     /// Keys behind their number, which stands at `index`.
     pub const fn counted(index: usize, flags: KeyFlags) -> KeySpec {
         KeySpec { begin: Begin::Index(index), find: Find::KeyNum { at: 0, first: 1, step: 1 }, flags, notes: "" }
+    }
+
+    /// Keys of which no rule says where they stand.
+    pub const fn unknown(flags: KeyFlags, notes: &'static str) -> KeySpec {
+        let find = Find::Range { last: 0, step: 1, limit: 0 };
+        KeySpec { begin: Begin::Unknown, find, flags: flags.or(KeyFlags::INCOMPLETE), notes }
     }
 
     #[inline]
@@ -186,6 +196,7 @@ impl KeySpec {
                 let last = (args.len() as i64 + i64::from(from)).max(0) as usize;
                 (1..=last).rev().find(|&index| args.is(index, word)).map(|index| index + 1)
             }
+            Begin::Unknown => None,
         }
         .filter(|&index| index < args.len())
     }
