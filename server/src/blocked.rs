@@ -115,9 +115,13 @@ impl BlockedClients {
         let Some(stripes) = self.registry.lock().waiters.get(&client).map(|waiter| waiter.stripes) else {
             return false;
         };
-        let mut view = server.keyspace.lock(stripes, server.now());
-        // It may have been served before the locks were ours.
-        let Some(waiter) = self.remove(&mut view, client) else { return false };
+        // It may be served before the locks are ours.
+        self.end_in(&mut server.keyspace.lock(stripes, server.now()), client, end)
+    }
+
+    /// Like [`BlockedClients::end`], under locks that contain those of the client's keys.
+    pub fn end_in(&self, view: &mut View<'_>, client: ClientId, end: End) -> bool {
+        let Some(waiter) = self.remove(view, client) else { return false };
         let mut reply = ReplyBuf::new(waiter.client.protocol());
         match end {
             End::Timeout => (waiter.timeout_reply)(&mut reply),

@@ -4,6 +4,7 @@
 //! here: an inbox for bytes that answer no request, orders to close or unblock, and counters that are written by the
 //! connection and read by anyone.
 
+use crate::commands::{self, Command};
 use crate::resp::Protocol;
 use basalt_storage::effect::DbIndex;
 use hashbrown::HashMap;
@@ -11,6 +12,12 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Waker};
+
+/// The only user there is without ACLs.
+pub const DEFAULT_USER: &str = "default";
+
+/// Output is shown as if it were kept in blocks of this size.
+const OUTPUT_BLOCK: usize = 16 * 1024;
 
 /// Identifies a client for the life of the process; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,8 +63,8 @@ pub struct ClientInfo {
     pub library_name: Mutex<String>,
     pub library_version: Mutex<String>,
     pub user: Mutex<String>,
-    /// The full name of the last command, such as `client|list`.
-    pub last_command: Mutex<String>,
+    /// Number of the last command in the table, counted from one; zero: none yet.
+    last_command: AtomicUsize,
     pub last_active_ms: AtomicI64,
     pub db: AtomicU16,
     pub is_resp3: AtomicBool,
@@ -75,15 +82,73 @@ pub struct ClientInfo {
     pub is_unix_socket: AtomicBool,
     pub query_bytes: AtomicUsize,
     pub query_free_bytes: AtomicUsize,
+    pub argument_bytes: AtomicUsize,
     pub queued_bytes: AtomicUsize,
+    /// What waits for the client to read it.
     pub output_bytes: AtomicUsize,
     pub reply_buffer_bytes: AtomicUsize,
-    pub commands: AtomicU64,
+    pub reply_peak_bytes: AtomicUsize,
     pub received_bytes: AtomicU64,
     pub sent_bytes: AtomicU64,
 }
 
+/// What a client costs, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    pub query: usize,
+    pub query_free: usize,
+    pub arguments: usize,
+    pub queued: usize,
+    pub reply_buffer: usize,
+    pub reply_buffer_peak: usize,
+    pub output_in_buffer: usize,
+    pub output_blocks: usize,
+    pub output_in_blocks: usize,
+    pub awaits_write: bool,
+}
+
+impl Figures {
+    /// Everything, the connection's own state included.
+    pub fn total(&self) -> usize {
+        const CONNECTION: usize = 1024;
+        CONNECTION
+            + self.query
+            + self.query_free
+            + self.arguments
+            + self.queued
+            + self.reply_buffer
+            + self.output_in_blocks
+    }
+}
+
 impl Client {
+    pub fn last_command(&self) -> Option<&'static Command> {
+        let number = self.info.last_command.load(Relaxed);
+        number.checked_sub(1).map(|index| commands::all()[index])
+    }
+
+    #[inline]
+    pub fn note_command(&self, command: &Command) {
+        self.info.last_command.store(command.id.0 + 1, Relaxed);
+    }
+
+    pub fn figures(&self) -> Figures {
+        let info = &self.info;
+        let output = info.output_bytes.load(Relaxed) + self.mail_bytes();
+        Figures {
+            query: info.query_bytes.load(Relaxed),
+            query_free: info.query_free_bytes.load(Relaxed),
+            arguments: info.argument_bytes.load(Relaxed),
+            queued: info.queued_bytes.load(Relaxed),
+            reply_buffer: info.reply_buffer_bytes.load(Relaxed),
+            reply_buffer_peak: info.reply_peak_bytes.load(Relaxed),
+            output_in_buffer: 0,
+            output_blocks: output.div_ceil(OUTPUT_BLOCK),
+            output_in_blocks: output,
+            awaits_write: output > 0,
+        }
+    }
+
     pub fn protocol(&self) -> Protocol {
         if self.info.is_resp3.load(Relaxed) { Protocol::Resp3 } else { Protocol::Resp2 }
     }
@@ -108,7 +173,6 @@ impl Client {
     pub fn post(&self, fill: impl FnOnce(&mut Inbox)) {
         let mut inbox = self.inbox.lock();
         fill(&mut inbox);
-        self.info.output_bytes.store(inbox.bytes.len(), Relaxed);
         self.has_mail.store(true, std::sync::atomic::Ordering::Release);
         drop(inbox);
         if let Some(waker) = self.waker.lock().as_ref() {
@@ -186,7 +250,7 @@ impl Clients {
         });
         client.info.queued.store(-1, Relaxed);
         client.info.last_active_ms.store(new.now_ms, Relaxed);
-        *client.info.user.lock() = "default".into();
+        *client.info.user.lock() = DEFAULT_USER.into();
         self.by_id.lock().insert(id, client.clone());
         client
     }

@@ -90,6 +90,7 @@ impl From<CommandError> for Refusal {
 #[inline]
 fn check(server: &Server, session: &mut Session, args: Args<'_>) -> Result<Admission, Refusal> {
     let command = commands::resolve(args)?;
+    session.client.note_command(command);
     let spec = command.spec;
     let refuse = |error| Err(Refusal { command: Some(command), error });
     if !spec.accepts(args.len()) {
@@ -162,9 +163,6 @@ fn enqueue(session: &mut Session, command: &'static Command, args: Args<'_>) {
 #[inline]
 fn run(server: &Server, session: &mut Session, command: &'static Command, args: Args<'_>, out: &mut ReplyBuf) -> Flow {
     let started = Instant::now();
-    if server.monitors.is_watched() && !command.spec.flags.contains(Flags::SKIP_MONITOR) {
-        server.monitors.feed(server, session, args);
-    }
     let mut outcome = Outcome::default();
     let mark = out.mark();
     let result = match command.spec.handler {
@@ -222,9 +220,6 @@ pub fn call_queued<'k>(ctx: &mut SessionCtx<'_, 'k>, view: &mut View<'k>, queued
     let (server, command, args) = (ctx.server, queued.command, queued.args.as_args());
     let mark = ctx.out.mark();
     prepare(server, ctx.session, view);
-    if server.monitors.is_watched() && !command.spec.flags.contains(Flags::SKIP_MONITOR) {
-        server.monitors.feed(server, ctx.session, args);
-    }
     let result = match command.spec.handler {
         Handler::Data(handler) => handler(
             &mut Ctx {
@@ -268,8 +263,11 @@ fn account(
     elapsed: Duration,
 ) {
     server.stats.note_call(session.client.thread, command.id, elapsed, result);
+    if server.monitors.is_watched() && !command.is_hidden_from_monitors() {
+        server.monitors.feed(server, session, command, args);
+    }
     if elapsed >= server.slowlog.threshold() && !command.spec.flags.contains(Flags::SKIP_SLOWLOG) {
-        server.slowlog.note(server, session, args, elapsed);
+        server.slowlog.note(server, session, command, args, elapsed);
     }
     if server.latency.wants(elapsed) {
         server.latency.note_command(server, command, elapsed);

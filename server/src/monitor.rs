@@ -1,6 +1,8 @@
 //! MONITOR: every command, as it runs, to those who asked.
 
 use crate::client::{Client, ClientId};
+use crate::commands::Command;
+use crate::redact;
 use crate::resp::Args;
 use crate::server::Server;
 use crate::session::Session;
@@ -37,11 +39,16 @@ impl Monitors {
 
     /// Shows a command to all who watch: time, database, address, and the arguments in quotes.
     #[cold]
-    pub fn feed(&self, server: &Server, session: &Session, args: Args<'_>) {
-        let now = server.now().0;
-        let mut line =
-            format!("+{}.{:06} [{} {}]", now / 1000, now % 1000 * 1000, session.db.0, session.client.address);
-        for argument in args.from(0) {
+    pub fn feed(&self, server: &Server, session: &Session, command: &Command, args: Args<'_>) {
+        let now = server.clock_us();
+        let (db, address) = (session.db.0, &session.client.address);
+        let peer = if session.client.info.is_unix_socket.load(Ordering::Relaxed) {
+            format!("unix:{}", address.strip_suffix(":0").unwrap_or(address))
+        } else {
+            address.clone()
+        };
+        let mut line = format!("+{}.{:06} [{db} {peer}]", now / 1_000_000, now % 1_000_000);
+        for argument in redact::shown(command, args) {
             line.push(' ');
             line.push_str(&crate::text::quoted(argument));
         }

@@ -59,7 +59,7 @@ async fn run_thread_zero(server: Arc<Server>) -> Result<(), StartError> {
     tokio::select! {
         _ = terminate.recv() => tracing::info!("Received SIGTERM, shutting down"),
         _ = interrupt.recv() => tracing::info!("Received SIGINT, shutting down"),
-        () = server.shutdown.notified() => tracing::info!("User requested shutdown"),
+        _ = server.shutdown.requested() => tracing::info!("User requested shutdown"),
     }
     let unix_socket = config.text("unixsocket");
     if !unix_socket.is_empty() {

@@ -16,6 +16,14 @@ pub enum Scope {
     Shard,
 }
 
+/// What PUBLISH sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    pub scope: Scope,
+    pub channel: Box<[u8]>,
+    pub payload: Box<[u8]>,
+}
+
 #[derive(Default)]
 struct Registry {
     channels: HashMap<Box<[u8]>, Listeners>,
@@ -60,6 +68,24 @@ impl PubSub {
 
     pub fn unsubscribe_pattern(&self, pattern: &[u8], client: ClientId) {
         remove(&mut self.registry.write().patterns, pattern, client);
+    }
+
+    pub fn send(&self, message: &Message) {
+        match message.scope {
+            Scope::Global => self.publish(&message.channel, &message.payload),
+            Scope::Shard => self.publish_shard(&message.channel, &message.payload),
+        };
+    }
+
+    /// How many would get a message; one who listens to the channel and to a pattern gets it twice.
+    pub fn receivers(&self, scope: Scope, channel: &[u8]) -> usize {
+        let registry = self.registry.read();
+        let listeners = registry.scope(scope).get(channel).map_or(0, Vec::len);
+        if scope == Scope::Shard || registry.patterns.is_empty() {
+            return listeners;
+        }
+        let matching = registry.patterns.iter().filter(|(pattern, _)| glob::matches(pattern, channel, Case::Sensitive));
+        listeners + matching.map(|(_, listeners)| listeners.len()).sum::<usize>()
     }
 
     /// Sends a message to all who listen to the channel or to a pattern that matches it; returns how many that were.

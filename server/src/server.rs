@@ -9,6 +9,7 @@ use crate::net::listeners::Listeners;
 use crate::notify::Notifications;
 use crate::pause::Pause;
 use crate::pubsub::PubSub;
+use crate::shutdown::Shutdown;
 use crate::slowlog::Slowlog;
 use crate::stats::Stats;
 use crate::switches::Switches;
@@ -17,7 +18,6 @@ use basalt_storage::keyspace::Keyspace;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
-use tokio::sync::Notify;
 
 /// One running server.
 pub struct Server {
@@ -35,7 +35,7 @@ pub struct Server {
     pub listeners: Listeners,
     running: AtomicBool,
     pub switches: Switches,
-    pub shutdown: Notify,
+    pub shutdown: Shutdown,
     clock: WallClock,
     /// Forty hexadecimal digits that are new with each start.
     pub run_id: String,
@@ -62,7 +62,7 @@ impl Server {
             listeners: Listeners::default(),
             running: AtomicBool::new(false),
             switches: Switches::default(),
-            shutdown: Notify::new(),
+            shutdown: Shutdown::default(),
             clock: WallClock::new(),
             run_id,
         };
@@ -74,6 +74,11 @@ impl Server {
     #[inline]
     pub fn now(&self) -> UnixMs {
         self.clock.now()
+    }
+
+    /// The wall clock in microseconds, for what only shows the time.
+    pub fn clock_us(&self) -> i64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as i64
     }
 
     /// Takes over changes of the system's clock; called regularly.

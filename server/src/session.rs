@@ -5,7 +5,7 @@ use crate::commands::Command;
 use crate::pubsub::Scope;
 use crate::resp::OwnedArgs;
 use crate::server::Server;
-use crate::transaction::Transaction;
+use crate::transaction::{Phase, Transaction};
 use basalt_storage::effect::DbIndex;
 use hashbrown::HashSet;
 use std::sync::Arc;
@@ -43,6 +43,13 @@ pub enum ReplyMode {
     SkipNext,
     /// This command is not answered.
     Skip,
+}
+
+/// ON or OFF, as several commands take it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Switch {
+    On,
+    Off,
 }
 
 /// The channels and patterns that a client listens to.
@@ -83,6 +90,32 @@ impl Session {
     pub fn select(&mut self, db: DbIndex) {
         self.db = db;
         self.client.info.db.store(db.0, Relaxed);
+    }
+
+    /// CLIENT NO-TOUCH: whether reading leaves no trace in access times.
+    pub fn set_no_touch(&mut self, switch: Switch) {
+        self.no_touch = switch == Switch::On;
+        self.client.info.no_touch.store(self.no_touch, Relaxed);
+    }
+
+    /// Drops queued commands and watches.
+    pub fn leave_transaction(&mut self, server: &Server) {
+        self.transaction.phase = Phase::None;
+        self.transaction.watches.clear(server);
+        self.client.info.queued.store(-1, Relaxed);
+    }
+
+    pub fn start_monitoring(&mut self, server: &Server) {
+        self.is_monitor = true;
+        self.client.info.is_monitor.store(true, Relaxed);
+        server.monitors.add(self.client.clone());
+    }
+
+    pub fn stop_monitoring(&mut self, server: &Server) {
+        if std::mem::take(&mut self.is_monitor) {
+            self.client.info.is_monitor.store(false, Relaxed);
+            server.monitors.remove(self.client.id);
+        }
     }
 
     /// Ends all subscriptions without a word.

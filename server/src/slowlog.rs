@@ -1,5 +1,7 @@
 //! SLOWLOG: the commands that took longest to run.
 
+use crate::commands::Command;
+use crate::redact;
 use crate::resp::Args;
 use crate::server::Server;
 use crate::session::Session;
@@ -59,7 +61,7 @@ impl Slowlog {
     }
 
     #[cold]
-    pub fn note(&self, server: &Server, session: &Session, args: Args<'_>, duration: Duration) {
+    pub fn note(&self, server: &Server, session: &Session, command: &Command, args: Args<'_>, duration: Duration) {
         let mut log = self.log.lock();
         let id = log.next_id;
         log.next_id += 1;
@@ -67,7 +69,7 @@ impl Slowlog {
             id,
             unix_s: server.now().0 / 1000,
             duration,
-            arguments: abridged(args),
+            arguments: abridged(command, args),
             address: session.client.address.clone(),
             client_name: session.client.info.name.lock().clone(),
         });
@@ -91,10 +93,9 @@ impl Slowlog {
     }
 }
 
-fn abridged(args: Args<'_>) -> Vec<Vec<u8>> {
+fn abridged(command: &Command, args: Args<'_>) -> Vec<Vec<u8>> {
     let shown = if args.len() > ARGUMENTS_MAX { ARGUMENTS_MAX - 1 } else { args.len() };
-    let mut arguments: Vec<Vec<u8>> = args
-        .from(0)
+    let mut arguments: Vec<Vec<u8>> = redact::shown(command, args)
         .take(shown)
         .map(|argument| match argument.len().checked_sub(ARGUMENT_BYTES_MAX) {
             None | Some(0) => argument.to_vec(),

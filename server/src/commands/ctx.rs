@@ -3,6 +3,7 @@
 use crate::blocked::BlockRequest;
 use crate::client::ClientId;
 use crate::notify::{EventClass, KeyEvent};
+use crate::pubsub::Message;
 use crate::resp::ReplyBuf;
 use crate::server::Server;
 use crate::session::Session;
@@ -35,11 +36,17 @@ pub enum Attempt {
     Retry,
 }
 
+/// What the world is told of a command.
+pub enum Announcement {
+    Key(KeyEvent),
+    Message(Message),
+}
+
 /// What a command caused besides its reply.
 #[derive(Default)]
 pub struct Outcome {
-    /// Keyspace events in order; they leave when the batch is committed.
-    pub events: Vec<KeyEvent>,
+    /// Keyspace events and messages in order; they leave when the batch is committed.
+    pub events: Vec<Announcement>,
     /// The client must wait.
     pub block: Option<BlockRequest>,
     /// Keys whose waiters are to be served once the locks of this evaluation are released.
@@ -57,11 +64,17 @@ impl Outcome {
         }
     }
 
+    /// A message that leaves with the events, behind those that are there already.
+    pub fn announce(&mut self, message: Message) {
+        self.events.push(Announcement::Message(message));
+    }
+
     pub fn note_expired(&mut self, server: &Server, view: &mut View<'_>) {
         for expired in view.take_expired() {
             if server.notify.wants(EventClass::Expired) {
                 let (db, key) = (expired.db, expired.key);
-                self.events.push(KeyEvent { class: EventClass::Expired, event: "expired", db, key });
+                let event = KeyEvent { class: EventClass::Expired, event: "expired", db, key };
+                self.events.push(Announcement::Key(event));
             }
         }
     }
@@ -74,7 +87,10 @@ impl Outcome {
             server.blocked.serve_elsewhere(server, ready, self);
         }
         for event in self.events.drain(..) {
-            server.notify.publish(server, &event);
+            match event {
+                Announcement::Key(event) => server.notify.publish(server, &event),
+                Announcement::Message(message) => server.pubsub.send(&message),
+            }
         }
     }
 }
@@ -95,7 +111,7 @@ impl<'c, 'k> Ctx<'c, 'k> {
     #[inline]
     pub fn notify_in(&mut self, db: DbIndex, class: EventClass, event: &'static str, key: &[u8]) {
         if self.server.notify.wants(class) {
-            self.outcome.events.push(KeyEvent { class, event, db, key: key.into() });
+            self.outcome.events.push(Announcement::Key(KeyEvent { class, event, db, key: key.into() }));
         }
     }
 
@@ -143,7 +159,7 @@ impl<'k> SessionCtx<'_, 'k> {
 
     pub fn notify_in(&mut self, db: DbIndex, class: EventClass, event: &'static str, key: &[u8]) {
         if self.server.notify.wants(class) {
-            self.outcome.events.push(KeyEvent { class, event, db, key: key.into() });
+            self.outcome.events.push(Announcement::Key(KeyEvent { class, event, db, key: key.into() }));
         }
     }
 }

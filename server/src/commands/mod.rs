@@ -2,6 +2,7 @@
 //!
 //! To add a command, write its handler and its row in the family's file; a new family adds one line to [`FAMILIES`].
 
+pub mod client;
 pub mod config;
 pub mod connection;
 pub mod ctx;
@@ -11,11 +12,16 @@ pub mod draw;
 pub mod dump;
 pub mod expire;
 pub mod hashes;
+pub mod help;
 pub mod keys;
+pub mod latency;
+pub mod node;
 pub mod object;
 pub mod parse;
+pub mod pubsub;
 pub mod scan;
 pub mod sets;
+pub mod slowlog;
 pub mod sort;
 pub mod spec;
 pub mod strings;
@@ -26,11 +32,12 @@ use crate::resp::Args;
 use basalt_storage::keyspace::Key;
 use basalt_storage::slot::StripeSet;
 use hashbrown::HashMap;
-use spec::{InvalidKeys, Locks, Spec};
+use spec::{Flags, InvalidKeys, Locks, Spec};
 use std::sync::LazyLock;
 
 /// All rows, by family.
 static FAMILIES: &[&[Spec]] = &[
+    client::COMMANDS,
     config::COMMANDS,
     connection::COMMANDS,
     databases::COMMANDS,
@@ -39,9 +46,13 @@ static FAMILIES: &[&[Spec]] = &[
     expire::COMMANDS,
     hashes::COMMANDS,
     keys::COMMANDS,
+    latency::COMMANDS,
+    node::COMMANDS,
     object::COMMANDS,
+    pubsub::COMMANDS,
     scan::COMMANDS,
     sets::COMMANDS,
+    slowlog::COMMANDS,
     sort::COMMANDS,
     strings::COMMANDS,
     transactions::COMMANDS,
@@ -128,6 +139,11 @@ impl Command {
 
     pub fn subcommands(&self) -> impl ExactSizeIterator<Item = &'static Command> {
         self.subcommands.values().copied()
+    }
+
+    /// Administration is nobody's business who merely watches.
+    pub fn is_hidden_from_monitors(&self) -> bool {
+        self.spec.flags.contains(Flags::SKIP_MONITOR) || self.spec.flags.contains(Flags::ADMIN)
     }
 
     /// The stripes that the command locks when it runs by itself.

@@ -1,5 +1,7 @@
 //! The latency monitor: spikes by event, as LATENCY shows them (Redis documentation, "Latency monitoring").
 
+pub mod report;
+
 use crate::commands::Command;
 use crate::commands::spec::Flags;
 use crate::server::Server;
@@ -29,6 +31,10 @@ pub struct LatencyMonitor {
 impl LatencyMonitor {
     pub fn configure(&self, threshold_ms: u64) {
         self.threshold_ms.store(threshold_ms, Relaxed);
+    }
+
+    pub fn is_on(&self) -> bool {
+        self.threshold_ms.load(Relaxed) != 0
     }
 
     #[inline]

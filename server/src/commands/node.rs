@@ -1,0 +1,195 @@
+//! Commands about the node as a whole: time, role, replicas, who watches, and its end.
+
+use super::ctx::{Ctx, SessionCtx};
+use super::spec::{Flags, Group, Handler::Data, Handler::Session, Locks, Spec};
+use crate::blocked::BlockRequest;
+use crate::error::{CommandError, CommandResult, NOT_INTEGER, SYNTAX};
+use crate::resp::Args;
+use crate::version::REDIS_VERSION;
+use basalt_storage::number;
+use std::time::Duration;
+
+const BASE: Spec = Spec { group: Group::Server, locks: Locks::Nothing, ..Spec::DEFAULT };
+
+pub const COMMANDS: &[Spec] = &[
+    Spec {
+        name: "lolwut",
+        arity: -1,
+        flags: Flags::READONLY.or(Flags::FAST),
+        since: "5.0.0",
+        complexity: "",
+        summary: "Draws something, and tells the version.",
+        syntax: "[VERSION version]",
+        handler: Session(lolwut),
+        ..BASE
+    },
+    Spec {
+        name: "monitor",
+        arity: 1,
+        flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE),
+        complexity: "",
+        summary: "Shows every command that the server runs.",
+        handler: Session(monitor),
+        ..BASE
+    },
+    Spec {
+        name: "role",
+        arity: 1,
+        flags: Flags::NOSCRIPT.or(Flags::LOADING).or(Flags::STALE).or(Flags::FAST).or(Flags::SENTINEL),
+        since: "2.8.12",
+        summary: "Tells the part that the node plays in replication.",
+        categories: &["admin", "dangerous"],
+        handler: Session(role),
+        ..BASE
+    },
+    Spec {
+        name: "shutdown",
+        arity: -1,
+        flags: Flags::ADMIN
+            .or(Flags::NOSCRIPT)
+            .or(Flags::LOADING)
+            .or(Flags::STALE)
+            .or(Flags::NO_MULTI)
+            .or(Flags::SENTINEL)
+            .or(Flags::ALLOW_BUSY),
+        complexity: "O(N) when saving, where N is the number of keys in all databases, otherwise O(1)",
+        summary: "Ends the server.",
+        syntax: "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]",
+        handler: Session(shutdown),
+        ..BASE
+    },
+    Spec {
+        name: "time",
+        arity: 1,
+        flags: Flags::LOADING.or(Flags::STALE).or(Flags::FAST),
+        since: "2.6.0",
+        summary: "Tells the time: seconds since 1970, and microseconds.",
+        handler: Session(time),
+        ..BASE
+    },
+    Spec {
+        name: "wait",
+        arity: 3,
+        flags: Flags::NOSCRIPT.or(Flags::BLOCKING),
+        group: Group::Generic,
+        since: "3.0.0",
+        summary: "Waits until replicas have what the client has written.",
+        syntax: "numreplicas timeout",
+        categories: &["connection"],
+        handler: Data(wait),
+        ..BASE
+    },
+];
+
+fn time(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
+    let us = ctx.server.clock_us();
+    ctx.out.array(2);
+    ctx.out.bulk_int(us / 1_000_000);
+    ctx.out.bulk_int(us % 1_000_000);
+    Ok(())
+}
+
+/// A node by itself is a master without replicas.
+fn role(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
+    ctx.out.array(3);
+    ctx.out.bulk(b"master");
+    ctx.out.integer(0);
+    ctx.out.array(0);
+    Ok(())
+}
+
+/// There are no replicas: enough of them are there if none is asked for; otherwise time runs out.
+fn wait(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
+    let replicas = number::parse_i64(args.at(1)).ok_or(NOT_INTEGER)?;
+    let timeout =
+        number::parse_i64(args.at(2)).ok_or(CommandError::new("ERR timeout is not an integer or out of range"))?;
+    if timeout < 0 {
+        return Err(CommandError::new("ERR timeout is negative"));
+    }
+    if replicas <= 0 {
+        ctx.out.integer(0);
+        return Ok(());
+    }
+    ctx.block(BlockRequest {
+        keys: Vec::new(),
+        other_keys: Vec::new(),
+        timeout: (timeout > 0).then(|| Duration::from_millis(timeout.cast_unsigned())),
+        timeout_reply: |out| out.integer(0),
+    });
+    Ok(())
+}
+
+fn monitor(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
+    if ctx.held.is_some() {
+        return Err(CommandError::new("ERR MONITOR isn't allowed for DENY BLOCKING client"));
+    }
+    ctx.session.start_monitoring(ctx.server);
+    ctx.out.ok();
+    Ok(())
+}
+
+fn lolwut(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
+    if args.len() > 2 && args.is(1, "VERSION") {
+        number::parse_i64(args.at(2)).ok_or(NOT_INTEGER)?;
+    }
+    let mut rng = basalt_storage::rng::Rng::from_entropy();
+    let drawing = columns(|most| rng.below(most) as usize);
+    let text = format!("{drawing}\nColumns of basalt, as they cooled today. Redis ver. {REDIS_VERSION}\n");
+    ctx.out.verbatim("txt", text.as_bytes());
+    Ok(())
+}
+
+/// Draws columns of random heights; `random` answers a number below what it is given.
+fn columns(mut random: impl FnMut(u64) -> usize) -> String {
+    const HEIGHT: usize = 9;
+    const WIDTH: usize = 18;
+    let heights: Vec<usize> = (0..WIDTH).map(|_| 2 + random(HEIGHT as u64 - 2)).collect();
+    let mut drawing = String::new();
+    for row in (0..=HEIGHT).rev() {
+        let cell = |height: &usize| match row {
+            row if row == *height => " __ ",
+            row if row < *height => "|  |",
+            _ => "    ",
+        };
+        let line: String = heights.iter().map(cell).collect();
+        drawing.push_str(line.trim_end());
+        drawing.push('\n');
+    }
+    drawing
+}
+
+/// How SHUTDOWN was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct ShutdownRequest {
+    save: Option<crate::shutdown::Save>,
+    is_abort: bool,
+    is_hurried: bool,
+}
+
+impl ShutdownRequest {
+    fn parse(args: Args<'_>) -> Result<ShutdownRequest, CommandError> {
+        use crate::shutdown::Save;
+        let mut request = ShutdownRequest::default();
+        for word in args.from(1) {
+            match word.to_ascii_lowercase().as_slice() {
+                b"nosave" if request.save != Some(Save::Always) => request.save = Some(Save::Never),
+                b"save" if request.save != Some(Save::Never) => request.save = Some(Save::Always),
+                b"now" | b"force" => request.is_hurried = true,
+                b"abort" => request.is_abort = true,
+                _ => return Err(SYNTAX),
+            }
+        }
+        if request.is_abort && (request.save.is_some() || request.is_hurried) { Err(SYNTAX) } else { Ok(request) }
+    }
+}
+
+/// There are no replicas to wait for, so a shutdown is never under way when a command runs.
+fn shutdown(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
+    let request = ShutdownRequest::parse(args)?;
+    if request.is_abort {
+        return Err(CommandError::new("ERR No shutdown in progress."));
+    }
+    ctx.server.shutdown.request(request.save.unwrap_or_default());
+    ctx.session.closing = true;
+    Ok(())
+}
