@@ -3,11 +3,14 @@
 pub mod algorithms;
 pub mod blocked;
 pub mod client;
+pub mod clock;
 pub mod commands;
 pub mod config;
+pub mod cron;
 pub mod dispatch;
 pub mod error;
 pub mod eviction;
+pub mod expiry_cycle;
 pub mod latency;
 pub mod log;
 pub mod memory;

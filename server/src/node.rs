@@ -1,14 +1,11 @@
 //! The composition root: puts the server together, starts its threads, and ends them.
 
 use crate::config::Config;
+use crate::cron;
 use crate::net::io_thread::IoThreads;
 use crate::server::Server;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
-
-/// How often the clock is compared with the system's.
-const CLOCK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Why a server could not run; the text tells the operator what to do.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +48,8 @@ async fn run_thread_zero(server: Arc<Server>) -> Result<(), StartError> {
     let (threads, thread_zero) = IoThreads::start(&server, config.io_threads())?;
     server.listeners.start(&server, threads).map_err(StartError::Setting)?;
     tokio::spawn(thread_zero.serve(server.clone()));
-    tokio::spawn(keep_time(server.clone()));
+    tokio::spawn(cron::keep_time(server.clone()));
+    tokio::spawn(cron::expire_actively(server.clone()));
     server.note_running();
     tracing::info!(port = config.int("port"), unixsocket = config.text("unixsocket"), "Ready to accept connections");
     let mut terminate = signal(SignalKind::terminate())?;
@@ -68,13 +66,4 @@ async fn run_thread_zero(server: Arc<Server>) -> Result<(), StartError> {
     }
     tracing::info!("bye");
     Ok(())
-}
-
-async fn keep_time(server: Arc<Server>) {
-    let mut interval = tokio::time::interval(CLOCK_INTERVAL);
-    loop {
-        interval.tick().await;
-        server.synchronize_clock();
-        crate::memory::note_peak();
-    }
 }

@@ -2,7 +2,9 @@
 
 use crate::blocked::BlockedClients;
 use crate::client::Clients;
+use crate::clock::WallClock;
 use crate::config::Config;
+use crate::expiry_cycle::ExpiryCycle;
 use crate::latency::LatencyMonitor;
 use crate::monitor::Monitors;
 use crate::net::listeners::Listeners;
@@ -16,8 +18,7 @@ use crate::switches::Switches;
 use basalt_storage::clock::UnixMs;
 use basalt_storage::keyspace::Keyspace;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// One running server.
 pub struct Server {
@@ -36,7 +37,8 @@ pub struct Server {
     running: AtomicBool,
     pub switches: Switches,
     pub shutdown: Shutdown,
-    clock: WallClock,
+    pub expiry_cycle: ExpiryCycle,
+    pub clock: WallClock,
     /// Forty hexadecimal digits that are new with each start.
     pub run_id: String,
 }
@@ -63,7 +65,8 @@ impl Server {
             running: AtomicBool::new(false),
             switches: Switches::default(),
             shutdown: Shutdown::default(),
-            clock: WallClock::new(),
+            expiry_cycle: ExpiryCycle::default(),
+            clock: WallClock::start(),
             run_id,
         };
         server.config.apply_to(&server)?;
@@ -105,39 +108,16 @@ impl Server {
         self.clients.received.store(0, Ordering::Relaxed);
         self.clients.rejected.store(0, Ordering::Relaxed);
         self.keyspace.reaper().reset_freed();
+        self.expiry_cycle.reset();
         crate::memory::reset_peak();
     }
 
     pub fn uptime(&self) -> std::time::Duration {
-        self.clock.started.elapsed()
+        self.clock.uptime()
     }
 
     #[inline]
     pub fn has_memory_limit(&self) -> bool {
         self.config.maxmemory() != 0
-    }
-}
-
-/// Wall time from the monotonic clock, which is cheaper to read, plus an offset that is kept up to date.
-struct WallClock {
-    started: Instant,
-    started_at_ms: AtomicI64,
-}
-
-impl WallClock {
-    fn new() -> WallClock {
-        let clock = WallClock { started: Instant::now(), started_at_ms: AtomicI64::new(0) };
-        clock.synchronize();
-        clock
-    }
-
-    fn synchronize(&self) {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
-        self.started_at_ms.store(unix - self.started.elapsed().as_millis() as i64, Ordering::Relaxed);
-    }
-
-    #[inline]
-    fn now(&self) -> UnixMs {
-        UnixMs(self.started_at_ms.load(Ordering::Relaxed) + self.started.elapsed().as_millis() as i64)
     }
 }

@@ -18,6 +18,9 @@ pub struct DbIndex(pub u16);
 /// The effects of one indivisible evaluation, in order.
 pub type Batch = Vec<Effect>;
 
+/// A field of a hash and its value.
+pub type Field = (Box<[u8]>, Box<[u8]>);
+
 /// Why a key went away; followers only count it, the keyspace is the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -91,7 +94,7 @@ pub enum KeyEffect {
         members: Vec<Box<[u8]>>,
     },
     HashPut {
-        fields: Vec<(Box<[u8]>, Box<[u8]>)>,
+        fields: Vec<Field>,
     },
     HashRemove {
         fields: Vec<Box<[u8]>>,

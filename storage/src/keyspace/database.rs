@@ -1,11 +1,12 @@
 //! One database's part of one stripe: a table per slot, with counts that are kept exact.
 
+use super::expiry::SweepPosition;
 use super::key::Key;
 use crate::clock::UnixMs;
 use crate::entry::{Entry, EntryRef};
 use crate::slot::SLOTS_PER_STRIPE;
 use crate::table::{Loc, Mark, Table};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// The entries of one slot.
 pub struct SlotTable {
@@ -16,17 +17,23 @@ pub struct SlotTable {
     pub(crate) next_due: UnixMs,
 }
 
-const NEVER: UnixMs = UnixMs(i64::MAX);
+pub(super) const NEVER: UnixMs = UnixMs(i64::MAX);
 
 impl SlotTable {
     const EMPTY: SlotTable = SlotTable { table: Table::new(), volatile: 0, next_due: NEVER };
 }
 
 /// Entry counts that others read without the stripe's lock; only whoever holds the lock changes them.
-#[derive(Default)]
 pub(super) struct Counts {
     pub(super) entries: AtomicU64,
     pub(super) volatile: AtomicU64,
+    pub(super) next_due: AtomicI64,
+}
+
+impl Default for Counts {
+    fn default() -> Counts {
+        Counts { entries: AtomicU64::new(0), volatile: AtomicU64::new(0), next_due: AtomicI64::new(NEVER.0) }
+    }
 }
 
 /// The slots of one stripe in one database. Allocated when the first key arrives.
@@ -34,11 +41,20 @@ pub struct Database {
     pub(super) slots: Box<[SlotTable]>,
     pub(super) entries: u64,
     pub(super) volatile: u64,
+    /// No entry is due before this.
+    pub(super) next_due: UnixMs,
+    pub(super) sweep: SweepPosition,
 }
 
 impl Database {
     pub(super) fn new() -> Database {
-        Database { slots: (0..SLOTS_PER_STRIPE).map(|_| SlotTable::EMPTY).collect(), entries: 0, volatile: 0 }
+        Database {
+            slots: (0..SLOTS_PER_STRIPE).map(|_| SlotTable::EMPTY).collect(),
+            entries: 0,
+            volatile: 0,
+            next_due: NEVER,
+            sweep: SweepPosition::default(),
+        }
     }
 
     #[inline]
@@ -115,6 +131,7 @@ impl Database {
         }
         if let Some(at) = expiry {
             slot.next_due = slot.next_due.min(at);
+            self.next_due = self.next_due.min(at);
         }
         if slot.volatile == 0 {
             slot.next_due = NEVER;
@@ -125,5 +142,6 @@ impl Database {
     pub(super) fn publish(&self, counts: &Counts) {
         counts.entries.store(self.entries, Ordering::Relaxed);
         counts.volatile.store(self.volatile, Ordering::Relaxed);
+        counts.next_due.store(self.next_due.0, Ordering::Relaxed);
     }
 }

@@ -16,11 +16,13 @@
 //! | `generic` | changes of whole keys and databases |
 //! | `walk` | looking at many keys |
 //! | `apply` | effects back into changes |
+//! | `expiry` | the sweep for entries that are due |
 //! | `interest` | watches and waiters |
 //! | `database` | tables and counts of one stripe |
 
 mod apply;
 mod database;
+mod expiry;
 mod generic;
 mod handle;
 mod hashes;
@@ -35,6 +37,7 @@ mod walk;
 mod zsets;
 
 pub use database::SlotTable;
+pub use expiry::Swept;
 pub use handle::{Collection, Handle};
 pub use interest::WatchFlag;
 pub use key::Key;

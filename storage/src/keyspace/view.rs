@@ -100,6 +100,10 @@ impl Core<'_> {
         }
     }
 
+    pub(super) fn note_expired(&mut self, db: DbIndex, key: &[u8]) {
+        self.expired.push(ExpiredKey { db, key: key.into() });
+    }
+
     #[inline]
     pub(super) fn is_recording(&self) -> bool {
         self.recording
@@ -262,7 +266,7 @@ impl<'k> View<'k> {
     #[cold]
     fn expire(&mut self, db: DbIndex, key: &Key<'_>, loc: Loc) {
         self.remove_at(db, key, loc, Cause::Expired);
-        self.core.expired.push(ExpiredKey { db, key: key.bytes.into() });
+        self.core.note_expired(db, key.bytes);
     }
 
     /// Removes the entry at `loc` and frees it, wherever that is best done.
@@ -312,10 +316,10 @@ impl<'k> View<'k> {
         let stripe_index = key.slot.stripe();
         let (stripe, core) = self.stripe_mut(stripe_index);
         let database = stripe.databases[db.0 as usize].as_deref_mut().expect("an entry was found in this database");
-        let volatile = database.volatile;
+        let before = (database.volatile, database.next_due);
         let result = database.update(key, loc, change);
         core.touch(database.entry(key, loc));
-        if database.volatile != volatile {
+        if (database.volatile, database.next_due) != before {
             database.publish(&core.keyspace.counts[stripe_index.number()][db.0 as usize]);
         }
         core.changed(&mut stripe.interests, db, key, effect);
