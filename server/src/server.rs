@@ -19,6 +19,7 @@ use basalt_storage::clock::UnixMs;
 use basalt_storage::keyspace::Keyspace;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// One running server.
 pub struct Server {
