@@ -97,7 +97,7 @@ fn rewrite(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
     let Some(path) = &ctx.server.config.file else {
         return Err(CommandError::new("ERR The server is running without a config file"));
     };
-    file::rewrite(&ctx.server.config, path).map_err(|error| {
+    file::rewrite(&ctx.server.config, path, file::Extent::Changed).map_err(|error| {
         tracing::warn!(%error, path = %path.display(), "CONFIG REWRITE failed");
         CommandError::owned(format!("ERR Rewriting config file: {error}"))
     })?;

@@ -110,20 +110,14 @@ fn refcount(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 }
 
 fn help(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
-    const LINES: &[&str] = &[
-        "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-        "ENCODING <key>",
-        "    Names the representation of the value.",
-        "FREQ <key>",
-        "    Tells the access counter that LFU eviction goes by.",
-        "IDLETIME <key>",
-        "    Tells how many seconds ago the key was last used.",
-        "REFCOUNT <key>",
-        "    Counts the references to the value.",
-        "HELP",
-        "    Lists the subcommands.",
-    ];
-    ctx.out.array(LINES.len());
-    LINES.iter().for_each(|line| ctx.out.simple(line));
+    ctx.out.help(
+        "OBJECT",
+        &[
+            ("ENCODING <key>", "Names the representation of the value."),
+            ("FREQ <key>", "Tells the access counter that LFU eviction goes by."),
+            ("IDLETIME <key>", "Tells how many seconds ago the key was last used."),
+            ("REFCOUNT <key>", "Counts the references to the value."),
+        ],
+    );
     Ok(())
 }

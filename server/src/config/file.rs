@@ -132,15 +132,23 @@ fn words_of(argument: &str) -> Vec<String> {
     }
 }
 
+/// Which settings a rewritten file names that it did not name before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Those that are not at their default.
+    Changed,
+    Everything,
+}
+
 /// Writes the present settings into the file that was read at the start: lines of settings that are still set are
 /// updated in place, others removed, new ones added at the end; comments stay. The file is replaced whole.
-pub fn rewrite(config: &Config, path: &Path) -> io::Result<()> {
+pub fn rewrite(config: &Config, path: &Path, extent: Extent) -> io::Result<()> {
     let old = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(error),
     };
-    let new = rewritten(config, &old);
+    let new = rewritten(config, &old, extent);
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = directory.join(format!(".{name}.{}.tmp", std::process::id()));
@@ -154,7 +162,7 @@ pub fn rewrite(config: &Config, path: &Path) -> io::Result<()> {
     result
 }
 
-fn rewritten(config: &Config, old: &str) -> String {
+fn rewritten(config: &Config, old: &str, extent: Extent) -> String {
     let mut written = vec![false; SETTINGS.len()];
     let mut lines = Vec::new();
     for line in old.lines() {
@@ -172,7 +180,10 @@ fn rewritten(config: &Config, old: &str) -> String {
     let missing: Vec<String> = SETTINGS
         .iter()
         .zip(&written)
-        .filter(|(setting, written)| !**written && !is_default(setting, &config.text(setting.name)))
+        .filter(|(setting, written)| {
+            let wanted = extent == Extent::Everything || !is_default(setting, &config.text(setting.name));
+            !**written && wanted
+        })
         .filter_map(|(setting, _)| line_of(config, setting))
         .collect();
     if !missing.is_empty() && !lines.iter().any(|line| line == REWRITE_MARK) {
@@ -224,7 +235,7 @@ mod tests {
     #[test]
     fn rewriting_keeps_comments_and_order() {
         let config = config("port 7000\nmaxmemory 1gb\n").expect("a valid file");
-        let text = rewritten(&config, "# mine\nport 6379\n\n# other\ntimeout 5\n");
+        let text = rewritten(&config, "# mine\nport 6379\n\n# other\ntimeout 5\n", Extent::Changed);
         assert!(text.starts_with("# mine\nport 7000\n\n# other\ntimeout 0\n"), "{text}");
         assert!(text.contains("\nmaxmemory 1073741824\n"), "{text}");
     }

@@ -98,3 +98,70 @@ impl StripeIndex {
         (0..SLOTS_PER_STRIPE).map(move |within| self.slot(within))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::NewExpiry;
+    use super::*;
+    use crate::clock::UnixMs;
+    use crate::slot::StripeSet;
+    use hashbrown::HashMap;
+
+    const DB: DbIndex = DbIndex(0);
+
+    fn put(view: &mut View<'_>, name: &str) {
+        view.put_string(DB, &Key::new(name.as_bytes()), b"v", NewExpiry::Clear);
+    }
+
+    /// A slot is given to keys by a tag, so that its table is large enough to split and merge under the walk.
+    #[test]
+    fn a_walk_sees_what_is_there_from_start_to_end() {
+        let keyspace = Keyspace::new(1);
+        let mut view = keyspace.lock(StripeSet::ALL, UnixMs(0));
+        let steady: Vec<String> = (0..3000).map(|number| format!("{{tag}}steady:{number}")).collect();
+        let passing: Vec<String> = (0..9000).map(|number| format!("{{tag}}passing:{number}")).collect();
+        steady.iter().for_each(|name| put(&mut view, name));
+        let slot = Key::slot_of(b"{tag}");
+        let (mut cursor, mut seen, mut turn) = (ScanCursor::START, HashMap::<Vec<u8>, usize>::new(), 0);
+        loop {
+            cursor = view.scan_slot(DB, slot, cursor, 50, |entry| *seen.entry_ref(entry.key()).or_default() += 1);
+            if cursor.is_end() {
+                break;
+            }
+            // The table grows to four times its size and shrinks again, in bursts.
+            for name in &passing[turn * 300 % 9000..][..300] {
+                if turn / 30 % 2 == 0 {
+                    put(&mut view, name);
+                } else {
+                    view.delete(DB, &Key::new(name.as_bytes()));
+                }
+            }
+            turn += 1;
+        }
+        assert!(turn > 30, "the table changed during the walk");
+        assert!(steady.iter().all(|name| seen.contains_key(name.as_bytes())));
+    }
+
+    #[test]
+    fn every_key_has_the_same_chance_to_be_drawn() {
+        const KEYS: usize = 50;
+        const DRAWS: usize = 20_000;
+        let keyspace = Keyspace::new(1);
+        let mut view = keyspace.lock(StripeSet::ALL, UnixMs(0));
+        // Half of the keys share one slot, and the others have one each.
+        (0..KEYS / 2).for_each(|number| put(&mut view, &format!("{{tag}}{number}")));
+        (0..KEYS / 2).for_each(|number| put(&mut view, &format!("key:{number}")));
+        let mut rng = Rng::seeded(7);
+        let mut drawn = HashMap::<Vec<u8>, usize>::new();
+        for _ in 0..DRAWS {
+            let stripe = keyspace.random_stripe(DB, &mut rng).expect("there are keys");
+            *drawn.entry(view.random_key_of(DB, stripe).expect("this stripe has keys")).or_default() += 1;
+        }
+        assert_eq!(drawn.len(), KEYS);
+        let expected = DRAWS / KEYS;
+        for (key, count) in drawn {
+            // Six standard deviations of a count that is 400 on average.
+            assert!(count.abs_diff(expected) < 120, "{}: {count}", key.escape_ascii());
+        }
+    }
+}

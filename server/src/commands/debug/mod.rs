@@ -32,46 +32,71 @@ struct Row {
     name: &'static str,
     /// Least and greatest number of arguments behind the subcommand's name.
     arguments: (usize, usize),
-    /// Usage and explanation, as HELP lists them; none where it does not.
-    help: &'static [&'static str],
-    run: fn(&mut SessionCtx<'_, '_>, Args<'_>) -> CommandResult,
+    /// Arguments and meaning, as HELP lists them; none where it does not.
+    help: Option<(&'static str, &'static str)>,
+    run: Run,
 }
+
+type Run = fn(&mut SessionCtx<'_, '_>, Args<'_>) -> CommandResult;
 
 const MANY: usize = usize::MAX;
 
-#[rustfmt::skip]
+const fn row(name: &'static str, least: usize, most: usize, run: Run) -> Row {
+    Row { name, arguments: (least, most), help: None, run }
+}
+
+impl Row {
+    const fn help(self, arguments: &'static str, meaning: &'static str) -> Row {
+        Row { help: Some((arguments, meaning)), ..self }
+    }
+}
+
 static ROWS: &[Row] = &[
-    Row { name: "ASSERT", arguments: (0, 0), help: &[], run: refuse },
-    Row { name: "CHANGE-REPL-ID", arguments: (0, 0), help: &["CHANGE-REPL-ID", "    Accepted; there is no replication id to change."], run: accept },
-    Row { name: "CRASH-AND-RECOVER", arguments: (0, 1), help: &[], run: refuse },
-    Row { name: "DIGEST", arguments: (0, 0), help: &["DIGEST", "    Answers a digest of all data, the same as redis-server's for the same data."], run: digest::digest },
-    Row { name: "DIGEST-VALUE", arguments: (0, MANY), help: &["DIGEST-VALUE [<key> ...]", "    Answers a digest of the value of each key."], run: digest::digest_value },
-    Row { name: "ERROR", arguments: (1, 1), help: &["ERROR <text>", "    Answers an error with this text."], run: protocol::error },
-    Row { name: "HTSTATS", arguments: (1, 2), help: &["HTSTATS <dbid>", "    Tells the sizes of the tables of a database."], run: data::table_stats },
-    Row { name: "HTSTATS-KEY", arguments: (1, 2), help: &["HTSTATS-KEY <key>", "    Tells the size of the table of a collection."], run: data::table_stats_of_key },
-    Row { name: "JMAP", arguments: (0, 0), help: &[], run: accept },
-    Row { name: "LISTPACK", arguments: (1, 1), help: &["LISTPACK <key>", "    Checks that the value is packed."], run: data::listpack },
-    Row { name: "LOG", arguments: (1, 1), help: &["LOG <message>", "    Writes a message to the log."], run: data::log },
-    Row { name: "OBJECT", arguments: (1, 2), help: &["OBJECT <key>", "    Tells how the value of a key is represented, and since when nobody used it."], run: data::object },
-    Row { name: "OOM", arguments: (0, 0), help: &[], run: refuse },
-    Row { name: "PANIC", arguments: (0, 0), help: &[], run: refuse },
-    Row { name: "PAUSE-CRON", arguments: (1, 1), help: &["PAUSE-CRON <0|1>", "    Stops periodic work, or lets it go on."], run: switches::pause_cron },
-    Row { name: "POPULATE", arguments: (1, 3), help: &["POPULATE <count> [<prefix>] [<size>]", "    Makes strings under the names <prefix>:<number>, where no such key is."], run: data::populate },
-    Row { name: "PROTOCOL", arguments: (1, 1), help: &["PROTOCOL <type>", "    Answers an example of a type of the protocol."], run: protocol::protocol },
-    Row { name: "QUICKLIST", arguments: (1, 2), help: &["QUICKLIST <key>", "    Checks that the value is a quicklist."], run: data::quicklist },
-    Row { name: "QUICKLIST-PACKED-THRESHOLD", arguments: (1, 1), help: &["QUICKLIST-PACKED-THRESHOLD <size>", "    Accepted; long elements of lists are always on their own."], run: switches::packed_threshold },
-    Row { name: "RELOAD", arguments: (0, MANY), help: &["RELOAD [MERGE] [NOFLUSH]", "    Saves all data as an RDB file in memory and loads it again."], run: reload::reload },
-    Row { name: "REPLYBUFFER", arguments: (2, 2), help: &["REPLYBUFFER PEAK-RESET-TIME <NEVER|RESET|milliseconds>", "REPLYBUFFER RESIZING <0|1>", "    Says how output buffers follow their use."], run: switches::reply_buffer },
-    Row { name: "RESTART", arguments: (0, 1), help: &[], run: refuse },
-    Row { name: "SDSLEN", arguments: (1, 1), help: &["SDSLEN <key>", "    Tells the lengths of a key and its string."], run: data::string_lengths },
-    Row { name: "SEGFAULT", arguments: (0, 0), help: &[], run: refuse },
-    Row { name: "SET-ACTIVE-EXPIRE", arguments: (1, 1), help: &["SET-ACTIVE-EXPIRE <0|1>", "    Says whether keys expire without anybody asking for them."], run: switches::active_expiry },
-    Row { name: "SET-DISABLE-DENY-SCRIPTS", arguments: (1, 1), help: &[], run: accept },
-    Row { name: "SET-SKIP-CHECKSUM-VALIDATION", arguments: (1, 1), help: &["SET-SKIP-CHECKSUM-VALIDATION <0|1>", "    Says whether RESTORE takes payloads with a wrong checksum."], run: switches::skip_checksums },
-    Row { name: "SLEEP", arguments: (1, 1), help: &["SLEEP <seconds>", "    Stops the evaluation of all commands for this long."], run: switches::sleep },
-    Row { name: "STRINGMATCH-LEN", arguments: (2, 2), help: &["STRINGMATCH-LEN <length> <pattern>", "    Matches a text of this many letters a against a pattern."], run: protocol::string_match },
-    Row { name: "STRUCTSIZE", arguments: (0, 0), help: &["STRUCTSIZE", "    Tells the sizes of structures."], run: data::struct_sizes },
-    Row { name: "HELP", arguments: (0, 0), help: &["HELP", "    Lists the subcommands."], run: help },
+    row("ASSERT", 0, 0, refuse),
+    row("CHANGE-REPL-ID", 0, 0, accept).help("", "Accepted; there is no replication id to change."),
+    row("CONFIG-REWRITE-FORCE-ALL", 0, 0, switches::rewrite_all)
+        .help("", "Writes all settings into the configuration file, defaults too."),
+    row("CRASH-AND-RECOVER", 0, 1, refuse),
+    row("DIGEST", 0, 0, digest::digest)
+        .help("", "Answers a digest of all data, the same as redis-server's for the same data."),
+    row("DIGEST-VALUE", 0, MANY, digest::digest_value)
+        .help("[<key> ...]", "Answers a digest of the value of each key."),
+    row("ERROR", 1, 1, protocol::error).help("<text>", "Answers an error with this text."),
+    row("HTSTATS", 1, 2, data::table_stats).help("<dbid>", "Tells the sizes of the tables of a database."),
+    row("HTSTATS-KEY", 1, 2, data::table_stats_of_key).help("<key>", "Tells the size of the table of a collection."),
+    row("JMAP", 0, 0, accept),
+    row("LISTPACK", 1, 1, data::listpack).help("<key>", "Checks that the value is packed."),
+    row("LOG", 1, 1, data::log).help("<message>", "Writes a message to the log."),
+    row("OBJECT", 1, 2, data::object)
+        .help("<key>", "Tells how the value of a key is represented, and since when nobody used it."),
+    row("OOM", 0, 0, refuse),
+    row("PANIC", 0, 0, refuse),
+    row("PAUSE-CRON", 1, 1, switches::pause_cron).help("<0|1>", "Stops periodic work, or lets it go on."),
+    row("POPULATE", 1, 3, data::populate)
+        .help("<count> [<prefix>] [<size>]", "Makes strings under the names <prefix>:<number>, where no such key is."),
+    row("PROTOCOL", 1, 1, protocol::protocol).help("<type>", "Answers an example of a type of the protocol."),
+    row("QUICKLIST", 1, 2, data::quicklist).help("<key>", "Checks that the value is a quicklist."),
+    row("QUICKLIST-PACKED-THRESHOLD", 1, 1, switches::packed_threshold)
+        .help("<size>", "Accepted; long elements of lists are always on their own."),
+    row("RELOAD", 0, MANY, reload::reload)
+        .help("[MERGE] [NOFLUSH]", "Saves all data as an RDB file in memory and loads it again."),
+    row("REPLYBUFFER", 2, 2, switches::reply_buffer).help(
+        "PEAK-RESET-TIME <NEVER|RESET|milliseconds> | RESIZING <0|1>",
+        "Says how output buffers follow their use.",
+    ),
+    row("RESTART", 0, 1, refuse),
+    row("SDSLEN", 1, 1, data::string_lengths).help("<key>", "Tells the lengths of a key and its string."),
+    row("SEGFAULT", 0, 0, refuse),
+    row("SET-ACTIVE-EXPIRE", 1, 1, switches::active_expiry)
+        .help("<0|1>", "Says whether keys expire without anybody asking for them."),
+    row("SET-DISABLE-DENY-SCRIPTS", 1, 1, accept),
+    row("SET-SKIP-CHECKSUM-VALIDATION", 1, 1, switches::skip_checksums)
+        .help("<0|1>", "Says whether RESTORE takes payloads with a wrong checksum."),
+    row("SLEEP", 1, 1, switches::sleep).help("<seconds>", "Stops the evaluation of all commands for this long."),
+    row("STRINGMATCH-LEN", 2, 2, protocol::string_match)
+        .help("<length> <pattern>", "Matches a text of this many letters a against a pattern."),
+    row("STRUCTSIZE", 0, 0, data::struct_sizes).help("", "Tells the sizes of structures."),
+    row("HELP", 0, 0, help),
 ];
 
 fn debug(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
@@ -88,10 +113,10 @@ fn debug(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
 }
 
 fn help(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
-    let lines = ROWS.iter().flat_map(|row| row.help);
-    ctx.out.array(lines.clone().count() + 1);
-    ctx.out.simple("DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
-    lines.for_each(|line| ctx.out.simple(line));
+    let lines = ROWS.iter().filter_map(|row| row.help.map(|(arguments, meaning)| (row.name, arguments, meaning)));
+    let lines: Vec<_> = lines.map(|(name, arguments, meaning)| (format!("{name} {arguments}"), meaning)).collect();
+    let lines: Vec<_> = lines.iter().map(|(form, meaning)| (form.trim_end(), *meaning)).collect();
+    ctx.out.help("DEBUG", &lines);
     Ok(())
 }
 

@@ -1,6 +1,8 @@
 //! Subcommands that turn a switch of the server, or stop it for a while.
 
 use crate::commands::ctx::SessionCtx;
+use crate::config::file::{self, Extent};
+use crate::config::setting;
 use crate::error::{CommandError, CommandResult, NOT_INTEGER};
 use crate::resp::Args;
 use crate::switches::PEAK_RESET_MS;
@@ -57,7 +59,7 @@ pub fn reply_buffer(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResu
 /// own measure.
 pub fn packed_threshold(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
     const TOO_LARGE: u64 = 4 << 30;
-    match memory_size(args.at(1)) {
+    match setting::memory(&String::from_utf8_lossy(args.at(1))) {
         Some(bytes) if bytes < TOO_LARGE => {
             ctx.out.ok();
             Ok(())
@@ -66,22 +68,12 @@ pub fn packed_threshold(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> Command
     }
 }
 
-/// A number of bytes with a unit, as in redis.conf.
-fn memory_size(text: &[u8]) -> Option<u64> {
-    const UNITS: [(&[u8], u64); 8] = [
-        (b"", 1),
-        (b"b", 1),
-        (b"k", 1000),
-        (b"kb", 1 << 10),
-        (b"m", 1_000_000),
-        (b"mb", 1 << 20),
-        (b"g", 1_000_000_000),
-        (b"gb", 1 << 30),
-    ];
-    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let (number, unit) = text.split_at(digits);
-    let factor = UNITS.iter().find(|(name, _)| unit.eq_ignore_ascii_case(name))?.1;
-    u64::try_from(parse_i64(number)?).ok()?.checked_mul(factor)
+pub fn rewrite_all(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
+    let failed = |reason: String| CommandError::owned(format!("ERR CONFIG-REWRITE-FORCE-ALL failed: {reason}"));
+    let path = ctx.server.config.file.as_ref().ok_or_else(|| failed("there is no configuration file".into()))?;
+    file::rewrite(&ctx.server.config, path, Extent::Everything).map_err(|error| failed(error.to_string()))?;
+    ctx.out.ok();
+    Ok(())
 }
 
 /// Sleeps under all locks, because that is what the one thread of Redis does to everybody.
@@ -91,19 +83,4 @@ pub fn sleep(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
     ctx.with_stripes(StripeSet::ALL, |_| std::thread::sleep(duration));
     ctx.out.ok();
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn memory_sizes_have_redis_units() {
-        for (text, bytes) in [("0", 0), ("200b", 200), ("1k", 1000), ("1Kb", 1024), ("1gb", 1 << 30)] {
-            assert_eq!(memory_size(text.as_bytes()), Some(bytes), "{text}");
-        }
-        for text in ["", "b", "-1", "1tb", "1 kb"] {
-            assert_eq!(memory_size(text.as_bytes()), None, "{text}");
-        }
-    }
 }
