@@ -34,8 +34,17 @@ impl WallClock {
 
     #[inline]
     pub fn now(&self) -> UnixMs {
+        self.at(Instant::now())
+    }
+
+    /// The time at a moment of the monotonic clock.
+    #[inline]
+    pub fn at(&self, moment: Instant) -> UnixMs {
         match self.stopped_at_ms.load(Relaxed) {
-            0 => UnixMs(self.started_at_ms.load(Relaxed) + self.started.elapsed().as_millis() as i64),
+            0 => {
+                let since_start = moment.saturating_duration_since(self.started).as_millis() as i64;
+                UnixMs(self.started_at_ms.load(Relaxed) + since_start)
+            }
             stopped => UnixMs(stopped),
         }
     }

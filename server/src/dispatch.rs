@@ -89,7 +89,7 @@ impl From<CommandError> for Refusal {
 
 #[inline]
 fn check(server: &Server, session: &mut Session, args: Args<'_>) -> Result<Admission, Refusal> {
-    let command = commands::resolve(args)?;
+    let command = resolve(session, args)?;
     session.client.note_command(command);
     let spec = command.spec;
     let refuse = |error| Err(Refusal { command: Some(command), error });
@@ -131,6 +131,20 @@ fn check(server: &Server, session: &mut Session, args: Args<'_>) -> Result<Admis
     Ok(Admission::Run(command))
 }
 
+/// The command of a request. Clients tend to send the same one again and again.
+#[inline]
+fn resolve(session: &mut Session, args: Args<'_>) -> Result<&'static Command, CommandError> {
+    if let Some(last) = session.last_command
+        && args.at(0).eq_ignore_ascii_case(last.spec.name.as_bytes())
+    {
+        return Ok(last);
+    }
+    let command = commands::resolve(args)?;
+    // A container's subcommand depends on the next argument too.
+    session.last_command = command.is_plain().then_some(command);
+    Ok(command)
+}
+
 /// What a RESP2 client with subscriptions may still say.
 fn speaks_to_subscriber(command: &Command) -> bool {
     matches!(
@@ -162,12 +176,12 @@ fn enqueue(session: &mut Session, command: &'static Command, args: Args<'_>) {
 
 #[inline]
 fn run(server: &Server, session: &mut Session, command: &'static Command, args: Args<'_>, out: &mut ReplyBuf) -> Flow {
-    let started = Instant::now();
+    let started = session.clock;
     let mut outcome = Outcome::default();
     let mark = out.mark();
     let result = match command.spec.handler {
         Handler::Data(handler) => {
-            let mut view = server.keyspace.lock(command.stripes(args), server.now());
+            let mut view = server.keyspace.lock(command.stripes(args), server.at(started));
             prepare(server, session, &mut view);
             let mut ctx = Ctx {
                 server,
@@ -189,7 +203,7 @@ fn run(server: &Server, session: &mut Session, command: &'static Command, args: 
             result
         }
         Handler::Session(handler) => {
-            let now = server.now();
+            let now = server.at(started);
             let ctx = &mut SessionCtx { server, session, out, now, held: None, outcome: &mut outcome };
             handler(ctx, args)
         }
@@ -199,7 +213,8 @@ fn run(server: &Server, session: &mut Session, command: &'static Command, args: 
         out.rewind(mark);
         out.error(error);
     }
-    account(server, session, command, args, &result, started.elapsed());
+    session.clock = Instant::now();
+    account(server, session, command, args, &result, session.clock.saturating_duration_since(started));
     outcome.release(server);
     if session.waiting.is_some() { Flow::Blocked } else { Flow::Next }
 }

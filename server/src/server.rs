@@ -85,6 +85,12 @@ impl Server {
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as i64
     }
 
+    /// The wall clock at a moment of the monotonic one.
+    #[inline]
+    pub fn at(&self, moment: std::time::Instant) -> UnixMs {
+        self.clock.at(moment)
+    }
+
     /// Takes over changes of the system's clock; called regularly.
     pub fn synchronize_clock(&self) {
         self.clock.synchronize();

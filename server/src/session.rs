@@ -10,6 +10,7 @@ use basalt_storage::effect::DbIndex;
 use hashbrown::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 /// The state of one connection.
 pub struct Session {
@@ -21,6 +22,10 @@ pub struct Session {
     pub reply_mode: ReplyMode,
     pub no_touch: bool,
     pub is_monitor: bool,
+    /// When the last command ended, or the requests that are being answered arrived: read once per command.
+    pub clock: Instant,
+    /// The last command, which is often the next one too.
+    pub last_command: Option<&'static Command>,
     /// The connection closes once its output is written.
     pub closing: bool,
     /// The command that made the client wait, until it is answered.
@@ -30,7 +35,7 @@ pub struct Session {
 /// How long a blocked client waits, and for which command.
 pub struct Waiting {
     pub command: &'static Command,
-    pub until: Option<std::time::Instant>,
+    pub until: Option<Instant>,
 }
 
 /// What CLIENT REPLY has set.
@@ -82,6 +87,8 @@ impl Session {
             reply_mode: ReplyMode::On,
             no_touch: false,
             is_monitor: false,
+            clock: Instant::now(),
+            last_command: None,
             closing: false,
             waiting: None,
         }

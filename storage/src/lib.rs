@@ -1,6 +1,7 @@
 //! What one Basalt node holds: keyspace, values, effects, expiry, eviction, dumps. Knows nothing of clients or networks.
 
 pub mod access;
+mod cache_line;
 pub mod clock;
 pub mod effect;
 pub mod entry;

@@ -6,7 +6,6 @@ use crate::error::{CommandError, CommandResult, NOT_INTEGER};
 use crate::notify::EventClass;
 use crate::resp::Args;
 use basalt_storage::clock::UnixMs;
-use basalt_storage::keyspace::Key;
 use basalt_storage::number::parse_i64;
 
 const CHANGED_KEY: &[KeySpec] = &[KeySpec::first(RW_UPDATE)];
@@ -165,7 +164,7 @@ fn expire(ctx: &mut Ctx<'_, '_>, args: Args<'_>, name: &str, unit: Unit, base: B
     let number = parse_i64(args.at(2)).ok_or(NOT_INTEGER)?;
     let now = ctx.now();
     let at = moment(number, unit, base, now).ok_or_else(|| CommandError::invalid_expire_time(name))?;
-    let key = Key::new(args.at(1));
+    let key = args.key(1);
     let permitted = ctx.view.peek(ctx.db, &key).is_some_and(|entry| conditions.permit(entry.expiry(), at));
     if permitted {
         // A moment that has passed already deletes the key, and that is what listeners hear.
@@ -186,7 +185,7 @@ fn tell(ctx: &mut Ctx<'_, '_>, args: Args<'_>, unit: Unit, base: Base) -> Comman
     const NO_KEY: i64 = -2;
     const NO_EXPIRY: i64 = -1;
     let now = ctx.now();
-    let answer = match ctx.view.inspect(ctx.db, &Key::new(args.at(1))).map(|entry| entry.expiry()) {
+    let answer = match ctx.view.inspect(ctx.db, &args.key(1)).map(|entry| entry.expiry()) {
         None => NO_KEY,
         Some(None) => NO_EXPIRY,
         Some(Some(at)) => {
@@ -205,7 +204,7 @@ fn tell(ctx: &mut Ctx<'_, '_>, args: Args<'_>, unit: Unit, base: Base) -> Comman
 }
 
 fn persist(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let key = Key::new(args.at(1));
+    let key = args.key(1);
     let is_volatile = ctx.view.peek(ctx.db, &key).is_some_and(|entry| entry.expiry().is_some());
     if is_volatile {
         ctx.view.put_expiry(ctx.db, &key, None);

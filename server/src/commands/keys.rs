@@ -149,7 +149,7 @@ fn touch(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 }
 
 fn type_of(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let entry = ctx.view.inspect(ctx.db, &Key::new(args.at(1)));
+    let entry = ctx.view.inspect(ctx.db, &args.key(1));
     ctx.out.simple(entry.map_or("none", |entry| entry.value().type_of().name()));
     Ok(())
 }
@@ -184,7 +184,7 @@ fn target_database(ctx: &Ctx<'_, '_>, text: &[u8]) -> Result<DbIndex, CommandErr
 
 fn copy(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     let options = copy_options(ctx, args)?;
-    let (from, to) = (Key::new(args.at(1)), Key::new(args.at(2)));
+    let (from, to) = (args.key(1), Key::new(args.at(2)));
     if options.db == ctx.db && from.bytes == to.bytes {
         return Err(SAME_OBJECT);
     }
@@ -204,7 +204,7 @@ fn copy(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 }
 
 fn rename(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    if !ctx.view.survives(ctx.db, &Key::new(args.at(1))) {
+    if !ctx.view.survives(ctx.db, &args.key(1)) {
         return Err(NO_SUCH_KEY);
     }
     rename_existing(ctx, args);
@@ -213,7 +213,7 @@ fn rename(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 }
 
 fn renamenx(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    if !ctx.view.survives(ctx.db, &Key::new(args.at(1))) {
+    if !ctx.view.survives(ctx.db, &args.key(1)) {
         return Err(NO_SUCH_KEY);
     }
     let is_free = !ctx.view.survives(ctx.db, &Key::new(args.at(2)));
@@ -225,7 +225,7 @@ fn renamenx(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 }
 
 fn rename_existing(ctx: &mut Ctx<'_, '_>, args: Args<'_>) {
-    let (from, to) = (Key::new(args.at(1)), Key::new(args.at(2)));
+    let (from, to) = (args.key(1), Key::new(args.at(2)));
     if from.bytes == to.bytes {
         return;
     }
@@ -239,7 +239,7 @@ fn move_to(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     if target == ctx.db {
         return Err(SAME_OBJECT);
     }
-    let key = Key::new(args.at(1));
+    let key = args.key(1);
     if !ctx.view.survives(ctx.db, &key) || ctx.view.survives(target, &key) {
         ctx.out.integer(0);
         return Ok(());

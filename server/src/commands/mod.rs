@@ -29,7 +29,6 @@ pub mod transactions;
 
 use crate::error::CommandError;
 use crate::resp::Args;
-use basalt_storage::keyspace::Key;
 use basalt_storage::slot::StripeSet;
 use hashbrown::HashMap;
 use spec::{Flags, InvalidKeys, Locks, Spec};
@@ -133,6 +132,11 @@ fn lowered<R>(name: &[u8], f: impl FnOnce(&[u8]) -> Option<R>) -> Option<R> {
 }
 
 impl Command {
+    /// Whether the name alone says which command it is.
+    pub fn is_plain(&self) -> bool {
+        self.subcommands.is_empty() && !self.full_name.contains('|')
+    }
+
     pub fn subcommand(&self, name: &[u8]) -> Option<&'static Command> {
         lowered(name, |name| self.subcommands.get(name).copied())
     }
@@ -170,7 +174,7 @@ impl Command {
     fn key_stripes(&self, args: Args<'_>) -> Result<StripeSet, InvalidKeys> {
         let mut stripes = StripeSet::EMPTY;
         self.spec.for_each_key(args, &mut |index, _| {
-            stripes = stripes.with(Key::slot_of(args.at(index)).stripe());
+            stripes = stripes.with(args.key(index).slot.stripe());
         })?;
         Ok(stripes)
     }

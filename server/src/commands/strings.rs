@@ -5,7 +5,7 @@ use super::spec::{Flags, Group, Handler::Data, KeySpec, RO_ACCESS, RW_INSERT, Sp
 use crate::error::CommandResult;
 use crate::notify::EventClass;
 use crate::resp::Args;
-use basalt_storage::keyspace::{Key, NewExpiry, StrRef};
+use basalt_storage::keyspace::{NewExpiry, StrRef};
 
 pub const COMMANDS: &[Spec] = &[
     Spec {
@@ -33,7 +33,7 @@ pub const COMMANDS: &[Spec] = &[
 ];
 
 fn get(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    match ctx.view.string(ctx.db, &Key::new(args.at(1)))? {
+    match ctx.view.string(ctx.db, &args.key(1))? {
         None => ctx.out.null(),
         Some(StrRef::Bytes(bytes)) => ctx.out.bulk(bytes),
         Some(StrRef::Int(number)) => ctx.out.bulk_int(number),
@@ -42,7 +42,7 @@ fn get(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 }
 
 fn set(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    ctx.view.put_string(ctx.db, &Key::new(args.at(1)), args.at(2), NewExpiry::Clear);
+    ctx.view.put_string(ctx.db, &args.key(1), args.at(2), NewExpiry::Clear);
     ctx.notify(EventClass::String, "set", args.at(1));
     ctx.out.ok();
     Ok(())

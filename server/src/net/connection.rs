@@ -10,7 +10,8 @@ use crate::client::Client;
 use crate::dispatch::{self, Flow};
 use crate::error::CommandError;
 use crate::resp::ReplyBuf;
-use crate::resp::decode::{Decoded, Decoder};
+use crate::resp::batch::{Batch, Stop};
+use crate::resp::decode::{Decoded, Decoder, Limits, ProtocolError};
 use crate::server::Server;
 use crate::session::Session;
 use std::cell::RefCell;
@@ -20,6 +21,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
+use std::time::Instant;
 use tokio::io::ReadBuf;
 use tokio::time::Sleep;
 
@@ -34,6 +36,7 @@ const FLUSH_SIZE: usize = 256 * 1024;
 
 thread_local! {
     static READ_BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_SIZE]);
+    static BATCH: RefCell<Batch> = RefCell::default();
 }
 
 /// Why a connection ends.
@@ -225,41 +228,101 @@ impl Connection {
     /// Answers the requests in `input`, as far as they are complete; returns how many bytes they took.
     #[inline]
     fn answer(&mut self, input: &[u8]) -> Result<usize, Ended> {
+        let mut batch = BATCH.take();
+        let answered = self.answer_in_batches(input, &mut batch);
+        BATCH.set(batch);
+        answered
+    }
+
+    #[inline]
+    fn answer_in_batches(&mut self, input: &[u8], batch: &mut Batch) -> Result<usize, Ended> {
         let mut used = 0;
         self.needed = 1;
+        self.session.clock = Instant::now();
         while used < input.len() && !self.session.closing {
             let limits = self.server.config.request_limits(&self.session);
-            match self.decoder.decode(&input[used..], limits) {
-                Ok(Decoded::Request { bytes }) => {
-                    let flow = match self.decoder.args(&input[used..]) {
-                        None => Flow::Next,
-                        Some(args) => dispatch::dispatch(&self.server, &mut self.session, args, &mut self.out),
-                    };
-                    self.decoder.finish();
-                    match flow {
-                        Flow::Next => used += bytes,
-                        Flow::Blocked => return Ok(used + bytes),
-                        Flow::Paused => {
-                            self.is_paused = true;
-                            return Ok(used);
-                        }
-                    }
-                    if self.out.bytes().len() > FLUSH_SIZE {
-                        self.flush()?;
-                    }
+            let stop = batch.fill(&mut self.decoder, input, used, limits);
+            if batch.len() > 1 {
+                self.server.keyspace.prefetch(self.session.db, batch.keys(input));
+            }
+            for index in 0..batch.len() {
+                let flow = match batch.args(index, input) {
+                    None => Flow::Next,
+                    Some(args) => dispatch::dispatch(&self.server, &mut self.session, args, &mut self.out),
+                };
+                if !self.goes_on(flow, &mut used, batch.end(index))? {
+                    // What was decoded ahead is decoded again when its turn comes.
+                    self.decoder.restart();
+                    return Ok(used);
                 }
-                Ok(Decoded::Incomplete { needed }) => {
+            }
+            match stop {
+                Stop::Full => {}
+                Stop::Inline => match self.answer_inline(input, &mut used, limits)? {
+                    Flow::Next => {}
+                    Flow::Blocked | Flow::Paused => return Ok(used),
+                },
+                Stop::Incomplete { needed } => {
                     self.needed = needed;
-                    break;
+                    return Ok(used);
                 }
-                Err(error) => {
-                    tracing::debug!(client = self.session.client.id.0, %error, "protocol error");
-                    self.out.error(&CommandError::owned(error.to_string()));
-                    self.session.closing = true;
-                }
+                Stop::Broken(error) => self.refuse(error),
             }
         }
         Ok(used)
+    }
+
+    /// Whether the next request may be answered; `used` moves behind the one that was.
+    #[inline]
+    fn goes_on(&mut self, flow: Flow, used: &mut usize, end: usize) -> Result<bool, Ended> {
+        match flow {
+            Flow::Next => {
+                *used = end;
+                if self.out.bytes().len() > FLUSH_SIZE {
+                    self.flush()?;
+                }
+                Ok(!self.session.closing)
+            }
+            Flow::Blocked => {
+                *used = end;
+                Ok(false)
+            }
+            Flow::Paused => {
+                self.is_paused = true;
+                Ok(false)
+            }
+        }
+    }
+
+    fn answer_inline(&mut self, input: &[u8], used: &mut usize, limits: Limits) -> Result<Flow, Ended> {
+        let rest = &input[*used..];
+        match self.decoder.decode(rest, limits) {
+            Ok(Decoded::Request { bytes }) => {
+                let flow = match self.decoder.args(rest) {
+                    None => Flow::Next,
+                    Some(args) => dispatch::dispatch(&self.server, &mut self.session, args, &mut self.out),
+                };
+                self.decoder.finish();
+                let end = *used + bytes;
+                self.goes_on(flow, used, end)?;
+                Ok(flow)
+            }
+            Ok(Decoded::Incomplete { needed }) => {
+                self.needed = needed;
+                // Nothing blocks the client, but nothing more can be answered either.
+                Ok(Flow::Blocked)
+            }
+            Err(error) => {
+                self.refuse(error);
+                Ok(Flow::Next)
+            }
+        }
+    }
+
+    fn refuse(&mut self, error: ProtocolError) {
+        tracing::debug!(client = self.session.client.id.0, %error, "protocol error");
+        self.out.error(&CommandError::owned(error.to_string()));
+        self.session.closing = true;
     }
 
     fn on_mail(&mut self) -> Result<(), Ended> {

@@ -1,10 +1,14 @@
 //! The arguments of one request, borrowed from the read buffer or kept for later.
 
+use basalt_storage::keyspace::{HashedKey, Key};
+
 /// The arguments of a request, the command's name first. Never empty.
 #[derive(Clone, Copy)]
 pub struct Args<'a> {
     bytes: &'a [u8],
     ranges: &'a [(usize, usize)],
+    /// Slot and hash of the first argument behind the name, if they were computed ahead.
+    first: Option<HashedKey>,
 }
 
 impl<'a> Args<'a> {
@@ -12,7 +16,22 @@ impl<'a> Args<'a> {
     #[inline]
     pub fn new(bytes: &'a [u8], ranges: &'a [(usize, usize)]) -> Args<'a> {
         assert!(!ranges.is_empty(), "a request has a command name");
-        Args { bytes, ranges }
+        Args { bytes, ranges, first: None }
+    }
+
+    /// The same arguments, with slot and hash of the first one behind the name, which must be this one's.
+    #[inline]
+    pub fn with_first_key(self, first: Option<HashedKey>) -> Args<'a> {
+        Args { first, ..self }
+    }
+
+    /// The argument at `index` as a key.
+    #[inline]
+    pub fn key(self, index: usize) -> Key<'a> {
+        match self.first {
+            Some(first) if index == 1 => first.with_bytes(self.at(1)),
+            _ => Key::new(self.at(index)),
+        }
     }
 
     /// Number of arguments, the command's name included.

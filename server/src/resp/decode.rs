@@ -152,6 +152,23 @@ impl Decoder {
         (!self.ranges.is_empty()).then(|| super::Args::new(bytes, &self.ranges))
     }
 
+    /// Where the arguments of the request that was just decoded lie.
+    #[inline]
+    pub fn ranges(&self) -> &[(usize, usize)] {
+        &self.ranges
+    }
+
+    /// Whether the next byte is the first of a request.
+    #[inline]
+    pub fn is_between_requests(&self) -> bool {
+        self.state == State::Start
+    }
+
+    /// Forgets a request that was understood in part: it will be decoded from its start again.
+    pub fn restart(&mut self) {
+        self.state = State::Start;
+    }
+
     /// Must be called when the request's arguments are no longer needed.
     #[inline]
     pub fn finish(&mut self) {

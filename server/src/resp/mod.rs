@@ -3,6 +3,7 @@
 //! RESP types stay in this crate; nothing below the server knows them.
 
 pub mod args;
+pub mod batch;
 pub mod decode;
 pub mod reply;
 

@@ -3,6 +3,26 @@
 use crate::slot::Slot;
 use crate::table;
 
+/// Slot and hash of a key, computed ahead of its use.
+#[derive(Clone, Copy, Debug)]
+pub struct HashedKey {
+    slot: Slot,
+    hash: u64,
+}
+
+impl HashedKey {
+    #[inline]
+    pub fn of(bytes: &[u8]) -> HashedKey {
+        HashedKey { slot: Slot::of_key(bytes), hash: table::hash(bytes) }
+    }
+
+    /// The key again. `bytes` must be what [`HashedKey::of`] was given.
+    #[inline]
+    pub fn with_bytes(self, bytes: &[u8]) -> Key<'_> {
+        Key { bytes, slot: self.slot, hash: self.hash }
+    }
+}
+
 /// A key's bytes, its slot and its hash in the slot's table.
 #[derive(Clone, Copy, Debug)]
 pub struct Key<'a> {
@@ -12,12 +32,6 @@ pub struct Key<'a> {
 }
 
 impl<'a> Key<'a> {
-    /// The slot of a key whose hash is not needed.
-    #[inline]
-    pub fn slot_of(bytes: &[u8]) -> Slot {
-        Slot::of_key(bytes)
-    }
-
     #[inline]
     pub fn new(bytes: &'a [u8]) -> Key<'a> {
         Key { bytes, slot: Slot::of_key(bytes), hash: table::hash(bytes) }

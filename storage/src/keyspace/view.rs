@@ -150,7 +150,10 @@ pub struct View<'k> {
 impl<'k> View<'k> {
     #[inline]
     pub(super) fn open(keyspace: &'k Keyspace, stripes: StripeSet, now: UnixMs) -> View<'k> {
-        let guards = stripes.iter().map(|stripe| keyspace.stripes[stripe.number()].lock()).collect();
+        let mut guards = SmallVec::new();
+        for stripe in stripes.iter() {
+            guards.push(keyspace.stripes[stripe.number()].lock());
+        }
         View {
             guards,
             stripes,

@@ -143,6 +143,26 @@ impl<T: Item> Table<T> {
         Some(Loc::new(entry, bucket))
     }
 
+    /// Asks the processor for the buckets that [`Table::find`] will look at.
+    #[inline]
+    pub(crate) fn prefetch_buckets(&self, hash: u64) {
+        self.segment_of(hash).prefetch_buckets(Tag::of(hash));
+    }
+
+    /// Asks the processor for the item that [`Table::find`] will look at.
+    #[inline]
+    pub(crate) fn prefetch_item(&self, hash: u64) {
+        self.segment_of(hash).prefetch_item(Tag::of(hash));
+    }
+
+    #[inline]
+    fn segment_of(&self, hash: u64) -> &Segment {
+        match &self.root {
+            Root::One(segment) => segment,
+            Root::Many(directory) => &directory.entries()[directory.owner(hash)].segment,
+        }
+    }
+
     /// `find` for who needs neither the hash nor the place.
     #[inline]
     pub fn get(&self, key: &[u8]) -> Option<ItemRef<'_, T>> {

@@ -10,6 +10,7 @@
 //! A segment may be filled to the last bucket and stays correct; `max_len` only keeps the walks short. It owns its
 //! array and not the items in it.
 
+use crate::cache_line::{CACHE_LINE, prefetch};
 use std::ptr::NonNull;
 
 use super::bucket::{Bucket, Tag};
@@ -66,6 +67,28 @@ impl Segment {
     #[inline]
     fn home(&self, tag: Tag) -> usize {
         ((tag.bits() * u64::from(self.capacity)) >> Tag::BITS) as usize
+    }
+
+    /// Asks for the buckets that [`Segment::find`] will look at.
+    #[inline]
+    pub fn prefetch_buckets(&self, tag: Tag) {
+        let buckets = self.buckets();
+        if let Some(bucket) = buckets.get(self.home(tag).min(buckets.len().saturating_sub(WINDOW))) {
+            prefetch(&raw const *bucket);
+        }
+    }
+
+    /// Asks for the item that [`Segment::find`] will most likely look at.
+    #[inline]
+    pub fn prefetch_item(&self, tag: Tag) {
+        let buckets = self.buckets();
+        let start = self.home(tag).min(buckets.len().saturating_sub(WINDOW));
+        let hit = buckets[start..].iter().take(WINDOW).find(|bucket| bucket.tag() == tag);
+        if let Some(item) = hit.and_then(|bucket| bucket.item()) {
+            prefetch(item.as_ptr());
+            // Most items are longer than what is left of their first cache line.
+            prefetch(item.as_ptr().wrapping_add(CACHE_LINE));
+        }
     }
 
     /// The bucket with this tag whose item `matches`.

@@ -18,12 +18,12 @@ fn with_entry<R>(
     args: Args<'_>,
     f: impl FnOnce(EntryRef<'_>) -> Result<R, CommandError>,
 ) -> Result<R, CommandError> {
-    let (db, key) = (ctx.session.db, Key::new(args.at(1)));
+    let (db, key) = (ctx.session.db, args.key(1));
     ctx.with_key(&key, |view| f(view.peek(db, &key).ok_or(NO_SUCH_KEY)?))
 }
 
 pub fn object(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let (db, key) = (ctx.session.db, Key::new(args.at(1)));
+    let (db, key) = (ctx.session.db, args.key(1));
     let text = ctx.with_key(&key, |view| {
         let now = view.now();
         let settings = &view.keyspace().settings;

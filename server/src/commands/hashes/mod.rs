@@ -11,7 +11,6 @@ use super::spec::{Flags, Group, Handler::Data, KeySpec, RO_ACCESS, RO_NONE, RW_A
 use super::spec::{RW_DELETE, RW_INSERT, RW_UPDATE, Spec};
 use crate::error::CommandResult;
 use crate::resp::{Args, ReplyBuf};
-use basalt_storage::keyspace::Key;
 use basalt_storage::table::ScanCursor;
 use basalt_storage::types::FieldRef;
 
@@ -187,14 +186,14 @@ pub const COMMANDS: &[Spec] = &[
 ];
 
 fn hget(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let hash = ctx.view.hash(ctx.db, &Key::new(args.at(1)))?;
+    let hash = ctx.view.hash(ctx.db, &args.key(1))?;
     let field = hash.and_then(|hash| hash.get(args.at(2)));
     ctx.out.bulk_or_null(field.as_ref().map(FieldRef::value));
     Ok(())
 }
 
 fn hmget(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let hash = ctx.view.hash(ctx.db, &Key::new(args.at(1)))?;
+    let hash = ctx.view.hash(ctx.db, &args.key(1))?;
     let fields = args.from(2);
     ctx.out.array(fields.len());
     for name in fields {
@@ -205,7 +204,7 @@ fn hmget(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 }
 
 fn hgetall(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let hash = ctx.view.hash(ctx.db, &Key::new(args.at(1)))?;
+    let hash = ctx.view.hash(ctx.db, &args.key(1))?;
     ctx.out.map(hash.map_or(0, |hash| hash.len()));
     for field in hash.into_iter().flat_map(|hash| hash.iter()) {
         ctx.out.bulk(field.name());
@@ -223,7 +222,7 @@ fn hvals(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 }
 
 fn list_all(ctx: &mut Ctx<'_, '_>, args: Args<'_>, part: for<'f> fn(&'f FieldRef<'_>) -> &'f [u8]) -> CommandResult {
-    let hash = ctx.view.hash(ctx.db, &Key::new(args.at(1)))?;
+    let hash = ctx.view.hash(ctx.db, &args.key(1))?;
     ctx.out.array(hash.map_or(0, |hash| hash.len()));
     for field in hash.into_iter().flat_map(|hash| hash.iter()) {
         ctx.out.bulk(part(&field));
@@ -232,19 +231,19 @@ fn list_all(ctx: &mut Ctx<'_, '_>, args: Args<'_>, part: for<'f> fn(&'f FieldRef
 }
 
 fn hlen(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let hash = ctx.view.hash(ctx.db, &Key::new(args.at(1)))?;
+    let hash = ctx.view.hash(ctx.db, &args.key(1))?;
     ctx.out.count(hash.map_or(0, |hash| hash.len()));
     Ok(())
 }
 
 fn hexists(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let hash = ctx.view.hash(ctx.db, &Key::new(args.at(1)))?;
+    let hash = ctx.view.hash(ctx.db, &args.key(1))?;
     ctx.out.count(hash.is_some_and(|hash| hash.contains(args.at(2))).into());
     Ok(())
 }
 
 fn hstrlen(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let hash = ctx.view.hash(ctx.db, &Key::new(args.at(1)))?;
+    let hash = ctx.view.hash(ctx.db, &args.key(1))?;
     ctx.out.count(hash.and_then(|hash| hash.value_len(args.at(2))).unwrap_or(0));
     Ok(())
 }
@@ -253,7 +252,7 @@ fn hscan(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     let cursor = ScanCursor::from_raw(parse::scan_cursor(args.at(2))?);
     let mut elements = ReplyBuf::new(ctx.out.protocol);
     // The options of a scan of nothing are not even looked at, as in Redis.
-    let Some(hash) = ctx.view.hash(ctx.db, &Key::new(args.at(1)))? else {
+    let Some(hash) = ctx.view.hash(ctx.db, &args.key(1))? else {
         ctx.out.scan_page(0, 0, &elements);
         return Ok(());
     };

@@ -4,7 +4,7 @@ use crate::commands::ctx::Ctx;
 use crate::commands::draw::{self, Draw};
 use crate::error::{CommandResult, OUT_OF_RANGE, SYNTAX};
 use crate::resp::{Args, ReplyBuf};
-use basalt_storage::keyspace::{Key, with_rng};
+use basalt_storage::keyspace::with_rng;
 use basalt_storage::types::{Encoding, FieldRef, Hash};
 
 /// What of a field is answered.
@@ -15,7 +15,7 @@ enum Shown {
 }
 
 pub fn hrandfield(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let key = Key::new(args.at(1));
+    let key = args.key(1);
     if args.len() == 2 {
         let field = ctx.view.hash(ctx.db, &key)?.and_then(|hash| with_rng(|rng| hash.random(rng)));
         ctx.out.bulk_or_null(field.as_ref().map(FieldRef::name));

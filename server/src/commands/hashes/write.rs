@@ -6,7 +6,7 @@ use crate::commands::parse;
 use crate::error::{CommandError, CommandResult, INCREMENT_NAN, INCREMENT_OVERFLOW, NAN_OR_INFINITY, NOT_FLOAT};
 use crate::notify::EventClass;
 use crate::resp::Args;
-use basalt_storage::keyspace::{Handle, Key};
+use basalt_storage::keyspace::Handle;
 use basalt_storage::number;
 use basalt_storage::types::Hash;
 
@@ -31,13 +31,13 @@ fn put_pairs(ctx: &mut Ctx<'_, '_>, args: Args<'_>, command: &str) -> Result<usi
         return Err(CommandError::wrong_arity(command));
     }
     let pairs = (2..args.len()).step_by(2).map(|at| (args.at(at), args.at(at + 1)));
-    let created = ctx.view.existing_or_new::<Hash>(ctx.db, &Key::new(args.at(1)))?.put(pairs);
+    let created = ctx.view.existing_or_new::<Hash>(ctx.db, &args.key(1))?.put(pairs);
     ctx.notify(EventClass::Hash, "hset", args.at(1));
     Ok(created)
 }
 
 pub fn hsetnx(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let mut hash = ctx.view.existing_or_new::<Hash>(ctx.db, &Key::new(args.at(1)))?;
+    let mut hash = ctx.view.existing_or_new::<Hash>(ctx.db, &args.key(1))?;
     if hash.value().contains(args.at(2)) {
         ctx.out.integer(0);
         return Ok(());
@@ -50,7 +50,7 @@ pub fn hsetnx(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 }
 
 pub fn hdel(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let Some(mut hash) = ctx.view.existing::<Hash>(ctx.db, &Key::new(args.at(1)))? else {
+    let Some(mut hash) = ctx.view.existing::<Hash>(ctx.db, &args.key(1))? else {
         ctx.out.integer(0);
         return Ok(());
     };
@@ -69,7 +69,7 @@ pub fn hdel(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 
 pub fn hincrby(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     let increment = parse::integer(args.at(3))?;
-    let mut hash = ctx.view.existing_or_new::<Hash>(ctx.db, &Key::new(args.at(1)))?;
+    let mut hash = ctx.view.existing_or_new::<Hash>(ctx.db, &args.key(1))?;
     let old = match hash.value().get(args.at(2)) {
         Some(field) => number::parse_i64(field.value()).ok_or(HASH_NOT_INTEGER)?,
         None => 0,
@@ -87,7 +87,7 @@ pub fn hincrbyfloat(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     if !increment.is_finite() {
         return Err(NAN_OR_INFINITY);
     }
-    let mut hash = ctx.view.existing_or_new::<Hash>(ctx.db, &Key::new(args.at(1)))?;
+    let mut hash = ctx.view.existing_or_new::<Hash>(ctx.db, &args.key(1))?;
     let new = match hash.value().get(args.at(2)) {
         Some(field) => {
             let old = LongDouble::parse(field.value()).ok_or(HASH_NOT_FLOAT)?;

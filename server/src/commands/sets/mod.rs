@@ -193,7 +193,7 @@ pub const COMMANDS: &[Spec] = &[
 ];
 
 fn sadd(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let added = ctx.view.existing_or_new::<Set>(ctx.db, &Key::new(args.at(1)))?.add(args.from(2));
+    let added = ctx.view.existing_or_new::<Set>(ctx.db, &args.key(1))?.add(args.from(2));
     if added > 0 {
         ctx.notify(EventClass::Set, "sadd", args.at(1));
     }
@@ -202,7 +202,7 @@ fn sadd(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 }
 
 fn srem(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let Some(mut set) = ctx.view.existing::<Set>(ctx.db, &Key::new(args.at(1)))? else {
+    let Some(mut set) = ctx.view.existing::<Set>(ctx.db, &args.key(1))? else {
         ctx.out.integer(0);
         return Ok(());
     };
@@ -256,13 +256,13 @@ fn smove(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 }
 
 fn sismember(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let set = ctx.view.set(ctx.db, &Key::new(args.at(1)))?;
+    let set = ctx.view.set(ctx.db, &args.key(1))?;
     ctx.out.count(set.is_some_and(|set| set.contains(args.at(2))).into());
     Ok(())
 }
 
 fn smismember(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let set = ctx.view.set(ctx.db, &Key::new(args.at(1)))?;
+    let set = ctx.view.set(ctx.db, &args.key(1))?;
     let members = args.from(2);
     ctx.out.array(members.len());
     for member in members {
@@ -272,13 +272,13 @@ fn smismember(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 }
 
 fn scard(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let set = ctx.view.set(ctx.db, &Key::new(args.at(1)))?;
+    let set = ctx.view.set(ctx.db, &args.key(1))?;
     ctx.out.count(set.map_or(0, |set| set.len()));
     Ok(())
 }
 
 fn smembers(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    match ctx.view.set(ctx.db, &Key::new(args.at(1)))? {
+    match ctx.view.set(ctx.db, &args.key(1))? {
         None => ctx.out.set(0),
         Some(set) => reply_whole(ctx.out, set),
     }
@@ -295,7 +295,7 @@ fn sscan(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     let cursor = ScanCursor::from_raw(parse::scan_cursor(args.at(2))?);
     let mut elements = ReplyBuf::new(ctx.out.protocol);
     // The options of a scan of nothing are not even looked at, as in Redis.
-    let Some(set) = ctx.view.set(ctx.db, &Key::new(args.at(1)))? else {
+    let Some(set) = ctx.view.set(ctx.db, &args.key(1))? else {
         ctx.out.scan_page(0, 0, &elements);
         return Ok(());
     };

@@ -90,7 +90,7 @@ fn notify_popped(ctx: &mut Ctx<'_, '_>, key: &[u8], then: Option<&'static str>) 
 }
 
 pub fn srandmember(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let key = Key::new(args.at(1));
+    let key = args.key(1);
     if args.len() == 2 {
         let member = ctx.view.set(ctx.db, &key)?.and_then(|set| with_rng(|rng| set.random(rng)));
         ctx.out.bulk_or_null(member.as_deref());

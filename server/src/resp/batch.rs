@@ -1,0 +1,139 @@
+//! The complete requests at the start of a buffer, decoded together, so that what they need can be prefetched together.
+
+use super::Args;
+use super::decode::{Decoded, Decoder, Limits, ProtocolError};
+use basalt_storage::keyspace::{HashedKey, Key};
+
+/// Requests decoded ahead: enough to hide the waits for memory, and few enough for the cache.
+const REQUESTS_MAX: usize = 32;
+/// Longer arguments are no keys worth hashing ahead.
+const KEY_MAX: usize = 512;
+/// Positions of arguments kept between batches.
+const KEPT_RANGES: usize = 4096;
+
+/// Requests at the start of a buffer.
+#[derive(Default)]
+pub struct Batch {
+    ranges: Vec<(usize, usize)>,
+    requests: Vec<Request>,
+}
+
+/// One request: positions of its arguments, and where the next one starts.
+#[derive(Clone, Copy)]
+struct Request {
+    first: usize,
+    last: usize,
+    end: usize,
+    key: Option<HashedKey>,
+}
+
+/// Why a batch ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// There may be more.
+    Full,
+    /// An inline command comes next, which is decoded by itself.
+    Inline,
+    /// What comes next is not whole before this many bytes are there.
+    Incomplete {
+        needed: usize,
+    },
+    Broken(ProtocolError),
+}
+
+impl Batch {
+    /// Decodes what is complete in `input` from `start` on.
+    #[inline]
+    pub fn fill(&mut self, decoder: &mut Decoder, input: &[u8], start: usize, limits: Limits) -> Stop {
+        self.requests.clear();
+        self.ranges.clear();
+        self.ranges.shrink_to(KEPT_RANGES);
+        let mut at = start;
+        // Who has not proved who they are may do so with the next request, and then the limits change.
+        let most = if limits.authenticated { REQUESTS_MAX } else { 1 };
+        while self.requests.len() < most {
+            let rest = &input[at..];
+            if rest.first().is_some_and(|first| *first != b'*') && decoder.is_between_requests() {
+                return Stop::Inline;
+            }
+            match decoder.decode(rest, limits) {
+                Ok(Decoded::Request { bytes }) => {
+                    let first = self.ranges.len();
+                    self.ranges.extend(decoder.ranges().iter().map(|(from, to)| (at + from, at + to)));
+                    let key = decoder.ranges().get(1).map(|(from, to)| &rest[*from..*to]);
+                    let key = key.filter(|key| key.len() <= KEY_MAX).map(HashedKey::of);
+                    at += bytes;
+                    self.requests.push(Request { first, last: self.ranges.len(), end: at, key });
+                    decoder.finish();
+                }
+                Ok(Decoded::Incomplete { needed }) => return Stop::Incomplete { needed },
+                Err(error) => return Stop::Broken(error),
+            }
+        }
+        Stop::Full
+    }
+
+    pub fn len(&self) -> usize {
+        self.requests.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    /// Where the request after this one starts.
+    #[inline]
+    pub fn end(&self, index: usize) -> usize {
+        self.requests[index].end
+    }
+
+    /// The arguments of a request; `None` if it has none.
+    #[inline]
+    pub fn args<'a>(&'a self, index: usize, input: &'a [u8]) -> Option<Args<'a>> {
+        let Request { first, last, key, .. } = self.requests[index];
+        (last > first).then(|| Args::new(input, &self.ranges[first..last]).with_first_key(key))
+    }
+
+    /// The first argument of each request behind its name: for most commands a key.
+    #[inline]
+    pub fn keys<'a>(&'a self, input: &'a [u8]) -> impl Iterator<Item = Key<'a>> + Clone {
+        self.requests.iter().filter_map(move |request| {
+            let (from, to) = *self.ranges.get(request.first + 1)?;
+            Some(request.key?.with_bytes(&input[from..to]))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { bulk_len_max: 1 << 20, authenticated: true };
+
+    #[test]
+    fn a_batch_ends_where_something_else_begins() {
+        let (mut batch, mut decoder) = (Batch::default(), Decoder::default());
+        let get = "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n";
+        let input = format!("{get}*0\r\n{get}PING\r\n");
+        assert_eq!(batch.fill(&mut decoder, input.as_bytes(), 0, LIMITS), Stop::Inline);
+        assert_eq!((batch.len(), batch.end(2)), (3, input.len() - 6));
+        assert!(batch.args(1, input.as_bytes()).is_none(), "a request without arguments");
+        let args = batch.args(2, input.as_bytes()).expect("GET k");
+        assert_eq!((args.at(0), args.key(1).bytes), (&b"GET"[..], &b"k"[..]));
+        assert_eq!(batch.keys(input.as_bytes()).count(), 2);
+
+        let cut = &input.as_bytes()[..get.len() + 5];
+        let cut = [&cut[..get.len()], &get.as_bytes()[..9]].concat();
+        assert_eq!(batch.fill(&mut decoder, &cut, 0, LIMITS), Stop::Incomplete { needed: 13 });
+        assert_eq!(batch.len(), 1);
+    }
+
+    #[test]
+    fn strangers_are_answered_one_by_one() {
+        let (mut batch, mut decoder) = (Batch::default(), Decoder::default());
+        let limits = Limits { authenticated: false, ..LIMITS };
+        let input = b"*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nPING\r\n";
+        assert_eq!(batch.fill(&mut decoder, input, 0, limits), Stop::Full);
+        assert_eq!(batch.len(), 1);
+    }
+}
