@@ -225,7 +225,7 @@ fn prepare(server: &Server, session: &Session, view: &mut View<'_>) {
         view.stop_touching();
     }
     if server.pause.stops_expiry(server) {
-        view.stop_expiring();
+        view.hide_due();
     }
 }
 

@@ -145,6 +145,9 @@ impl<'k> SessionCtx<'_, 'k> {
             }
             None => {
                 let mut view = self.server.keyspace.lock(stripes, self.now);
+                if self.server.pause.stops_expiry(self.server) {
+                    view.hide_due();
+                }
                 let result = f(&mut view);
                 self.outcome.settle(self.server, &mut view);
                 result

@@ -49,6 +49,8 @@ pub struct ExpiredKey {
 enum Expiry {
     /// On the leader.
     Delete,
+    /// While expiry is suspended: what is due is not seen, and stays where it is.
+    Hide,
     /// While effects are applied: what is due goes when the leader says so.
     Ignore,
 }
@@ -200,7 +202,12 @@ impl<'k> View<'k> {
         self.core.touch = false;
     }
 
-    /// From here on, keys that are due are treated as they are (CLIENT PAUSE, loading a dump).
+    /// From here on, keys that are due are not seen, but they stay (CLIENT PAUSE).
+    pub fn hide_due(&mut self) {
+        self.core.expiry = Expiry::Hide;
+    }
+
+    /// From here on, keys that are due are treated like any other (WATCH, loading a dump).
     pub fn stop_expiring(&mut self) {
         self.core.expiry = Expiry::Ignore;
     }
@@ -259,17 +266,31 @@ impl<'k> View<'k> {
     pub(super) fn find(&mut self, db: DbIndex, key: &Key<'_>) -> Option<Loc> {
         let database = self.database(db, key.slot)?;
         let loc = database.find(key)?;
-        if database.is_due(key, loc, self.core.now) && self.core.expiry == Expiry::Delete {
-            self.expire(db, key, loc);
-            return None;
+        if !database.is_due(key, loc, self.core.now) {
+            return Some(loc);
         }
-        Some(loc)
+        match self.core.expiry {
+            Expiry::Delete => {
+                self.expire(db, key, loc);
+                None
+            }
+            Expiry::Hide => None,
+            Expiry::Ignore => Some(loc),
+        }
     }
 
     #[cold]
     fn expire(&mut self, db: DbIndex, key: &Key<'_>, loc: Loc) {
         self.remove_at(db, key, loc, Cause::Expired);
         self.core.note_expired(db, key.bytes);
+    }
+
+    /// Makes room for a new entry where one that is due was not seen.
+    #[cold]
+    fn expire_hidden(&mut self, db: DbIndex, key: &Key<'_>) {
+        if let Some(loc) = self.database(db, key.slot).and_then(|database| database.find(key)) {
+            self.expire(db, key, loc);
+        }
     }
 
     /// Removes the entry at `loc` and frees it, wherever that is best done.
@@ -298,6 +319,9 @@ impl<'k> View<'k> {
 
     /// Puts an entry where none is, without accounting for the change.
     pub(super) fn attach(&mut self, db: DbIndex, key: &Key<'_>, entry: Entry) -> Loc {
+        if self.core.expiry == Expiry::Hide {
+            self.expire_hidden(db, key);
+        }
         let stripe_index = key.slot.stripe();
         let (stripe, core) = self.stripe_mut(stripe_index);
         let database = stripe.databases[db.0 as usize].get_or_insert_with(|| Box::new(Database::new()));
@@ -456,5 +480,26 @@ impl Drop for View<'_> {
                 sink.propose(batch);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::NewExpiry;
+    use super::*;
+
+    #[test]
+    fn what_is_due_is_hidden_without_going_away_and_makes_room_for_another() {
+        let (db, key) = (DbIndex(0), Key::new(b"key"));
+        let keyspace = Keyspace::new(1);
+        keyspace.lock(StripeSet::ALL, UnixMs(0)).put_string(db, &key, b"old", NewExpiry::At(UnixMs(5)));
+        let mut view = keyspace.lock(StripeSet::ALL, UnixMs(10));
+        view.hide_due();
+        assert!(view.peek(db, &key).is_none());
+        assert_eq!(keyspace.key_count(db), 1);
+        view.put_string(db, &key, b"new", NewExpiry::Clear);
+        assert_eq!(keyspace.key_count(db), 1);
+        assert_eq!(view.take_expired().len(), 1);
+        assert_eq!(view.peek(db, &key).and_then(|entry| entry.expiry()), None);
     }
 }
