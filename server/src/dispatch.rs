@@ -4,7 +4,7 @@
 //! thread that read the request, and never waits.
 
 use crate::commands::ctx::{Attempt, Ctx, Outcome, SessionCtx};
-use crate::commands::spec::{Flags, Handler, Locks};
+use crate::commands::spec::{Flags, Handler};
 use crate::commands::{self, Command};
 use crate::error::{CommandError, CommandResult, NO_AUTH, OUT_OF_MEMORY};
 use crate::eviction;
@@ -40,9 +40,8 @@ pub fn dispatch(server: &Server, session: &mut Session, args: Args<'_>, out: &mu
         }
         Ok(Admission::Pause) => return Flow::Paused,
         Err(refusal) => {
-            session.transaction.note_refusal();
-            server.stats.note_refusal(session.client.thread, refusal.command, &refusal.error);
-            out.error(&refusal.error);
+            let error = refusal.end(server, session);
+            out.error(&error);
             Flow::Next
         }
     };
@@ -81,6 +80,22 @@ struct Refusal {
     error: CommandError,
 }
 
+impl Refusal {
+    /// Accounts for the refusal, and says what the client is told. A transaction whose EXEC is refused is over.
+    #[cold]
+    fn end(self, server: &Server, session: &mut Session) -> CommandError {
+        session.transaction.note_refusal();
+        server.stats.note_refusal(session.client.thread, self.command, &self.error);
+        let is_exec = self.command.is_some_and(|command| command.spec.name == "exec");
+        if !is_exec || !session.transaction.is_queueing() {
+            return self.error;
+        }
+        session.transaction.phase = Phase::None;
+        session.transaction.watches.clear(server);
+        CommandError::owned(format!("EXECABORT Transaction discarded because of: {}", self.error.text()))
+    }
+}
+
 impl From<CommandError> for Refusal {
     fn from(error: CommandError) -> Refusal {
         Refusal { command: None, error }
@@ -104,11 +119,8 @@ fn check(server: &Server, session: &mut Session, args: Args<'_>) -> Result<Admis
     if !session.is_authenticated && !spec.flags.contains(Flags::NO_AUTH) {
         return refuse(NO_AUTH);
     }
-    if server.has_memory_limit() && spec.locks != Locks::Nothing {
-        let has_room = eviction::make_room(server);
-        if spec.flags.contains(Flags::DENYOOM) && !has_room {
-            return refuse(OUT_OF_MEMORY);
-        }
+    if server.has_memory_limit() && !eviction::make_room(server) && needs_room(session, command) {
+        return refuse(OUT_OF_MEMORY);
     }
     if !session.subscriptions.is_empty()
         && session.client.protocol() == Protocol::Resp2
@@ -143,6 +155,17 @@ fn resolve(session: &mut Session, args: Args<'_>) -> Result<&'static Command, Co
     // A container's subcommand depends on the next argument too.
     session.last_command = command.is_plain().then_some(command);
     Ok(command)
+}
+
+/// Whether the command may not run when memory is used up. A transaction takes memory already while it is queued.
+#[cold]
+fn needs_room(session: &Session, command: &Command) -> bool {
+    let grows = |command: &Command| command.spec.flags.contains(Flags::DENYOOM);
+    match (&session.transaction.phase, command.spec.name) {
+        (Phase::None, _) => grows(command),
+        (Phase::Queueing { queue, .. }, "exec") => queue.iter().any(|queued| grows(queued.command)),
+        (Phase::Queueing { .. }, name) => !matches!(name, "discard" | "quit" | "reset"),
+    }
 }
 
 /// What a RESP2 client with subscriptions may still say.

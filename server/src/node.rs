@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::cron;
+use crate::eviction;
 use crate::net::io_thread::IoThreads;
 use crate::server::Server;
 use std::sync::Arc;
@@ -50,6 +51,7 @@ async fn run_thread_zero(server: Arc<Server>) -> Result<(), StartError> {
     tokio::spawn(thread_zero.serve(server.clone()));
     tokio::spawn(cron::keep_time(server.clone()));
     tokio::spawn(cron::expire_actively(server.clone()));
+    tokio::spawn(eviction::evict_in_background(server.clone()));
     server.note_running();
     tracing::info!(port = config.int("port"), unixsocket = config.text("unixsocket"), "Ready to accept connections");
     let mut terminate = signal(SignalKind::terminate())?;

@@ -4,6 +4,7 @@ use crate::blocked::BlockedClients;
 use crate::client::Clients;
 use crate::clock::WallClock;
 use crate::config::Config;
+use crate::eviction::Eviction;
 use crate::expiry_cycle::ExpiryCycle;
 use crate::latency::LatencyMonitor;
 use crate::monitor::Monitors;
@@ -39,6 +40,7 @@ pub struct Server {
     pub switches: Switches,
     pub shutdown: Shutdown,
     pub expiry_cycle: ExpiryCycle,
+    pub eviction: Eviction,
     pub clock: WallClock,
     /// Forty hexadecimal digits that are new with each start.
     pub run_id: String,
@@ -67,6 +69,7 @@ impl Server {
             switches: Switches::default(),
             shutdown: Shutdown::default(),
             expiry_cycle: ExpiryCycle::default(),
+            eviction: Eviction::default(),
             clock: WallClock::start(),
             run_id,
         };
@@ -116,6 +119,7 @@ impl Server {
         self.clients.rejected.store(0, Ordering::Relaxed);
         self.keyspace.reaper().reset_freed();
         self.expiry_cycle.reset();
+        self.eviction.reset();
         crate::memory::reset_peak();
     }
 

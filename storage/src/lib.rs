@@ -5,6 +5,7 @@ mod cache_line;
 pub mod clock;
 pub mod effect;
 pub mod entry;
+pub mod eviction;
 pub mod keyspace;
 pub mod number;
 pub mod rdb;

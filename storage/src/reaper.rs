@@ -13,37 +13,45 @@ const FREE_EFFORT_MAX: usize = 64;
 /// What the reaper is given to drop. The channel is unbounded by design: waiting for room would be the stall that the
 /// reaper exists to avoid, and what waits in it was in memory already.
 enum Garbage {
-    Value(Value),
+    /// A value, and about how many bytes it has.
+    Value(Value, u64),
     Tables(Box<[SlotTable]>),
 }
 
 /// A handle to the freeing thread, which ends with its last handle.
 pub struct Reaper {
     sender: Sender<Garbage>,
-    pending: Arc<AtomicU64>,
-    freed: Arc<AtomicU64>,
+    counters: Arc<Counters>,
+}
+
+#[derive(Default)]
+struct Counters {
+    pending: AtomicU64,
+    pending_bytes: AtomicU64,
+    freed: AtomicU64,
 }
 
 impl Reaper {
     pub(crate) fn start() -> Reaper {
         let (sender, receiver) = channel::<Garbage>();
-        let (pending, freed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-        let counters = (pending.clone(), freed.clone());
+        let counters = Arc::new(Counters::default());
+        let shared = counters.clone();
         std::thread::Builder::new()
             .name("reaper".into())
             .spawn(move || {
                 for garbage in receiver {
-                    let objects = garbage.objects();
+                    let (objects, bytes) = (garbage.objects(), garbage.bytes());
                     match garbage {
-                        Garbage::Value(value) => drop(value),
+                        Garbage::Value(value, _) => drop(value),
                         Garbage::Tables(tables) => drop(tables),
                     }
-                    counters.0.fetch_sub(objects, Ordering::Relaxed);
-                    counters.1.fetch_add(objects, Ordering::Relaxed);
+                    shared.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
+                    shared.pending.fetch_sub(objects, Ordering::Relaxed);
+                    shared.freed.fetch_add(objects, Ordering::Relaxed);
                 }
             })
             .expect("the process can start a thread");
-        Reaper { sender, pending, freed }
+        Reaper { sender, counters }
     }
 
     /// Drops an entry, here or on the reaper's thread, whichever is right for its size.
@@ -56,7 +64,8 @@ impl Reaper {
 
     pub(crate) fn discard_value(&self, value: Value) {
         if value.free_effort() > FREE_EFFORT_MAX {
-            self.send(Garbage::Value(value));
+            let bytes = value.heap_bytes() as u64;
+            self.send(Garbage::Value(value, bytes));
         }
     }
 
@@ -66,20 +75,26 @@ impl Reaper {
 
     /// Objects handed over but not freed yet (INFO's `lazyfree_pending_objects`).
     pub fn pending(&self) -> u64 {
-        self.pending.load(Ordering::Relaxed)
+        self.counters.pending.load(Ordering::Relaxed)
+    }
+
+    /// About how many bytes these are; those of whole tables are not counted.
+    pub fn pending_bytes(&self) -> u64 {
+        self.counters.pending_bytes.load(Ordering::Relaxed)
     }
 
     /// Objects freed since the start or the last reset (INFO's `lazyfreed_objects`).
     pub fn freed(&self) -> u64 {
-        self.freed.load(Ordering::Relaxed)
+        self.counters.freed.load(Ordering::Relaxed)
     }
 
     pub fn reset_freed(&self) {
-        self.freed.store(0, Ordering::Relaxed);
+        self.counters.freed.store(0, Ordering::Relaxed);
     }
 
     fn send(&self, garbage: Garbage) {
-        self.pending.fetch_add(garbage.objects(), Ordering::Relaxed);
+        self.counters.pending.fetch_add(garbage.objects(), Ordering::Relaxed);
+        self.counters.pending_bytes.fetch_add(garbage.bytes(), Ordering::Relaxed);
         // Without its thread the garbage is dropped here: slower, never wrong.
         let _ = self.sender.send(garbage);
     }
@@ -88,8 +103,15 @@ impl Reaper {
 impl Garbage {
     fn objects(&self) -> u64 {
         match self {
-            Garbage::Value(_) => 1,
+            Garbage::Value(..) => 1,
             Garbage::Tables(tables) => tables.iter().map(|slot| slot.table.len() as u64).sum(),
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        match self {
+            Garbage::Value(_, bytes) => *bytes,
+            Garbage::Tables(_) => 0,
         }
     }
 }

@@ -92,6 +92,18 @@ impl Value {
             Value::Zset(zset) => zset.free_effort(),
         }
     }
+
+    /// Bytes that dropping the value frees, about, without walking through all of it.
+    pub fn heap_bytes(&self) -> usize {
+        match self {
+            Value::Str(Str::Int(_)) => 0,
+            Value::Str(Str::Bytes(bytes, _)) => bytes.capacity(),
+            Value::List(list) => list.heap_bytes(),
+            Value::Set(set) => set.heap_bytes(),
+            Value::Hash(hash) => hash.heap_bytes(),
+            Value::Zset(zset) => zset.heap_bytes(),
+        }
+    }
 }
 
 impl crate::entry::ValueRef<'_> {

@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn an_entry_that_arrives_behind_the_sweep_is_not_forgotten() {
         let keyspace = Keyspace::new(1);
-        let stripe = Key::slot_of(b"{tag}").stripe();
+        let stripe = Key::new(b"{tag}").slot.stripe();
         for number in 0..100 {
             put(&keyspace, format!("{{tag}}{number}").as_bytes(), Some(UnixMs(10)));
         }

@@ -16,6 +16,7 @@
 //! | `generic` | changes of whole keys and databases |
 //! | `walk` | looking at many keys |
 //! | `apply` | effects back into changes |
+//! | `sampling` | drawing entries at random, evicting |
 //! | `expiry` | the sweep for entries that are due |
 //! | `interest` | watches and waiters |
 //! | `database` | tables and counts of one stripe |
@@ -30,6 +31,7 @@ mod interest;
 mod key;
 mod lists;
 mod prefetch;
+mod sampling;
 mod sets;
 mod settings;
 mod strings;
@@ -42,6 +44,7 @@ pub use expiry::Swept;
 pub use handle::{Collection, Handle};
 pub use interest::WatchFlag;
 pub use key::{HashedKey, Key};
+pub use sampling::Fate;
 pub use settings::{AccessPolicy, Settings};
 pub use strings::{NewExpiry, StrRef};
 pub use view::{ExpiredKey, ReadyKey, View, WrongType, with_rng};
