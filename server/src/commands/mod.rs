@@ -15,6 +15,7 @@ pub mod hashes;
 pub mod help;
 pub mod keys;
 pub mod latency;
+pub mod lists;
 pub mod node;
 pub mod object;
 pub mod parse;
@@ -26,6 +27,8 @@ pub mod sort;
 pub mod spec;
 pub mod strings;
 pub mod transactions;
+pub mod waiting;
+pub mod zsets;
 
 use crate::error::CommandError;
 use crate::resp::Args;
@@ -46,6 +49,9 @@ static FAMILIES: &[&[Spec]] = &[
     hashes::COMMANDS,
     keys::COMMANDS,
     latency::COMMANDS,
+    lists::ends::COMMANDS,
+    lists::inside::COMMANDS,
+    lists::moves::COMMANDS,
     node::COMMANDS,
     object::COMMANDS,
     pubsub::COMMANDS,
@@ -55,6 +61,7 @@ static FAMILIES: &[&[Spec]] = &[
     sort::COMMANDS,
     strings::COMMANDS,
     transactions::COMMANDS,
+    zsets::add::COMMANDS,
 ];
 
 /// Index of a command in the table: what statistics are kept by.

@@ -3,12 +3,76 @@
 //! Each function answers with the very error that Redis gives, so that handlers need no error texts of their own.
 
 use crate::algorithms::glob;
-use crate::error::{CommandError, INVALID_CURSOR, NOT_FLOAT, NOT_INTEGER, SYNTAX};
+use crate::algorithms::long_double::LongDouble;
+use crate::error::{
+    CommandError, INVALID_CURSOR, NOT_FLOAT, NOT_INTEGER, NOT_POSITIVE, SYNTAX, TIMEOUT_NEGATIVE, TIMEOUT_NOT_FLOAT,
+};
 use crate::resp::Args;
 use basalt_storage::number;
+use std::ops::Range;
+use std::time::Duration;
 
 pub fn integer(text: &[u8]) -> Result<i64, CommandError> {
     number::parse_i64(text).ok_or(NOT_INTEGER)
+}
+
+/// An integer that is not negative.
+pub fn positive(text: &[u8]) -> Result<usize, CommandError> {
+    usize::try_from(integer(text)?).map_err(|_| NOT_POSITIVE)
+}
+
+/// An integer of at least `min`, or this error whatever is wrong.
+pub fn at_least(min: usize, text: &[u8], error: CommandError) -> Result<usize, CommandError> {
+    let number = number::parse_i64(text).and_then(|number| usize::try_from(number).ok());
+    number.filter(|&number| number >= min).ok_or(error)
+}
+
+/// An integer whose negative exists too; the smallest of all has none.
+pub fn magnitude(text: &[u8]) -> Result<i64, CommandError> {
+    const OUT_OF_RANGE: CommandError =
+        CommandError::new("ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807");
+    Some(integer(text)?).filter(|&number| number != i64::MIN).ok_or(OUT_OF_RANGE)
+}
+
+/// An index into a sequence of this length, counted from the end if negative; `None` if there is no such element.
+pub fn index(text: &[u8], len: usize) -> Result<Option<usize>, CommandError> {
+    let index = integer(text)?;
+    let index = if index < 0 { index + len as i64 } else { index };
+    Ok(usize::try_from(index).ok().filter(|&index| index < len))
+}
+
+/// A range of indices as LRANGE and ZRANGE take it: both ends included, counted from the end if negative.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ranks {
+    pub start: i64,
+    pub stop: i64,
+}
+
+impl Ranks {
+    pub fn parse(start: &[u8], stop: &[u8]) -> Result<Ranks, CommandError> {
+        Ok(Ranks { start: integer(start)?, stop: integer(stop)? })
+    }
+
+    /// The range within a sequence of this length.
+    pub fn of(self, len: usize) -> Range<usize> {
+        let from_front = |index: i64| if index < 0 { index.saturating_add(len as i64) } else { index };
+        let start = from_front(self.start).max(0) as usize;
+        let end = (from_front(self.stop).saturating_add(1).max(0) as usize).min(len);
+        if start < end { start..end } else { 0..0 }
+    }
+}
+
+/// How long a client waits for keys, given in seconds; `None` for ever.
+pub fn timeout(text: &[u8]) -> Result<Option<Duration>, CommandError> {
+    const OUT_OF_RANGE: CommandError = CommandError::new("ERR timeout is out of range");
+    LongDouble::parse(text).ok_or(TIMEOUT_NOT_FLOAT)?;
+    let milliseconds = (number::parse_f64_lenient(text).ok_or(TIMEOUT_NOT_FLOAT)? * 1000.0).ceil();
+    match milliseconds {
+        ms if ms >= i64::MAX as f64 => Err(OUT_OF_RANGE),
+        ms if ms < 0.0 => Err(TIMEOUT_NEGATIVE),
+        0.0 => Ok(None),
+        ms => Ok(Some(Duration::from_millis(ms as u64))),
+    }
 }
 
 pub fn float(text: &[u8]) -> Result<f64, CommandError> {

@@ -1,0 +1,3 @@
+//! Sorted set commands.
+
+pub mod add;
