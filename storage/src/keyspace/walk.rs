@@ -121,7 +121,7 @@ mod tests {
         let steady: Vec<String> = (0..3000).map(|number| format!("{{tag}}steady:{number}")).collect();
         let passing: Vec<String> = (0..9000).map(|number| format!("{{tag}}passing:{number}")).collect();
         steady.iter().for_each(|name| put(&mut view, name));
-        let slot = Key::slot_of(b"{tag}");
+        let slot = Slot::of_key(b"{tag}");
         let (mut cursor, mut seen, mut turn) = (ScanCursor::START, HashMap::<Vec<u8>, usize>::new(), 0);
         loop {
             cursor = view.scan_slot(DB, slot, cursor, 50, |entry| *seen.entry_ref(entry.key()).or_default() += 1);
