@@ -16,8 +16,15 @@ use std::task::{Context, Waker};
 /// The only user there is without ACLs.
 pub const DEFAULT_USER: &str = "default";
 
+/// What CLIENT LIST shows of the buffer for replies: at least and at most.
+pub const REPLY_BUFFER_MIN: usize = 1024;
+pub const REPLY_BUFFER_MAX: usize = 16 * 1024;
+
 /// Output is shown as if it were kept in blocks of this size.
 const OUTPUT_BLOCK: usize = 16 * 1024;
+
+/// About what a watched key or a subscription takes, here and in the registries.
+const INTEREST_BYTES: usize = 128;
 
 /// Identifies a client for the life of the process; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,8 +44,10 @@ pub struct Inbox {
     pub bytes: Vec<u8>,
     /// The client no longer waits; its reply is at the end of `bytes`.
     pub unblocked: bool,
-    /// The connection must close, with this as its last words.
+    /// The connection must close, for this reason.
     pub close: Option<&'static str>,
+    /// The connection is idle and should give back its buffers.
+    pub trim: bool,
 }
 
 /// The shared part of a client.
@@ -51,6 +60,8 @@ pub struct Client {
     /// Index of the network thread that serves it.
     pub thread: usize,
     inbox: Mutex<Inbox>,
+    /// It was told to close: for others it is gone already.
+    is_closing: AtomicBool,
     has_mail: AtomicBool,
     waker: Mutex<Option<Waker>>,
     pub info: ClientInfo,
@@ -90,6 +101,10 @@ pub struct ClientInfo {
     pub reply_peak_bytes: AtomicUsize,
     pub received_bytes: AtomicU64,
     pub sent_bytes: AtomicU64,
+    /// Since when there is more output than the soft limit; zero: there is not.
+    pub soft_limit_since_ms: AtomicI64,
+    /// What is counted for this client against `maxmemory-clients`.
+    pub reported_bytes: AtomicI64,
 }
 
 /// What a client costs, in bytes.
@@ -99,6 +114,8 @@ pub struct Figures {
     pub query_free: usize,
     pub arguments: usize,
     pub queued: usize,
+    /// Of watched keys and subscriptions.
+    pub interests: usize,
     pub reply_buffer: usize,
     pub reply_buffer_peak: usize,
     pub output_in_buffer: usize,
@@ -116,6 +133,7 @@ impl Figures {
             + self.query_free
             + self.arguments
             + self.queued
+            + self.interests
             + self.reply_buffer
             + self.output_in_blocks
     }
@@ -134,12 +152,14 @@ impl Client {
 
     pub fn figures(&self) -> Figures {
         let info = &self.info;
-        let output = info.output_bytes.load(Relaxed) + self.mail_bytes();
+        let output = self.output_bytes();
+        let interests = [&info.watched, &info.subscriptions, &info.pattern_subscriptions, &info.shard_subscriptions];
         Figures {
             query: info.query_bytes.load(Relaxed),
             query_free: info.query_free_bytes.load(Relaxed),
             arguments: info.argument_bytes.load(Relaxed),
             queued: info.queued_bytes.load(Relaxed),
+            interests: interests.iter().map(|count| count.load(Relaxed)).sum::<usize>() * INTEREST_BYTES,
             reply_buffer: info.reply_buffer_bytes.load(Relaxed),
             reply_buffer_peak: info.reply_peak_bytes.load(Relaxed),
             output_in_buffer: 0,
@@ -182,6 +202,7 @@ impl Client {
 
     /// Orders the connection to close.
     pub fn close(&self, reason: &'static str) {
+        self.is_closing.store(true, Relaxed);
         self.post(|inbox| inbox.close = Some(reason));
     }
 
@@ -199,6 +220,17 @@ impl Client {
     /// Bytes of mail that the connection has not taken yet.
     pub fn mail_bytes(&self) -> usize {
         self.inbox.lock().bytes.len()
+    }
+
+    /// Everything that waits for the client to read it.
+    pub fn output_bytes(&self) -> usize {
+        self.info.output_bytes.load(Relaxed) + self.mail_bytes()
+    }
+
+    /// Whether the connection keeps more buffers than an idle one needs.
+    pub fn holds_buffers(&self) -> bool {
+        let info = &self.info;
+        info.query_free_bytes.load(Relaxed) > 0 || info.reply_buffer_bytes.load(Relaxed) > REPLY_BUFFER_MIN
     }
 
     /// Whether there is mail; if not, the task of `cx` is woken when some comes.
@@ -222,6 +254,8 @@ pub struct Clients {
     last_id: AtomicU64,
     pub received: AtomicU64,
     pub rejected: AtomicU64,
+    /// Closed because clients used too much memory.
+    pub evicted: AtomicU64,
 }
 
 /// What a listener knows of a new connection.
@@ -244,11 +278,13 @@ impl Clients {
             created_ms: new.now_ms,
             thread: new.thread,
             inbox: Mutex::default(),
+            is_closing: AtomicBool::new(false),
             has_mail: AtomicBool::new(false),
             waker: Mutex::default(),
             info: ClientInfo::default(),
         });
         client.info.queued.store(-1, Relaxed);
+        client.info.reply_buffer_bytes.store(REPLY_BUFFER_MAX, Relaxed);
         client.info.last_active_ms.store(new.now_ms, Relaxed);
         *client.info.user.lock() = DEFAULT_USER.into();
         self.by_id.lock().insert(id, client.clone());
@@ -260,12 +296,13 @@ impl Clients {
     }
 
     pub fn find(&self, id: ClientId) -> Option<Arc<Client>> {
-        self.by_id.lock().get(&id).cloned()
+        self.by_id.lock().get(&id).filter(|client| !client.is_closing.load(Relaxed)).cloned()
     }
 
     /// All clients by age.
     pub fn all(&self) -> Vec<Arc<Client>> {
-        let mut all: Vec<_> = self.by_id.lock().values().cloned().collect();
+        let is_there = |client: &&Arc<Client>| !client.is_closing.load(Relaxed);
+        let mut all: Vec<_> = self.by_id.lock().values().filter(is_there).cloned().collect();
         all.sort_by_key(|client| client.id);
         all
     }

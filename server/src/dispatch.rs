@@ -14,6 +14,7 @@ use crate::session::{Queued, ReplyMode, Session, Waiting};
 use crate::transaction::Phase;
 use basalt_storage::keyspace::View;
 use basalt_storage::slot::StripeSet;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 /// What the connection does after a request.
@@ -193,8 +194,11 @@ fn enqueue(session: &mut Session, command: &'static Command, args: Args<'_>) {
     let Phase::Queueing { queue, .. } = &mut session.transaction.phase else {
         unreachable!("only a transaction queues");
     };
-    queue.push(Queued { command, args: args.to_owned() });
-    session.client.info.queued.store(queue.len() as i64, std::sync::atomic::Ordering::Relaxed);
+    let queued = Queued { command, args: args.to_owned() };
+    let info = &session.client.info;
+    info.queued_bytes.fetch_add(queued.args.heap_bytes() + size_of::<Queued>(), Relaxed);
+    queue.push(queued);
+    info.queued.store(queue.len() as i64, Relaxed);
 }
 
 #[inline]

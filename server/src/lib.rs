@@ -12,6 +12,7 @@ pub mod error;
 pub mod eviction;
 pub mod expiry_cycle;
 pub mod latency;
+pub mod limits;
 pub mod log;
 pub mod memory;
 pub mod monitor;

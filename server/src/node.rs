@@ -52,6 +52,7 @@ async fn run_thread_zero(server: Arc<Server>) -> Result<(), StartError> {
     tokio::spawn(cron::keep_time(server.clone()));
     tokio::spawn(cron::expire_actively(server.clone()));
     tokio::spawn(eviction::evict_in_background(server.clone()));
+    tokio::spawn(crate::limits::patrol(server.clone()));
     server.note_running();
     tracing::info!(port = config.int("port"), unixsocket = config.text("unixsocket"), "Ready to accept connections");
     let mut terminate = signal(SignalKind::terminate())?;

@@ -5,7 +5,7 @@ use crate::commands::spec::Flags;
 use crate::server::Server;
 use crate::session::Session;
 use crate::transaction::Phase;
-use std::sync::atomic::{AtomicI64, AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicUsize, Ordering::Relaxed};
 use tokio::sync::Notify;
 
 /// Which commands are held back.
@@ -16,12 +16,21 @@ pub enum Mode {
     All = 2,
 }
 
+/// What happens to a client that is held back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    Begins,
+    Ends,
+}
+
 /// The pause in force, if any.
 #[derive(Default)]
 pub struct Pause {
     until_ms: AtomicI64,
     mode: AtomicU8,
     over: Notify,
+    /// Clients that are held back at this moment.
+    waiting: AtomicUsize,
 }
 
 impl Pause {
@@ -38,6 +47,19 @@ impl Pause {
     pub fn stop(&self) {
         self.until_ms.store(0, Relaxed);
         self.over.notify_waiters();
+    }
+
+    /// Clients that are held back at this moment: they count as blocked.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Relaxed)
+    }
+
+    /// A client begins or ends to wait.
+    pub fn note_waiting(&self, change: Waiting) {
+        match change {
+            Waiting::Begins => self.waiting.fetch_add(1, Relaxed),
+            Waiting::Ends => self.waiting.fetch_sub(1, Relaxed),
+        };
     }
 
     #[inline]

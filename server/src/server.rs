@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::eviction::Eviction;
 use crate::expiry_cycle::ExpiryCycle;
 use crate::latency::LatencyMonitor;
+use crate::limits::ClientLimits;
 use crate::monitor::Monitors;
 use crate::net::listeners::Listeners;
 use crate::notify::Notifications;
@@ -27,6 +28,7 @@ pub struct Server {
     pub config: Config,
     pub keyspace: Keyspace,
     pub clients: Clients,
+    pub client_limits: ClientLimits,
     pub blocked: BlockedClients,
     pub pubsub: PubSub,
     pub notify: Notifications,
@@ -56,6 +58,7 @@ impl Server {
             config,
             keyspace: Keyspace::new(databases),
             clients: Clients::default(),
+            client_limits: ClientLimits::default(),
             blocked: BlockedClients::default(),
             pubsub: PubSub::default(),
             notify: Notifications::default(),

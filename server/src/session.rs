@@ -108,8 +108,20 @@ impl Session {
     /// Drops queued commands and watches.
     pub fn leave_transaction(&mut self, server: &Server) {
         self.transaction.phase = Phase::None;
+        self.unwatch(server);
+        self.publish_transaction();
+    }
+
+    /// Forgets all watched keys.
+    pub fn unwatch(&mut self, server: &Server) {
         self.transaction.watches.clear(server);
-        self.client.info.queued.store(-1, Relaxed);
+        self.client.info.watched.store(0, Relaxed);
+    }
+
+    /// Publishes what CLIENT LIST shows, when a transaction begins or ends.
+    pub fn publish_transaction(&self) {
+        self.client.info.queued.store(if self.transaction.is_queueing() { 0 } else { -1 }, Relaxed);
+        self.client.info.queued_bytes.store(0, Relaxed);
     }
 
     pub fn start_monitoring(&mut self, server: &Server) {

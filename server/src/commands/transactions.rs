@@ -7,6 +7,7 @@ use crate::error::{CommandError, CommandResult};
 use crate::resp::Args;
 use crate::transaction::Phase;
 use basalt_storage::slot::StripeSet;
+use std::sync::atomic::Ordering::Relaxed;
 
 const CONTROL: Flags = Flags::NOSCRIPT.or(Flags::LOADING).or(Flags::STALE).or(Flags::FAST).or(Flags::ALLOW_BUSY);
 
@@ -77,6 +78,7 @@ fn multi(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
         return Err(CommandError::new("ERR MULTI calls can not be nested"));
     }
     ctx.session.transaction.phase = Phase::Queueing { queue: Vec::new(), is_broken: false };
+    ctx.session.publish_transaction();
     ctx.out.ok();
     Ok(())
 }
@@ -85,8 +87,9 @@ fn exec(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
     let Phase::Queueing { queue, is_broken } = std::mem::take(&mut ctx.session.transaction.phase) else {
         return Err(CommandError::new("ERR EXEC without MULTI"));
     };
+    ctx.session.publish_transaction();
     if is_broken {
-        ctx.session.transaction.watches.clear(ctx.server);
+        ctx.session.unwatch(ctx.server);
         return Err(CommandError::new("EXECABORT Transaction discarded because of previous errors."));
     }
     let watches = &ctx.session.transaction.watches;
@@ -98,7 +101,7 @@ fn exec(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
     let broken = !watches.is_empty() && watches.are_broken(&mut view);
     if broken {
         drop(view);
-        ctx.session.transaction.watches.clear(ctx.server);
+        ctx.session.unwatch(ctx.server);
         ctx.out.null_array();
         return Ok(());
     }
@@ -108,7 +111,7 @@ fn exec(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
     }
     ctx.outcome.settle(ctx.server, &mut view);
     drop(view);
-    ctx.session.transaction.watches.clear(ctx.server);
+    ctx.session.unwatch(ctx.server);
     Ok(())
 }
 
@@ -116,8 +119,7 @@ fn discard(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
     if !ctx.session.transaction.is_queueing() {
         return Err(CommandError::new("ERR DISCARD without MULTI"));
     }
-    ctx.session.transaction.phase = Phase::None;
-    ctx.session.transaction.watches.clear(ctx.server);
+    ctx.session.leave_transaction(ctx.server);
     ctx.out.ok();
     Ok(())
 }
@@ -130,6 +132,7 @@ fn watch(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
         let db = ctx.session.db;
         ctx.session.transaction.watches.add(ctx.server, db, key);
     }
+    ctx.session.client.info.watched.store(ctx.session.transaction.watches.len(), Relaxed);
     ctx.out.ok();
     Ok(())
 }
@@ -137,7 +140,7 @@ fn watch(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
 fn unwatch(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
     // Within a transaction EXEC has checked the watches already, and clears them at its end.
     if ctx.held.is_none() {
-        ctx.session.transaction.watches.clear(ctx.server);
+        ctx.session.unwatch(ctx.server);
     }
     ctx.out.ok();
     Ok(())

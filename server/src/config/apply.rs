@@ -108,6 +108,7 @@ pub fn maxmemory_clients(server: &Server, value: &Value) -> Applied {
         other => bytes(other),
     };
     server.config.hot.maxmemory_clients.store(limit, Relaxed);
+    crate::limits::evict(server);
     Ok(())
 }
 
@@ -118,7 +119,8 @@ pub fn lfu(server: &Server, _: &Value) -> Applied {
     Ok(())
 }
 
-pub fn output_limits(_: &Server, _: &Value) -> Applied {
+pub fn output_limits(server: &Server, _: &Value) -> Applied {
+    server.client_limits.configure_output(&server.config.output_limits());
     Ok(())
 }
 

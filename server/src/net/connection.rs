@@ -6,9 +6,11 @@
 
 use super::stream::Stream;
 use crate::blocked::End;
-use crate::client::Client;
+use crate::client::{Client, REPLY_BUFFER_MAX, REPLY_BUFFER_MIN};
 use crate::dispatch::{self, Flow};
 use crate::error::CommandError;
+use crate::limits;
+use crate::pause::Waiting;
 use crate::resp::ReplyBuf;
 use crate::resp::batch::{Batch, Stop};
 use crate::resp::decode::{Decoded, Decoder, Limits, ProtocolError};
@@ -34,6 +36,11 @@ const BACKLOG_MAX: usize = 64 * 1024 * 1024;
 /// Output of one wake-up is written in pieces of this size, so that a long pipeline does not pile up replies.
 const FLUSH_SIZE: usize = 256 * 1024;
 
+/// What an active client is said to use of the thread's read buffer: what Redis gives each client.
+const READ_SHARE: usize = 20 * 1024;
+/// Most that a client may send before it has proved who it is.
+const UNAUTHENTICATED_QUERY_MAX: u64 = 1024 * 1024;
+
 thread_local! {
     static READ_BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_SIZE]);
     static BATCH: RefCell<Batch> = RefCell::default();
@@ -50,6 +57,10 @@ enum Ended {
     Ordered(&'static str),
     #[error("the server closed the connection")]
     Done,
+    #[error("its output is beyond client-output-buffer-limit")]
+    OutputLimit,
+    #[error("its request is beyond client-query-buffer-limit")]
+    QueryLimit,
 }
 
 /// What woke the connection.
@@ -72,6 +83,8 @@ pub struct Connection {
     input: Vec<u8>,
     /// How much of `input` must be there before decoding makes sense.
     needed: usize,
+    /// Output beyond this is written before the next request is answered.
+    flush_size: usize,
     out: ReplyBuf,
     /// What could not be written yet, from `written` on.
     backlog: Vec<u8>,
@@ -89,6 +102,7 @@ impl Connection {
             decoder: Decoder::default(),
             input: Vec::new(),
             needed: 1,
+            flush_size: FLUSH_SIZE,
             out: ReplyBuf::default(),
             backlog: Vec::new(),
             written: 0,
@@ -112,17 +126,29 @@ impl Connection {
         match self.wait().await? {
             Event::Mail => self.on_mail()?,
             Event::Read(bytes) => self.on_read(bytes)?,
-            Event::Writable => self.write_backlog()?,
+            Event::Writable => {
+                self.write_backlog()?;
+                // Requests may have been left because there was too much output.
+                self.answer_input()?;
+            }
             Event::TimedOut => {
                 // Whether it was served just now or times out: the answer comes by mail.
                 self.server.blocked.end(&self.server, self.session.client.id, End::Timeout);
             }
             Event::PauseOver => {
-                self.is_paused = false;
+                self.note_pause(Waiting::Ends);
                 self.answer_input()?;
             }
         }
-        self.flush()
+        self.flush()?;
+        limits::report_memory(&self.server, &self.session.client);
+        Ok(())
+    }
+
+    fn note_pause(&mut self, change: Waiting) {
+        self.is_paused = change == Waiting::Begins;
+        self.session.client.info.is_blocked.store(self.is_paused, Relaxed);
+        self.server.pause.note_waiting(change);
     }
 
     async fn wait(&mut self) -> Result<Event, Ended> {
@@ -184,7 +210,12 @@ impl Connection {
             });
         }
         let missing = self.needed.saturating_sub(self.input.len());
-        self.input.reserve(missing.clamp(READ_SIZE, READ_AHEAD_MAX));
+        if missing > READ_AHEAD_MAX {
+            self.input.reserve(READ_AHEAD_MAX);
+        } else {
+            // The end is in sight, so there is no need to make room for more.
+            self.input.reserve_exact(missing.max(READ_SIZE));
+        }
         let mut buffer = ReadBuf::uninit(self.input.spare_capacity_mut());
         let polled = self.stream.poll_read(cx, &mut buffer);
         let bytes = buffer.filled().len();
@@ -199,8 +230,12 @@ impl Connection {
         info.received_bytes.fetch_add(bytes as u64, Relaxed);
         info.last_active_ms.store(self.server.now().0, Relaxed);
         if !self.input.is_empty() {
-            return self.answer_input();
+            self.check_query()?;
+            let answered = self.answer_input();
+            self.publish_query();
+            return answered;
         }
+        info.query_bytes.store(bytes, Relaxed);
         // Nothing awaits between the read and here, so the shared buffer is still ours; it is taken out while commands
         // run, because they may not find it borrowed.
         let shared = READ_BUFFER.take();
@@ -209,11 +244,31 @@ impl Connection {
             self.input.extend_from_slice(&shared[used..bytes]);
         }
         READ_BUFFER.set(shared);
+        self.publish_query();
         answered.map(drop)
     }
 
+    /// What has come of a request that is not complete, and of a transaction that is not over, is limited.
+    fn check_query(&self) -> Result<(), Ended> {
+        let limit = self.server.config.hot.query_buffer_limit.load(Relaxed);
+        let limit = if self.session.is_authenticated { limit } else { limit.min(UNAUTHENTICATED_QUERY_MAX) };
+        let held = self.input.len() + self.session.client.info.queued_bytes.load(Relaxed);
+        if held as u64 > limit { Err(Ended::QueryLimit) } else { Ok(()) }
+    }
+
+    /// Publishes what CLIENT LIST shows of the input. An active client is taken to use a share of the thread's buffer.
+    #[inline]
+    fn publish_query(&self) {
+        let info = &self.session.client.info;
+        let understood = self.decoder.understood().min(self.input.len());
+        info.argument_bytes.store(understood, Relaxed);
+        info.query_bytes.store(self.input.len() - understood, Relaxed);
+        info.query_free_bytes.store(self.input.capacity() - self.input.len() + READ_SHARE, Relaxed);
+    }
+
     fn answer_input(&mut self) -> Result<(), Ended> {
-        if self.input.len() < self.needed || self.session.waiting.is_some() || self.is_paused {
+        let must_wait = self.session.waiting.is_some() || self.is_paused || self.backlog_len() > BACKLOG_MAX;
+        if self.input.len() < self.needed || must_wait {
             return Ok(());
         }
         let input = std::mem::take(&mut self.input);
@@ -239,6 +294,9 @@ impl Connection {
         let mut used = 0;
         self.needed = 1;
         self.session.clock = Instant::now();
+        let output_max = self.server.client_limits.output_max(self.session.client.kind());
+        self.out.limit(output_max);
+        self.flush_size = FLUSH_SIZE.min(output_max);
         while used < input.len() && !self.session.closing {
             let limits = self.server.config.request_limits(&self.session);
             let stop = batch.fill(&mut self.decoder, input, used, limits);
@@ -246,6 +304,7 @@ impl Connection {
                 self.server.keyspace.prefetch(self.session.db, batch.keys(input));
             }
             for index in 0..batch.len() {
+                self.take_mail()?;
                 let flow = match batch.args(index, input) {
                     None => Flow::Next,
                     Some(args) => dispatch::dispatch(&self.server, &mut self.session, args, &mut self.out),
@@ -278,17 +337,17 @@ impl Connection {
         match flow {
             Flow::Next => {
                 *used = end;
-                if self.out.bytes().len() > FLUSH_SIZE {
+                if self.out.bytes().len() > self.flush_size || self.out.is_excessive() {
                     self.flush()?;
                 }
-                Ok(!self.session.closing)
+                Ok(!self.session.closing && self.backlog_len() <= BACKLOG_MAX)
             }
             Flow::Blocked => {
                 *used = end;
                 Ok(false)
             }
             Flow::Paused => {
-                self.is_paused = true;
+                self.note_pause(Waiting::Begins);
                 Ok(false)
             }
         }
@@ -298,14 +357,15 @@ impl Connection {
         let rest = &input[*used..];
         match self.decoder.decode(rest, limits) {
             Ok(Decoded::Request { bytes }) => {
+                self.take_mail()?;
                 let flow = match self.decoder.args(rest) {
                     None => Flow::Next,
                     Some(args) => dispatch::dispatch(&self.server, &mut self.session, args, &mut self.out),
                 };
                 self.decoder.finish();
                 let end = *used + bytes;
-                self.goes_on(flow, used, end)?;
-                Ok(flow)
+                let goes_on = self.goes_on(flow, used, end)?;
+                Ok(if goes_on { flow } else { Flow::Blocked })
             }
             Ok(Decoded::Incomplete { needed }) => {
                 self.needed = needed;
@@ -325,17 +385,38 @@ impl Connection {
         self.session.closing = true;
     }
 
+    /// What others sent before a request is answered comes before its reply.
+    #[inline]
+    fn take_mail(&mut self) -> Result<(), Ended> {
+        if self.session.client.has_mail() { self.on_mail() } else { Ok(()) }
+    }
+
     fn on_mail(&mut self) -> Result<(), Ended> {
         let mail = self.session.client.take_mail();
         self.out.raw(&mail.bytes);
         if let Some(reason) = mail.close {
             return Err(Ended::Ordered(reason));
         }
+        if mail.trim {
+            self.trim();
+        }
         if mail.unblocked {
             self.session.waiting = None;
             self.answer_input()?;
         }
         Ok(())
+    }
+
+    /// Gives back what an idle connection does not need.
+    fn trim(&mut self) {
+        let info = &self.session.client.info;
+        self.out.shrink_to(REPLY_BUFFER_MIN);
+        info.reply_buffer_bytes.store(REPLY_BUFFER_MIN, Relaxed);
+        info.reply_peak_bytes.store(0, Relaxed);
+        if self.input.is_empty() {
+            self.input = Vec::new();
+        }
+        info.query_free_bytes.store(self.input.capacity() - self.input.len(), Relaxed);
     }
 
     fn backlog_len(&self) -> usize {
@@ -345,16 +426,39 @@ impl Connection {
     /// Writes what the last wake-up has produced.
     #[inline]
     fn flush(&mut self) -> Result<(), Ended> {
+        if self.out.is_excessive() {
+            return Err(Ended::OutputLimit);
+        }
         if !self.out.bytes().is_empty() {
+            self.check_output()?;
             if self.backlog.is_empty() {
                 let written = self.try_write(self.out.bytes())?;
                 self.backlog.extend_from_slice(&self.out.bytes()[written..]);
             } else {
                 self.backlog.extend_from_slice(self.out.bytes());
             }
+            self.session.client.info.output_bytes.store(self.backlog_len(), Relaxed);
             self.out.clear();
         }
         if self.session.closing && self.backlog.is_empty() { Err(Ended::Done) } else { Ok(()) }
+    }
+
+    /// Checks the output limits before anything is written, as what is beyond them must not be seen.
+    #[inline]
+    fn check_output(&self) -> Result<(), Ended> {
+        let (client, new) = (&self.session.client, self.out.bytes().len());
+        let info = &client.info;
+        // A figure that has no other use than to be shown, so it may lag behind a little.
+        if new > info.reply_peak_bytes.load(Relaxed) {
+            info.reply_peak_bytes.store(new, Relaxed);
+            info.reply_buffer_bytes.store(new.clamp(REPLY_BUFFER_MIN, REPLY_BUFFER_MAX), Relaxed);
+        }
+        let total = new + self.backlog_len();
+        if total <= REPLY_BUFFER_MAX {
+            return Ok(());
+        }
+        let limits = &self.server.client_limits;
+        if limits.is_output_excessive(client, total, self.server.now().0) { Err(Ended::OutputLimit) } else { Ok(()) }
     }
 
     fn write_backlog(&mut self) -> Result<(), Ended> {
@@ -362,7 +466,11 @@ impl Connection {
         if self.written == self.backlog.len() {
             self.backlog = Vec::new();
             self.written = 0;
+        } else if self.written > self.backlog.len() / 2 {
+            self.backlog.drain(..self.written);
+            self.written = 0;
         }
+        self.session.client.info.output_bytes.store(self.backlog_len(), Relaxed);
         Ok(())
     }
 
@@ -388,7 +496,11 @@ impl Connection {
         if self.session.is_monitor {
             server.monitors.remove(id);
         }
+        if self.is_paused {
+            server.pause.note_waiting(Waiting::Ends);
+        }
         server.clients.forget(id);
+        limits::forget_memory(server, &self.session.client);
     }
 }
 

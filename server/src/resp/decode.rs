@@ -145,6 +145,11 @@ impl Decoder {
         }
     }
 
+    /// How many bytes of an incomplete request are understood already: all but the argument that has not wholly come.
+    pub fn understood(&self) -> usize {
+        if self.state == State::Start { 0 } else { self.position }
+    }
+
     /// The arguments of the request that was just decoded from `buffer`; `None` if it has none.
     #[inline]
     pub fn args<'a>(&'a self, buffer: &'a [u8]) -> Option<super::Args<'a>> {

@@ -16,10 +16,19 @@ pub enum Protocol {
 }
 
 /// Output bytes of one client.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ReplyBuf {
     bytes: Vec<u8>,
     pub protocol: Protocol,
+    /// Beyond this many bytes the client is closed anyway, so nothing more is kept.
+    bytes_max: usize,
+    is_excessive: bool,
+}
+
+impl Default for ReplyBuf {
+    fn default() -> ReplyBuf {
+        ReplyBuf::new(Protocol::default())
+    }
 }
 
 /// A place to which [`ReplyBuf::rewind`] goes back.
@@ -34,7 +43,7 @@ pub struct Deferred {
 
 impl ReplyBuf {
     pub fn new(protocol: Protocol) -> ReplyBuf {
-        ReplyBuf { bytes: Vec::new(), protocol }
+        ReplyBuf { bytes: Vec::new(), protocol, bytes_max: usize::MAX, is_excessive: false }
     }
 
     #[inline]
@@ -45,6 +54,37 @@ impl ReplyBuf {
     #[inline]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Sets how much is kept at most.
+    #[inline]
+    pub fn limit(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max;
+    }
+
+    /// Whether there was more than may be kept. A command that writes very much should look, and stop.
+    #[inline]
+    pub fn is_excessive(&self) -> bool {
+        self.is_excessive
+    }
+
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Gives back memory beyond `capacity`.
+    pub fn shrink_to(&mut self, capacity: usize) {
+        self.bytes.shrink_to(capacity);
+    }
+
+    /// Called when the buffer is full, which is the only time to look at the limit: it costs nothing before.
+    #[cold]
+    fn grow(&mut self, more: usize) {
+        if self.is_excessive || self.bytes.len().saturating_add(more) > self.bytes_max {
+            self.is_excessive = true;
+            self.bytes.clear();
+        }
+        self.bytes.reserve(more);
     }
 
     /// Empties the buffer for the next batch of replies, giving back memory that one large reply took.
@@ -70,12 +110,20 @@ impl ReplyBuf {
 
     /// What was written since `mark`.
     pub fn since(&self, mark: Mark) -> &[u8] {
-        &self.bytes[mark.0..]
+        self.bytes.get(mark.0..).unwrap_or_default()
+    }
+
+    #[inline]
+    fn reserve(&mut self, more: usize) {
+        if self.bytes.capacity() - self.bytes.len() < more {
+            self.grow(more);
+        }
     }
 
     /// Appends bytes that are replies already.
     #[inline]
     pub fn raw(&mut self, bytes: &[u8]) {
+        self.reserve(bytes.len());
         self.bytes.extend_from_slice(bytes);
     }
 
@@ -111,7 +159,7 @@ impl ReplyBuf {
 
     #[inline]
     pub fn bulk(&mut self, bytes: &[u8]) {
-        self.bytes.reserve(bytes.len() + 32);
+        self.reserve(bytes.len() + 32);
         self.header(b'$', bytes.len());
         self.raw(bytes);
         self.raw(b"\r\n");
@@ -234,8 +282,14 @@ impl ReplyBuf {
 
     /// Writes the header at the end and turns the bytes around to where it belongs.
     fn finish(&mut self, deferred: Deferred, header: impl FnOnce(&mut ReplyBuf)) {
+        if self.is_excessive {
+            return;
+        }
         let end = self.bytes.len();
         header(self);
+        if self.is_excessive {
+            return;
+        }
         let length = self.bytes.len() - end;
         self.bytes[deferred.at..].rotate_right(length);
     }
@@ -251,7 +305,7 @@ impl ReplyBuf {
 
     #[inline]
     fn line(&mut self, kind: u8, text: &[u8]) {
-        self.bytes.reserve(text.len() + 3);
+        self.reserve(text.len() + 3);
         self.bytes.push(kind);
         self.raw(text);
         self.raw(b"\r\n");
