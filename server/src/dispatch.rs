@@ -260,6 +260,7 @@ fn prepare(server: &Server, session: &Session, view: &mut View<'_>) {
 pub fn call_queued<'k>(ctx: &mut SessionCtx<'_, 'k>, view: &mut View<'k>, queued: &Queued) {
     let started = Instant::now();
     let (server, command, args) = (ctx.server, queued.command, queued.args.as_args());
+    ctx.session.client.note_command(command);
     let mark = ctx.out.mark();
     prepare(server, ctx.session, view);
     let result = match command.spec.handler {

@@ -130,6 +130,11 @@ impl Server {
         self.clock.uptime()
     }
 
+    /// Clients that wait: for keys, or for the end of a pause.
+    pub fn blocked_clients(&self) -> usize {
+        self.blocked.count() + self.pause.waiting()
+    }
+
     #[inline]
     pub fn has_memory_limit(&self) -> bool {
         self.config.maxmemory() != 0
