@@ -29,7 +29,7 @@ pub struct Session {
     /// The connection closes once its output is written.
     pub closing: bool,
     /// The command that made the client wait, until it is answered.
-    pub(crate) waiting: Option<Waiting>,
+    pub waiting: Option<Waiting>,
 }
 
 /// How long a blocked client waits, and for which command.
