@@ -3,6 +3,7 @@
 //! Clients act on the first word, so each text here starts with its code. [`CommandError`] is the only type that turns
 //! into an error reply.
 
+use crate::resp::Args;
 use basalt_storage::keyspace::WrongType;
 use std::borrow::Cow;
 
@@ -34,6 +35,14 @@ impl CommandError {
 
     pub fn wrong_arity(command: &str) -> CommandError {
         CommandError::owned(format!("ERR wrong number of arguments for '{command}' command"))
+    }
+
+    /// A subcommand that exists was given arguments that it does not take.
+    pub fn wrong_subcommand(container: &str, args: Args<'_>) -> CommandError {
+        let name = String::from_utf8_lossy(args.at(1));
+        CommandError::owned(format!(
+            "ERR unknown subcommand or wrong number of arguments for '{name}'. Try {container} HELP."
+        ))
     }
 
     pub fn invalid_expire_time(command: &str) -> CommandError {

@@ -57,16 +57,24 @@ async fn run_thread_zero(server: Arc<Server>) -> Result<(), StartError> {
     tracing::info!(port = config.int("port"), unixsocket = config.text("unixsocket"), "Ready to accept connections");
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("Received SIGTERM, shutting down"),
-        _ = interrupt.recv() => tracing::info!("Received SIGINT, shutting down"),
-        _ = server.shutdown.requested() => tracing::info!("User requested shutdown"),
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => {
+                tracing::info!("Received SIGTERM scheduling shutdown...");
+                server.shutdown.schedule();
+            }
+            _ = interrupt.recv() => {
+                tracing::info!("Received SIGINT scheduling shutdown...");
+                server.shutdown.schedule();
+            }
+            _ = server.shutdown.due(&server.switches) => break,
+        }
     }
     let unix_socket = config.text("unixsocket");
     if !unix_socket.is_empty() {
         // The next start removes it as well.
         let _ = std::fs::remove_file(unix_socket);
     }
-    tracing::info!("bye");
+    tracing::info!("Basalt is now ready to exit, bye bye...");
     Ok(())
 }

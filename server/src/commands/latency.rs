@@ -163,18 +163,17 @@ fn show_histogram(server: &Server, out: &mut ReplyBuf, command: &Command) -> boo
 }
 
 fn help(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
-    super::help::answer(
-        ctx.out,
+    ctx.out.help(
         "LATENCY",
         &[
-            ("DOCTOR", &["A report on latency in plain words."]),
-            ("GRAPH <event>", &["A drawing of the spikes of <event>."]),
-            ("HISTORY <event>", &["Times and lengths of the spikes of <event>."]),
-            ("LATEST", &["The newest spike of each event."]),
-            ("RESET [<event> ...]", &["Forget the spikes of these events (default: of all)."]),
+            ("DOCTOR", "A report on latency in plain words."),
+            ("GRAPH <event>", "A drawing of the spikes of <event>."),
+            ("HISTORY <event>", "Times and lengths of the spikes of <event>."),
+            ("LATEST", "The newest spike of each event."),
+            ("RESET [<event> ...]", "Forget the spikes of these events (default: of all)."),
             (
                 "HISTOGRAM [COMMAND ...]",
-                &["For each command, how many calls took at most how long (default: all commands)."],
+                "For each command, how many calls took at most how long (default: all commands).",
             ),
         ],
     );

@@ -12,7 +12,6 @@ pub mod draw;
 pub mod dump;
 pub mod expire;
 pub mod hashes;
-pub mod help;
 pub mod keys;
 pub mod latency;
 pub mod lists;

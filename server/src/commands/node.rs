@@ -183,11 +183,14 @@ impl ShutdownRequest {
     }
 }
 
-/// There are no replicas to wait for, so a shutdown is never under way when a command runs.
 fn shutdown(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
     let request = ShutdownRequest::parse(args)?;
     if request.is_abort {
-        return Err(CommandError::new("ERR No shutdown in progress."));
+        if !ctx.server.shutdown.abort() {
+            return Err(CommandError::new("ERR No shutdown in progress."));
+        }
+        ctx.out.ok();
+        return Ok(());
     }
     ctx.server.shutdown.request(request.save.unwrap_or_default());
     ctx.session.closing = true;

@@ -2,7 +2,7 @@
 
 use super::ctx::SessionCtx;
 use super::spec::{Flags, Group, Handler::Session, KeyFlags, KeySpec, Locks, Spec};
-use crate::error::CommandResult;
+use crate::error::{CommandError, CommandResult};
 use crate::pubsub::{Message, Scope};
 use crate::resp::{Args, ReplyBuf};
 use crate::session::{ReplyMode, Subscriptions};
@@ -314,7 +314,7 @@ fn shardchannels(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult 
 
 fn list(ctx: &mut SessionCtx<'_, '_>, scope: Scope, args: Args<'_>) -> CommandResult {
     if args.len() > 3 {
-        return Err(super::help::wrong_arguments("PUBSUB", args));
+        return Err(CommandError::wrong_subcommand("PUBSUB", args));
     }
     let channels = ctx.server.pubsub.channels(scope, args.maybe(2));
     ctx.out.array(channels.len());
@@ -346,15 +346,14 @@ fn count(ctx: &mut SessionCtx<'_, '_>, scope: Scope, args: Args<'_>) -> CommandR
 }
 
 fn help(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
-    super::help::answer(
-        ctx.out,
+    ctx.out.help(
         "PUBSUB",
         &[
-            ("CHANNELS [<pattern>]", &["Channels with listeners that match <pattern> (default: '*')."]),
-            ("NUMPAT", &["Number of patterns with listeners."]),
-            ("NUMSUB [<channel> ...]", &["Number of listeners of each channel, patterns not counted."]),
-            ("SHARDCHANNELS [<pattern>]", &["Shard channels with listeners that match <pattern> (default: '*')."]),
-            ("SHARDNUMSUB [<shardchannel> ...]", &["Number of listeners of each shard channel."]),
+            ("CHANNELS [<pattern>]", "Channels with listeners that match <pattern> (default: '*')."),
+            ("NUMPAT", "Number of patterns with listeners."),
+            ("NUMSUB [<channel> ...]", "Number of listeners of each channel, patterns not counted."),
+            ("SHARDCHANNELS [<pattern>]", "Shard channels with listeners that match <pattern> (default: '*')."),
+            ("SHARDNUMSUB [<shardchannel> ...]", "Number of listeners of each shard channel."),
         ],
     );
     Ok(())

@@ -62,7 +62,7 @@ fn get(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
             Some(count) if count >= 0 => count as usize,
             _ => return Err(INVALID_COUNT),
         },
-        _ => return Err(super::help::wrong_arguments("SLOWLOG", args)),
+        _ => return Err(CommandError::wrong_subcommand("SLOWLOG", args)),
     };
     let entries = ctx.server.slowlog.newest(count);
     let out = &mut *ctx.out;
@@ -92,19 +92,15 @@ fn reset(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
 }
 
 fn help(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
-    super::help::answer(
-        ctx.out,
+    ctx.out.help(
         "SLOWLOG",
         &[
             (
                 "GET [<count>]",
-                &[
-                    "The newest <count> entries (default: 10, -1: all), each with",
-                    "id, time, microseconds, arguments, address and name of the client.",
-                ],
+                "The newest <count> entries (default: 10, -1: all), each with\nid, time, microseconds, arguments, address and name of the client.",
             ),
-            ("LEN", &["Number of entries."]),
-            ("RESET", &["Empty the log."]),
+            ("LEN", "Number of entries."),
+            ("RESET", "Empty the log."),
         ],
     );
     Ok(())

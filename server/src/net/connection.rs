@@ -81,6 +81,9 @@ pub struct Connection {
     decoder: Decoder,
     /// What has arrived and is not answered yet.
     input: Vec<u8>,
+    /// The size of the buffer that the last request needed for itself: shown until the next read, so that CLIENT LIST
+    /// tells who sends much.
+    freed: usize,
     /// How much of `input` must be there before decoding makes sense.
     needed: usize,
     /// Output beyond this is written before the next request is answered.
@@ -101,6 +104,7 @@ impl Connection {
             server,
             decoder: Decoder::default(),
             input: Vec::new(),
+            freed: 0,
             needed: 1,
             flush_size: FLUSH_SIZE,
             out: ReplyBuf::default(),
@@ -258,12 +262,13 @@ impl Connection {
 
     /// Publishes what CLIENT LIST shows of the input. An active client is taken to use a share of the thread's buffer.
     #[inline]
-    fn publish_query(&self) {
+    fn publish_query(&mut self) {
         let info = &self.session.client.info;
+        let spare = READ_SHARE.max(std::mem::take(&mut self.freed));
         let understood = self.decoder.understood().min(self.input.len());
         info.argument_bytes.store(understood, Relaxed);
         info.query_bytes.store(self.input.len() - understood, Relaxed);
-        info.query_free_bytes.store(self.input.capacity() - self.input.len() + READ_SHARE, Relaxed);
+        info.query_free_bytes.store(self.input.capacity() - self.input.len() + spare, Relaxed);
     }
 
     fn answer_input(&mut self) -> Result<(), Ended> {
@@ -276,6 +281,8 @@ impl Connection {
         if used < input.len() {
             self.input = input;
             self.input.drain(..used);
+        } else {
+            self.freed = input.capacity();
         }
         Ok(())
     }

@@ -241,13 +241,13 @@ impl ReplyBuf {
         self.raw(b"\r\n");
     }
 
-    /// What HELP answers: pairs of a subcommand's form and what it does.
+    /// What HELP answers: pairs of a subcommand's form and what it does, in one line or several.
     pub fn help(&mut self, command: &str, lines: &[(&str, &str)]) {
-        self.array(3 + lines.len() * 2);
+        self.array(3 + lines.iter().map(|(_, meaning)| 1 + meaning.lines().count()).sum::<usize>());
         self.simple(&format!("{command} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
         for (form, meaning) in lines {
             self.simple(form);
-            self.simple(&format!("    {meaning}"));
+            meaning.lines().for_each(|line| self.simple(&format!("    {line}")));
         }
         self.simple("HELP");
         self.simple("    Print this help.");

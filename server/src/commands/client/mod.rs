@@ -205,49 +205,36 @@ const SUBCOMMANDS: &[Spec] = &[
 ];
 
 fn help(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
-    super::help::answer(
-        ctx.out,
+    ctx.out.help(
         "CLIENT",
         &[
-            ("CACHING (YES|NO)", &["Track the keys of the next command, or do not (OPTIN and OPTOUT modes)."]),
-            ("GETREDIR", &["The client that receives this one's invalidations."]),
-            ("GETNAME", &["The name of this connection."]),
-            ("ID", &["The id of this connection."]),
-            ("INFO", &["A description of this connection."]),
-            ("KILL <ip:port>", &["Close the connection from <ip:port>."]),
+            ("CACHING (YES|NO)", "Track the keys of the next command, or do not (OPTIN and OPTOUT modes)."),
+            ("GETREDIR", "The client that receives this one's invalidations."),
+            ("GETNAME", "The name of this connection."),
+            ("ID", "The id of this connection."),
+            ("INFO", "A description of this connection."),
+            ("KILL <ip:port>", "Close the connection from <ip:port>."),
             (
                 "KILL <option> <value> [<option> <value> [...]]",
-                &[
-                    "Close all connections that fit. Options:",
-                    "* ID <client-id>",
-                    "* ADDR (<ip:port>|<unixsocket>:0): the client's end.",
-                    "* LADDR (<ip:port>|<unixsocket>:0): the server's end.",
-                    "* TYPE (NORMAL|MASTER|REPLICA|PUBSUB)",
-                    "* USER <username>",
-                    "* SKIPME (YES|NO): whether this connection is spared (default: yes).",
-                ],
+                "Close all connections that fit. Options:\n* ID <client-id>\n* ADDR (<ip:port>|<unixsocket>:0): the client's end.\n* LADDR (<ip:port>|<unixsocket>:0): the server's end.\n* TYPE (NORMAL|MASTER|REPLICA|PUBSUB)\n* USER <username>\n* SKIPME (YES|NO): whether this connection is spared (default: yes).",
             ),
             (
                 "LIST [options ...]",
-                &[
-                    "A line for each connection. Options:",
-                    "* TYPE (NORMAL|MASTER|REPLICA|PUBSUB)",
-                    "* ID <client-id> [<client-id> ...]",
-                ],
+                "A line for each connection. Options:\n* TYPE (NORMAL|MASTER|REPLICA|PUBSUB)\n* ID <client-id> [<client-id> ...]",
             ),
-            ("UNPAUSE", &["End a pause now."]),
-            ("PAUSE <timeout> [WRITE|ALL]", &["Hold back all clients, or just writes, for <timeout> milliseconds."]),
-            ("REPLY (ON|OFF|SKIP)", &["Whether this connection is answered."]),
-            ("SETNAME <name>", &["Give this connection a name."]),
-            ("SETINFO <option> <value>", &["Note LIB-NAME or LIB-VER of the client's library."]),
-            ("UNBLOCK <clientid> [TIMEOUT|ERROR]", &["End the waiting of that client."]),
+            ("UNPAUSE", "End a pause now."),
+            ("PAUSE <timeout> [WRITE|ALL]", "Hold back all clients, or just writes, for <timeout> milliseconds."),
+            ("REPLY (ON|OFF|SKIP)", "Whether this connection is answered."),
+            ("SETNAME <name>", "Give this connection a name."),
+            ("SETINFO <option> <value>", "Note LIB-NAME or LIB-VER of the client's library."),
+            ("UNBLOCK <clientid> [TIMEOUT|ERROR]", "End the waiting of that client."),
             (
                 "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]] [OPTIN] [OPTOUT] [NOLOOP]",
-                &["Switch server assisted client side caching."],
+                "Switch server assisted client side caching.",
             ),
-            ("TRACKINGINFO", &["The state of tracking for this connection."]),
-            ("NO-EVICT (ON|OFF)", &["Keep this connection when clients need too much memory."]),
-            ("NO-TOUCH (ON|OFF)", &["Read without a trace in access times."]),
+            ("TRACKINGINFO", "The state of tracking for this connection."),
+            ("NO-EVICT (ON|OFF)", "Keep this connection when clients need too much memory."),
+            ("NO-TOUCH (ON|OFF)", "Read without a trace in access times."),
         ],
     );
     Ok(())
