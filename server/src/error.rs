@@ -33,6 +33,12 @@ impl CommandError {
         self.0.split(' ').next().unwrap_or_default()
     }
 
+    /// An argument as an error shows it: at most so many bytes, and nothing behind a zero byte.
+    pub fn shown(argument: &[u8], most: usize) -> Cow<'_, str> {
+        let end = argument.iter().take(most).position(|byte| *byte == 0).unwrap_or(argument.len().min(most));
+        String::from_utf8_lossy(&argument[..end])
+    }
+
     pub fn wrong_arity(command: &str) -> CommandError {
         CommandError::owned(format!("ERR wrong number of arguments for '{command}' command"))
     }

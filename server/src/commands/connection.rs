@@ -3,7 +3,7 @@
 use super::ctx::SessionCtx;
 use super::spec::{Flags, Group, Handler::Session, Locks, Spec};
 use crate::client::DEFAULT_USER;
-use crate::error::{CommandError, CommandResult, DB_INDEX_OUT_OF_RANGE, NOT_INTEGER, SYNTAX};
+use crate::error::{CommandError, CommandResult, SYNTAX};
 use crate::resp::{Args, Protocol};
 use crate::session::ReplyMode;
 use crate::version::{BASALT_VERSION, REDIS_VERSION};
@@ -258,8 +258,7 @@ fn reset(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
 }
 
 fn select(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let index = number::parse_i64(args.at(1)).ok_or(NOT_INTEGER)?;
-    let db = ctx.server.keyspace.database(index).ok_or(DB_INDEX_OUT_OF_RANGE)?;
+    let db = super::parse::database(&ctx.server.keyspace, args.at(1))?;
     ctx.session.select(db);
     ctx.out.ok();
     Ok(())

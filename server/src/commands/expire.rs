@@ -122,7 +122,7 @@ impl Conditions {
                 word if word.eq_ignore_ascii_case(b"gt") => &mut conditions.gt,
                 word if word.eq_ignore_ascii_case(b"lt") => &mut conditions.lt,
                 word => {
-                    let word = String::from_utf8_lossy(word);
+                    let word = CommandError::shown(word, word.len());
                     return Err(CommandError::owned(format!("ERR Unsupported option {word}")));
                 }
             };

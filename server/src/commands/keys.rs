@@ -1,16 +1,16 @@
 //! Commands that work on whole keys of any type: delete, look, copy, rename, move.
 
 use super::ctx::Ctx;
+use super::parse;
 use super::spec::{
     Flags, Handler::Data, KeySpec, OW_INSERT, OW_UPDATE, RM_DELETE, RO_ACCESS, RO_NONE, RW_ACCESS_DELETE,
     RW_ACCESS_UPDATE, Spec,
 };
-use crate::error::{CommandError, CommandResult, DB_INDEX_OUT_OF_RANGE, NO_SUCH_KEY, NOT_INTEGER, SYNTAX};
+use crate::error::{CommandError, CommandResult, NO_SUCH_KEY, SYNTAX};
 use crate::notify::EventClass;
 use crate::resp::Args;
 use basalt_storage::effect::DbIndex;
 use basalt_storage::keyspace::Key;
-use basalt_storage::number::parse_i64;
 
 pub const COMMANDS: &[Spec] = &[
     Spec {
@@ -167,7 +167,7 @@ fn copy_options(ctx: &Ctx<'_, '_>, args: Args<'_>) -> Result<CopyOptions, Comman
         if args.is(at, "REPLACE") {
             options.replaces = true;
         } else if args.is(at, "DB") && at + 1 < args.len() {
-            options.db = target_database(ctx, args.at(at + 1))?;
+            options.db = parse::database(&ctx.server.keyspace, args.at(at + 1))?;
             at += 1;
         } else {
             return Err(SYNTAX);
@@ -175,11 +175,6 @@ fn copy_options(ctx: &Ctx<'_, '_>, args: Args<'_>) -> Result<CopyOptions, Comman
         at += 1;
     }
     Ok(options)
-}
-
-fn target_database(ctx: &Ctx<'_, '_>, text: &[u8]) -> Result<DbIndex, CommandError> {
-    let number = parse_i64(text).filter(|number| i32::try_from(*number).is_ok()).ok_or(NOT_INTEGER)?;
-    ctx.server.keyspace.database(number).ok_or(DB_INDEX_OUT_OF_RANGE)
 }
 
 fn copy(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
@@ -235,7 +230,7 @@ fn rename_existing(ctx: &mut Ctx<'_, '_>, args: Args<'_>) {
 }
 
 fn move_to(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let target = target_database(ctx, args.at(2))?;
+    let target = parse::database(&ctx.server.keyspace, args.at(2))?;
     if target == ctx.db {
         return Err(SAME_OBJECT);
     }

@@ -186,6 +186,9 @@ impl Command {
     }
 }
 
+/// How many bytes of an unknown name an error shows.
+const SHOWN: usize = 128;
+
 /// The command that a request names.
 #[inline]
 pub fn resolve(args: Args<'_>) -> Result<&'static Command, CommandError> {
@@ -194,7 +197,7 @@ pub fn resolve(args: Args<'_>) -> Result<&'static Command, CommandError> {
         return Ok(command);
     }
     command.subcommand(args.at(1)).ok_or_else(|| {
-        let name = String::from_utf8_lossy(&args.at(1)[..args.at(1).len().min(128)]).into_owned();
+        let name = CommandError::shown(args.at(1), SHOWN);
         CommandError::owned(format!(
             "ERR unknown subcommand '{name}'. Try {} HELP.",
             command.full_name.to_ascii_uppercase()
@@ -204,15 +207,13 @@ pub fn resolve(args: Args<'_>) -> Result<&'static Command, CommandError> {
 
 /// Redis shows at most 128 bytes of the name and as much of the arguments.
 fn unknown_command(args: Args<'_>) -> CommandError {
-    const SHOWN: usize = 128;
-    let shown = |bytes: &[u8], most: usize| String::from_utf8_lossy(&bytes[..bytes.len().min(most)]).into_owned();
     let mut rest = String::new();
     for argument in args.from(1) {
         if rest.len() >= SHOWN {
             break;
         }
-        rest.push_str(&format!("'{}' ", shown(argument, SHOWN - rest.len())));
+        rest.push_str(&format!("'{}' ", CommandError::shown(argument, SHOWN - rest.len())));
     }
-    let name = shown(args.at(0), SHOWN);
+    let name = CommandError::shown(args.at(0), SHOWN);
     CommandError::owned(format!("ERR unknown command '{name}', with args beginning with: {rest}"))
 }

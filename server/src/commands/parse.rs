@@ -5,15 +5,26 @@
 use crate::algorithms::glob;
 use crate::algorithms::long_double::LongDouble;
 use crate::error::{
-    CommandError, INVALID_CURSOR, NOT_FLOAT, NOT_INTEGER, NOT_POSITIVE, SYNTAX, TIMEOUT_NEGATIVE, TIMEOUT_NOT_FLOAT,
+    CommandError, DB_INDEX_OUT_OF_RANGE, INVALID_CURSOR, NOT_FLOAT, NOT_INTEGER, NOT_POSITIVE, SYNTAX,
+    TIMEOUT_NEGATIVE, TIMEOUT_NOT_FLOAT,
 };
 use crate::resp::Args;
+use basalt_storage::effect::DbIndex;
+use basalt_storage::keyspace::Keyspace;
 use basalt_storage::number;
 use std::ops::Range;
 use std::time::Duration;
 
 pub fn integer(text: &[u8]) -> Result<i64, CommandError> {
     number::parse_i64(text).ok_or(NOT_INTEGER)
+}
+
+/// The number of a database. Redis reads it as a C int first, with an error of its own.
+pub fn database(keyspace: &Keyspace, text: &[u8]) -> Result<DbIndex, CommandError> {
+    const NOT_INT: CommandError =
+        CommandError::new("ERR value is out of range, value must between -2147483648 and 2147483647");
+    let number = i32::try_from(integer(text)?).map_err(|_| NOT_INT)?;
+    keyspace.database(number.into()).ok_or(DB_INDEX_OUT_OF_RANGE)
 }
 
 /// An integer that is not negative.
