@@ -102,7 +102,7 @@ impl<'p> Listing<'p> {
                 looked_at += 1;
                 let key = entry.key();
                 let matches = self.pattern == b"*" || glob::matches(self.pattern, key, Case::Sensitive);
-                if matches && !view.is_due(entry) && !(is_split && !self.shown.insert(key.into())) {
+                if matches && !view.is_due(entry) && (!is_split || self.shown.insert(key.into())) {
                     self.found.bulk(key);
                     self.count += 1;
                 }

@@ -13,11 +13,13 @@ pub fn error(_: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
 /// The example values are those of redis-server, since tests of clients know them.
 pub fn protocol(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
     const BIG: &[u8] = b"1234567999999999999999999999999999999";
+    #[expect(clippy::approx_constant, reason = "the example of redis-server, not the circle's number")]
+    const DOUBLE: f64 = 3.141;
     let out = &mut *ctx.out;
     match args.at(1).to_ascii_lowercase().as_slice() {
         b"string" => out.bulk(b"Hello World"),
         b"integer" => out.integer(12345),
-        b"double" => out.double(3.141),
+        b"double" => out.double(DOUBLE),
         b"null" => out.null(),
         b"bignum" if out.is_resp3() => out.raw(&[b"(", BIG, b"\r\n"].concat()),
         b"bignum" => out.bulk(BIG),
