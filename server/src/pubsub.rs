@@ -111,9 +111,8 @@ impl PubSub {
     /// Channels with listeners that match the pattern, if one is given.
     pub fn channels(&self, scope: Scope, pattern: Option<&[u8]>) -> Vec<Box<[u8]>> {
         let registry = self.registry.read();
-        let wanted =
-            |channel: &&Box<[u8]>| pattern.is_none_or(|pattern| glob::matches(pattern, channel, Case::Sensitive));
-        registry.scope(scope).keys().filter(wanted).cloned().collect()
+        let is_wanted = |channel: &[u8]| pattern.is_none_or(|pattern| glob::matches(pattern, channel, Case::Sensitive));
+        registry.scope(scope).keys().filter(|channel| is_wanted(channel)).cloned().collect()
     }
 
     pub fn listeners(&self, scope: Scope, channel: &[u8]) -> usize {

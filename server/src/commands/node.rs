@@ -70,7 +70,8 @@ pub const COMMANDS: &[Spec] = &[
     Spec {
         name: "wait",
         arity: 3,
-        flags: Flags::NOSCRIPT.or(Flags::BLOCKING),
+        // 7.0 has `noscript` instead of `blocking`.
+        flags: Flags::BLOCKING,
         group: Group::Generic,
         since: "3.0.0",
         summary: "Waits until replicas have what the client has written.",

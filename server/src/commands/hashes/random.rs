@@ -61,6 +61,10 @@ fn reply_with_repeats(out: &mut ReplyBuf, hash: &Hash, drawn: usize, shown: Show
         for _ in 0..drawn {
             let field = with_rng(|rng| hash.random(rng)).expect("a hash at a key is not empty");
             show(out, &field, shown);
+            // The count may be huge, and the client is closed for too much output anyway.
+            if out.is_excessive() {
+                return;
+            }
         }
         return;
     }
@@ -69,6 +73,9 @@ fn reply_with_repeats(out: &mut ReplyBuf, hash: &Hash, drawn: usize, shown: Show
     for _ in 0..drawn {
         let index = with_rng(|rng| rng.below(fields.len() as u64)) as usize;
         show(out, &fields[index], shown);
+        if out.is_excessive() {
+            return;
+        }
     }
 }
 
