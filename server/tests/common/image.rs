@@ -8,10 +8,11 @@ use basalt_storage::number::format_i64;
 use basalt_storage::slot::StripeSet;
 use std::collections::BTreeMap;
 
-/// One key: everything that commands can see of it, but for when it was last used.
+/// One key: what the law is about. Not the encoding, which follows from what a command announces (ZADD looks at all its
+/// members before it takes the first), nor when the key was last used.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeyImage {
-    pub encoding: &'static str,
+    pub type_name: &'static str,
     pub expiry: Option<UnixMs>,
     pub content: Vec<String>,
 }
@@ -46,7 +47,7 @@ fn of_entry(entry: EntryRef<'_>) -> KeyImage {
     if matches!(entry.value(), ValueRef::Set(_) | ValueRef::Hash(_)) {
         content.sort();
     }
-    KeyImage { encoding: entry.encoding().name(), expiry: entry.expiry(), content }
+    KeyImage { type_name: entry.value().type_of().name(), expiry: entry.expiry(), content }
 }
 
 fn text(bytes: &[u8]) -> String {
