@@ -2,6 +2,7 @@
 //!
 //! To add a command, write its handler and its row in the family's file; a new family adds one line to [`FAMILIES`].
 
+pub mod bitmaps;
 pub mod client;
 pub mod config;
 pub mod connection;
@@ -12,6 +13,7 @@ pub mod draw;
 pub mod dump;
 pub mod expire;
 pub mod hashes;
+pub mod hyperloglog;
 pub mod keys;
 pub mod latency;
 pub mod lists;
@@ -38,6 +40,7 @@ use std::sync::LazyLock;
 
 /// All rows, by family.
 static FAMILIES: &[&[Spec]] = &[
+    bitmaps::COMMANDS,
     client::COMMANDS,
     config::COMMANDS,
     connection::COMMANDS,
@@ -46,6 +49,7 @@ static FAMILIES: &[&[Spec]] = &[
     dump::COMMANDS,
     expire::COMMANDS,
     hashes::COMMANDS,
+    hyperloglog::COMMANDS,
     keys::COMMANDS,
     latency::COMMANDS,
     lists::ends::COMMANDS,

@@ -6,7 +6,7 @@ use crate::clock::UnixMs;
 use crate::effect::{DbIndex, KeyEffect};
 use crate::entry::{Entry, EntryRef, ValueRef};
 use crate::number::{self, I64Text};
-use crate::value::{Str, Value};
+use crate::value::{Str, StrForm, Value};
 
 /// What writing a value does to the key's expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,9 +88,10 @@ impl View<'_> {
         }
     }
 
-    fn put_bytes(&mut self, db: DbIndex, key: &Key<'_>, bytes: &[u8], expiry: NewExpiry) {
+    /// Makes `key` hold these bytes as they are, whatever was there: a number stays text (INCRBYFLOAT).
+    pub fn put_bytes(&mut self, db: DbIndex, key: &Key<'_>, bytes: &[u8], expiry: NewExpiry) {
         let recorded = |at| {
-            let value = Value::Str(Str::Bytes(bytes.to_vec(), crate::value::StrForm::Plain));
+            let value = Value::Str(Str::Bytes(bytes.to_vec(), StrForm::Plain));
             KeyEffect::Put { value, expiry: at }
         };
         self.put_scalar(
@@ -158,6 +159,24 @@ impl View<'_> {
                 core.changed(&mut stripe.interests, db, key, || effect(asked));
             }
         }
+    }
+
+    /// Makes `key` hold this string, whatever was there, as if it had been changed in place.
+    pub fn put_modified(&mut self, db: DbIndex, key: &Key<'_>, bytes: Vec<u8>, expiry: NewExpiry) {
+        let expiry = match expiry {
+            NewExpiry::Clear => None,
+            NewExpiry::At(at) => Some(at),
+            NewExpiry::Keep => self.peek(db, key).and_then(EntryRef::expiry),
+        };
+        self.put(db, key, Value::Str(Str::Bytes(bytes, StrForm::Modified)), expiry);
+    }
+
+    /// Gives the string at `key` the form of one that was changed in place. No effect: the bytes stay the same.
+    pub fn mark_modified(&mut self, db: DbIndex, key: &Key<'_>) {
+        let Some(loc) = self.find(db, key) else { return };
+        let (stripe, _) = self.stripe_mut(key.slot.stripe());
+        let database = stripe.databases[db.0 as usize].as_deref_mut().expect("an entry was found in this database");
+        database.update(key, loc, |entry| entry.splice(0, b""));
     }
 
     /// Writes `bytes` at `offset` into the string at `key`, creating or extending it with zero bytes if need be; keeps
