@@ -21,6 +21,7 @@ pub async fn keep_time(server: Arc<Server>) {
         interval.tick().await;
         server.synchronize_clock();
         crate::memory::note_peak();
+        server.sampler.sample(&server);
     }
 }
 

@@ -11,6 +11,7 @@ pub mod dispatch;
 pub mod error;
 pub mod eviction;
 pub mod expiry_cycle;
+pub mod info;
 pub mod latency;
 pub mod limits;
 pub mod log;

@@ -6,7 +6,7 @@
 use basalt_storage::size_class;
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use tikv_jemalloc_sys as jemalloc;
 
@@ -41,6 +41,57 @@ pub fn peak() -> u64 {
     PEAK.load(Relaxed).max(used())
 }
 
+/// What the allocator itself says about its memory, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Allocator {
+    /// In blocks that are in use.
+    pub allocated: u64,
+    /// In pages with such blocks.
+    pub active: u64,
+    /// In pages that the system has given.
+    pub resident: u64,
+}
+
+/// Asks the allocator; its figures are as of this moment.
+pub fn allocator() -> Allocator {
+    refresh();
+    let read = |name: &CStr| {
+        let (mut value, mut length) = (0usize, size_of::<usize>());
+        // SAFETY: the names are those of sizes, and `value` has room for one.
+        let failed =
+            unsafe { jemalloc::mallctl(name.as_ptr(), (&raw mut value).cast(), &mut length, std::ptr::null_mut(), 0) };
+        if failed == 0 { value as u64 } else { 0 }
+    };
+    Allocator { allocated: read(c"stats.allocated"), active: read(c"stats.active"), resident: read(c"stats.resident") }
+}
+
+/// The allocator's figures stand still until its epoch moves.
+fn refresh() {
+    let mut epoch = 1u64;
+    // SAFETY: the epoch is written, nothing is read back.
+    unsafe {
+        jemalloc::mallctl(
+            c"epoch".as_ptr(),
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            (&raw mut epoch).cast(),
+            size_of::<u64>(),
+        );
+    }
+}
+
+static AT_START: AtomicU64 = AtomicU64::new(0);
+
+/// Remembers what is used before the first client comes.
+pub fn note_start() {
+    AT_START.store(used(), Relaxed);
+}
+
+/// What was used before the first client came.
+pub fn at_start() -> u64 {
+    AT_START.load(Relaxed)
+}
+
 pub fn note_peak() {
     PEAK.fetch_max(used(), Relaxed);
 }
@@ -70,7 +121,7 @@ fn count(bytes: i64) {
 }
 
 #[inline]
-fn size_of(layout: Layout) -> i64 {
+fn block_size(layout: Layout) -> i64 {
     size_class::round_up(layout.size()) as i64
 }
 
@@ -87,28 +138,28 @@ fn flags(layout: Layout) -> c_int {
 unsafe impl GlobalAlloc for Counting {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(size_of(layout));
+        count(block_size(layout));
         // SAFETY: see the impl.
         unsafe { jemalloc::mallocx(layout.size(), flags(layout)).cast() }
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(size_of(layout));
+        count(block_size(layout));
         // SAFETY: see the impl.
         unsafe { jemalloc::mallocx(layout.size(), flags(layout) | jemalloc::MALLOCX_ZERO).cast() }
     }
 
     #[inline]
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(-size_of(layout));
+        count(-block_size(layout));
         // SAFETY: see the impl.
         unsafe { jemalloc::sdallocx(pointer.cast(), layout.size(), flags(layout)) }
     }
 
     #[inline]
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        count(size_class::round_up(new_size) as i64 - size_of(layout));
+        count(size_class::round_up(new_size) as i64 - block_size(layout));
         // SAFETY: see the impl.
         unsafe { jemalloc::rallocx(pointer.cast(), new_size, flags(layout)).cast() }
     }

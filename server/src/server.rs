@@ -6,6 +6,7 @@ use crate::clock::WallClock;
 use crate::config::Config;
 use crate::eviction::Eviction;
 use crate::expiry_cycle::ExpiryCycle;
+use crate::info::Sampler;
 use crate::latency::LatencyMonitor;
 use crate::limits::ClientLimits;
 use crate::monitor::Monitors;
@@ -43,6 +44,7 @@ pub struct Server {
     pub shutdown: Shutdown,
     pub expiry_cycle: ExpiryCycle,
     pub eviction: Eviction,
+    pub sampler: Sampler,
     pub clock: WallClock,
     /// Forty hexadecimal digits that are new with each start.
     pub run_id: String,
@@ -73,6 +75,7 @@ impl Server {
             shutdown: Shutdown::default(),
             expiry_cycle: ExpiryCycle::default(),
             eviction: Eviction::default(),
+            sampler: Sampler::default(),
             clock: WallClock::start(),
             run_id,
         };
@@ -108,6 +111,7 @@ impl Server {
     }
 
     pub fn note_running(&self) {
+        crate::memory::note_start();
         self.running.store(true, Ordering::Relaxed);
     }
 

@@ -34,7 +34,26 @@ pub struct CommandTotals {
     pub latency: Vec<u64>,
 }
 
+/// Bytes and system calls of one thread's connections.
+#[derive(Default)]
+struct TrafficCounters {
+    received_bytes: AtomicU64,
+    sent_bytes: AtomicU64,
+    reads: AtomicU64,
+    writes: AtomicU64,
+}
+
+/// The sum of all threads' traffic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    pub received_bytes: u64,
+    pub sent_bytes: u64,
+    pub reads: u64,
+    pub writes: u64,
+}
+
 pub struct Stats {
+    traffic: Vec<TrafficCounters>,
     threads: Vec<Vec<CommandCounters>>,
     errors: Mutex<HashMap<String, u64>>,
     pub error_replies: AtomicU64,
@@ -58,6 +77,7 @@ impl Stats {
         let block = || commands::all().iter().map(|_| counters()).collect();
         Stats {
             threads: (0..threads).map(|_| block()).collect(),
+            traffic: (0..threads).map(|_| TrafficCounters::default()).collect(),
             errors: Mutex::default(),
             error_replies: AtomicU64::new(0),
         }
@@ -75,6 +95,31 @@ impl Stats {
             add(&counters.failed, 1);
             self.note_error(error);
         }
+    }
+
+    /// A read of a connection on this thread.
+    #[inline]
+    pub fn note_read(&self, thread: usize, bytes: usize) {
+        add(&self.traffic[thread].received_bytes, bytes as u64);
+        add(&self.traffic[thread].reads, 1);
+    }
+
+    /// A write of a connection on this thread.
+    #[inline]
+    pub fn note_write(&self, thread: usize, bytes: usize) {
+        add(&self.traffic[thread].sent_bytes, bytes as u64);
+        add(&self.traffic[thread].writes, 1);
+    }
+
+    pub fn traffic(&self) -> Traffic {
+        let mut sum = Traffic::default();
+        for counters in &self.traffic {
+            sum.received_bytes += counters.received_bytes.load(Relaxed);
+            sum.sent_bytes += counters.sent_bytes.load(Relaxed);
+            sum.reads += counters.reads.load(Relaxed);
+            sum.writes += counters.writes.load(Relaxed);
+        }
+        sum
     }
 
     /// A request that was refused before it ran.
@@ -131,6 +176,11 @@ impl Stats {
             counters.latency.iter().for_each(|bucket| bucket.store(0, Relaxed));
         }
         self.errors.lock().clear();
+        for counters in &self.traffic {
+            for counter in [&counters.received_bytes, &counters.sent_bytes, &counters.reads, &counters.writes] {
+                counter.store(0, Relaxed);
+            }
+        }
         self.error_replies.store(0, Relaxed);
     }
 }

@@ -14,6 +14,8 @@ pub mod dump;
 pub mod expire;
 pub mod hashes;
 pub mod hyperloglog;
+pub mod help;
+pub mod info;
 pub mod keys;
 pub mod latency;
 pub mod lists;
@@ -50,6 +52,7 @@ static FAMILIES: &[&[Spec]] = &[
     expire::COMMANDS,
     hashes::COMMANDS,
     hyperloglog::COMMANDS,
+    info::COMMANDS,
     keys::COMMANDS,
     latency::COMMANDS,
     lists::ends::COMMANDS,

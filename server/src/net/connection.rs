@@ -232,6 +232,7 @@ impl Connection {
     fn on_read(&mut self, bytes: usize) -> Result<(), Ended> {
         let info = &self.session.client.info;
         info.received_bytes.fetch_add(bytes as u64, Relaxed);
+        self.server.stats.note_read(self.session.client.thread, bytes);
         info.last_active_ms.store(self.server.now().0, Relaxed);
         if !self.input.is_empty() {
             self.check_query()?;
@@ -489,6 +490,7 @@ impl Connection {
             Err(error) => return Err(Ended::Io(error)),
         };
         self.session.client.info.sent_bytes.fetch_add(written as u64, Relaxed);
+        self.server.stats.note_write(self.session.client.thread, written);
         Ok(written)
     }
 

@@ -154,6 +154,13 @@ impl Keyspace {
         self.recording.store(true, Ordering::SeqCst);
     }
 
+    /// Bytes of the tables themselves, without what they hold: two words a slot for each part that has ever held a key,
+    /// and about nine bytes an entry.
+    pub fn overhead_bytes(&self) -> u64 {
+        const ENTRY_BYTES: u64 = 9;
+        (0..self.databases).map(|db| self.key_count(DbIndex(db)) * ENTRY_BYTES).sum()
+    }
+
     /// Frees on its own thread what takes long to free.
     pub fn reaper(&self) -> &Reaper {
         &self.reaper
