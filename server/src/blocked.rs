@@ -56,6 +56,20 @@ pub enum End {
     Disconnect,
 }
 
+/// What came of running a waiter's command again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Retried {
+    Answered,
+    StillWaits,
+}
+
+/// How far the waiters of one key were served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Served {
+    AsFarAsPossible,
+    NeedsOtherLocks,
+}
+
 #[derive(Default)]
 struct Registry {
     waiters: HashMap<ClientId, Arc<Waiter>>,
@@ -112,11 +126,10 @@ impl BlockedClients {
 
     /// Ends a client's wait for another reason than its keys. Returns whether it was still waiting.
     pub fn end(&self, server: &Server, client: ClientId, end: End) -> bool {
-        let Some(stripes) = self.registry.lock().waiters.get(&client).map(|waiter| waiter.stripes) else {
-            return false;
-        };
-        // It may be served before the locks are ours.
-        self.end_in(&mut server.keyspace.lock(stripes, server.now()), client, end)
+        let Some(waiter) = self.registry.lock().waiters.get(&client).cloned() else { return false };
+        let mut view = server.keyspace.lock(waiter.stripes, server.now());
+        // It may have been served before the locks were ours.
+        self.is_waiting(&waiter) && self.end_in(&mut view, client, end)
     }
 
     /// Like [`BlockedClients::end`], under locks that contain those of the client's keys.
@@ -148,10 +161,16 @@ impl BlockedClients {
         Some(waiter)
     }
 
-    fn waiters_of(&self, ready: &ReadyKey) -> Vec<Arc<Waiter>> {
+    /// The waiter in this place of a key's queue.
+    fn waiter_at(&self, ready: &ReadyKey, place: usize) -> Option<Arc<Waiter>> {
         let registry = self.registry.lock();
-        let Some(queue) = registry.by_key.get(&(ready.db, ready.key.clone())) else { return Vec::new() };
-        queue.iter().filter_map(|id| registry.waiters.get(id).cloned()).collect()
+        let queue = registry.by_key.get(&(ready.db, ready.key.clone()))?;
+        queue.get(place).and_then(|id| registry.waiters.get(id)).cloned()
+    }
+
+    /// Whether this very wait goes on: its client may have been served, and may even wait again for something else.
+    fn is_waiting(&self, waiter: &Arc<Waiter>) -> bool {
+        self.registry.lock().waiters.get(&waiter.client.id).is_some_and(|current| Arc::ptr_eq(current, waiter))
     }
 
     /// Serves the waiters of the keys that `view` has changed, and of those that serving them changes in turn. Returns
@@ -165,23 +184,40 @@ impl BlockedClients {
                 return elsewhere;
             }
             for key in ready {
-                for waiter in self.waiters_of(&key) {
-                    if waiter.stripes.is_subset_of(view.stripes()) {
-                        self.retry(server, view, &waiter, outcome);
-                    } else if !elsewhere.contains(&key) {
-                        elsewhere.push(key.clone());
-                    }
+                if self.serve_key(server, view, &key, outcome) == Served::NeedsOtherLocks && !elsewhere.contains(&key) {
+                    elsewhere.push(key);
                 }
             }
         }
     }
 
+    fn serve_key(&self, server: &Server, view: &mut View<'_>, key: &ReadyKey, outcome: &mut Outcome) -> Served {
+        let mut place = 0;
+        while view.peek(key.db, &Key::new(&key.key)).is_some() {
+            let Some(waiter) = self.waiter_at(key, place) else { break };
+            if !waiter.stripes.is_subset_of(view.stripes()) {
+                // Nobody overtakes it, so those behind it wait for those locks as well.
+                return Served::NeedsOtherLocks;
+            }
+            place += usize::from(self.retry(server, view, &waiter, outcome) == Retried::StillWaits);
+        }
+        Served::AsFarAsPossible
+    }
+
     /// Serves waiters under their own locks, after [`BlockedClients::serve`] and without holding any.
-    pub fn serve_elsewhere(&self, server: &Server, mut ready: Vec<ReadyKey>, outcome: &mut Outcome) {
-        while let Some(key) = ready.pop() {
-            for waiter in self.waiters_of(&key) {
+    pub fn serve_elsewhere(&self, server: &Server, ready: Vec<ReadyKey>, outcome: &mut Outcome) {
+        let mut ready = VecDeque::from(ready);
+        while let Some(key) = ready.pop_front() {
+            let mut place = 0;
+            while let Some(waiter) = self.waiter_at(&key, place) {
                 let mut view = server.keyspace.lock(waiter.stripes, server.now());
-                self.retry(server, &mut view, &waiter, outcome);
+                if !self.is_waiting(&waiter) {
+                    continue;
+                }
+                if view.peek(key.db, &Key::new(&key.key)).is_none() {
+                    break;
+                }
+                place += usize::from(self.retry(server, &mut view, &waiter, outcome) == Retried::StillWaits);
                 ready.extend(self.serve(server, &mut view, outcome));
                 outcome.note_expired(server, &mut view);
             }
@@ -189,10 +225,7 @@ impl BlockedClients {
     }
 
     /// Runs a waiter's command again; if it can be answered now, it is.
-    fn retry(&self, server: &Server, view: &mut View<'_>, waiter: &Waiter, outcome: &mut Outcome) {
-        if !self.is_blocked(waiter.client.id) {
-            return;
-        }
+    fn retry(&self, server: &Server, view: &mut View<'_>, waiter: &Waiter, outcome: &mut Outcome) -> Retried {
         let Handler::Data(run) = waiter.command.spec.handler else { unreachable!("only data commands wait for keys") };
         let mut reply = ReplyBuf::new(waiter.client.protocol());
         let mut own = Outcome::default();
@@ -210,7 +243,7 @@ impl BlockedClients {
         );
         outcome.events.append(&mut own.events);
         if own.block.is_some() {
-            return;
+            return Retried::StillWaits;
         }
         if let Err(error) = result {
             reply.clear();
@@ -219,6 +252,7 @@ impl BlockedClients {
         if let Some(waiter) = self.remove(view, waiter.client.id) {
             waiter.deliver(reply);
         }
+        Retried::Answered
     }
 }
 

@@ -12,6 +12,7 @@ pub mod debug;
 pub mod draw;
 pub mod dump;
 pub mod expire;
+pub mod geo;
 pub mod hashes;
 pub mod hyperloglog;
 pub mod help;
@@ -50,6 +51,8 @@ static FAMILIES: &[&[Spec]] = &[
     debug::COMMANDS,
     dump::COMMANDS,
     expire::COMMANDS,
+    geo::COMMANDS,
+    geo::search::COMMANDS,
     hashes::COMMANDS,
     hyperloglog::COMMANDS,
     info::COMMANDS,
@@ -68,6 +71,10 @@ static FAMILIES: &[&[Spec]] = &[
     strings::COMMANDS,
     transactions::COMMANDS,
     zsets::add::COMMANDS,
+    zsets::combine::COMMANDS,
+    zsets::lookup::COMMANDS,
+    zsets::pop::COMMANDS,
+    zsets::range::COMMANDS,
 ];
 
 /// Index of a command in the table: what statistics are kept by.

@@ -27,9 +27,9 @@ pub fn database(keyspace: &Keyspace, text: &[u8]) -> Result<DbIndex, CommandErro
     keyspace.database(number.into()).ok_or(DB_INDEX_OUT_OF_RANGE)
 }
 
-/// An integer that is not negative.
+/// An integer that is not negative. What is no integer at all gets the same answer.
 pub fn positive(text: &[u8]) -> Result<usize, CommandError> {
-    usize::try_from(integer(text)?).map_err(|_| NOT_POSITIVE)
+    at_least(0, text, NOT_POSITIVE)
 }
 
 /// An integer of at least `min`, or this error whatever is wrong.
@@ -76,10 +76,12 @@ impl Ranks {
 /// How long a client waits for keys, given in seconds; `None` for ever.
 pub fn timeout(text: &[u8]) -> Result<Option<Duration>, CommandError> {
     const OUT_OF_RANGE: CommandError = CommandError::new("ERR timeout is out of range");
+    /// Farther off than this, in milliseconds, the end of the wait is no moment that the clock will ever show.
+    const FARTHEST: f64 = 9.22e18;
     LongDouble::parse(text).ok_or(TIMEOUT_NOT_FLOAT)?;
     let milliseconds = (number::parse_f64_lenient(text).ok_or(TIMEOUT_NOT_FLOAT)? * 1000.0).ceil();
     match milliseconds {
-        ms if ms >= i64::MAX as f64 => Err(OUT_OF_RANGE),
+        ms if ms > FARTHEST => Err(OUT_OF_RANGE),
         ms if ms < 0.0 => Err(TIMEOUT_NEGATIVE),
         0.0 => Ok(None),
         ms => Ok(Some(Duration::from_millis(ms as u64))),

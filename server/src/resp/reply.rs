@@ -220,6 +220,11 @@ impl ReplyBuf {
         if self.is_resp3() { self.line(b',', &text) } else { self.bulk(&text) }
     }
 
+    /// A double in a text of one's own.
+    pub fn double_text(&mut self, text: &[u8]) {
+        if self.is_resp3() { self.line(b',', text) } else { self.bulk(text) }
+    }
+
     pub fn boolean(&mut self, value: bool) {
         match (self.is_resp3(), value) {
             (true, true) => self.raw(b"#t\r\n"),

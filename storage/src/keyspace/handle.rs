@@ -90,6 +90,11 @@ impl<T: Collection> Handle<'_, '_, T> {
         })
     }
 
+    /// Whether effects are wanted: what is only needed to describe them can be left out otherwise.
+    pub(super) fn is_recording(&self) -> bool {
+        self.core.is_recording()
+    }
+
     /// Accounts for a change; `effect` says as data what it was.
     #[inline]
     pub(super) fn account(&mut self, effect: impl FnOnce() -> KeyEffect) {

@@ -48,11 +48,13 @@ impl Handle<'_, '_, Zset> {
     /// Removes the members of these ranks; `visit` sees each. Ranges by score and by member come down to ranks:
     /// [`Zset::ranks_by_score`], [`Zset::ranks_by_lex`].
     pub fn remove_by_rank(&mut self, ranks: Range<usize>, mut visit: impl FnMut(&[u8], f64)) -> usize {
-        let mut members = Vec::new();
+        let (mut members, is_recording) = (Vec::new(), self.is_recording());
         let removed = self.edit(|zset| {
             zset.remove_by_rank(ranks, |member, score| {
                 visit(member, score);
-                members.push(Box::from(member));
+                if is_recording {
+                    members.push(Box::from(member));
+                }
             })
         });
         if removed > 0 {
