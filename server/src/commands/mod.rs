@@ -15,7 +15,6 @@ pub mod expire;
 pub mod geo;
 pub mod hashes;
 pub mod hyperloglog;
-pub mod help;
 pub mod info;
 pub mod keys;
 pub mod latency;
