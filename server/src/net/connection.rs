@@ -214,11 +214,14 @@ impl Connection {
             });
         }
         let missing = self.needed.saturating_sub(self.input.len());
-        if missing > READ_AHEAD_MAX {
-            self.input.reserve(READ_AHEAD_MAX);
-        } else {
-            // The end is in sight, so there is no need to make room for more.
-            self.input.reserve_exact(missing.max(READ_SIZE));
+        let spare = self.input.capacity() - self.input.len();
+        if spare < missing.clamp(1, READ_SIZE) {
+            if missing > READ_AHEAD_MAX {
+                self.input.reserve(READ_AHEAD_MAX);
+            } else {
+                // The end is in sight, so there is no need to make room for more.
+                self.input.reserve_exact(missing.max(READ_SIZE));
+            }
         }
         let mut buffer = ReadBuf::uninit(self.input.spare_capacity_mut());
         let polled = self.stream.poll_read(cx, &mut buffer);
