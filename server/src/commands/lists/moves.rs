@@ -142,8 +142,9 @@ impl<'a> Move<'a> {
 
     fn rotate(&self, ctx: &mut Ctx<'_, '_>, element: &[u8]) -> CommandResult {
         let mut list = ctx.view.existing_or_new::<List>(ctx.db, &self.source)?;
-        list.pop(self.from, 1, |_| {});
+        // In this order the list is never empty: whoever applies the effects would drop the key, and its expiry with it.
         list.push(self.to, [element].into_iter());
+        list.pop(self.from, 1, |_| {});
         drop(list);
         ctx.notify(EventClass::List, push_event(self.to), self.destination.bytes);
         ctx.notify(EventClass::List, pop_event(self.from), self.source.bytes);
