@@ -3,7 +3,7 @@
 use super::ctx::SessionCtx;
 use super::spec::{Flags, Group, Handler::Session, Locks, Spec};
 use crate::config::{self, file};
-use crate::error::{CommandError, CommandResult};
+use crate::error::{CommandError, CommandResult, SYNTAX};
 use crate::resp::Args;
 
 const FLAGS: Flags = Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE);
@@ -78,7 +78,7 @@ fn get(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
 
 fn set(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
     if !args.len().is_multiple_of(2) {
-        return Err(CommandError::wrong_arity("config|set"));
+        return Err(SYNTAX);
     }
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let pairs: Vec<_> = (2..args.len()).step_by(2).map(|at| (text(args.at(at)), text(args.at(at + 1)))).collect();
