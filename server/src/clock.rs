@@ -7,7 +7,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// Wall time from the monotonic clock, which is cheaper to read, plus an offset that is kept up to date.
 pub struct WallClock {
     started: Instant,
-    started_at_ms: AtomicI64,
+    /// In microseconds: whole milliseconds would put the clock up to one behind, and let it jump at each synchronizing.
+    started_at_us: AtomicI64,
     /// The time at which a test has stopped the clock; zero while it runs.
     stopped_at_ms: AtomicI64,
 }
@@ -15,15 +16,15 @@ pub struct WallClock {
 impl WallClock {
     pub fn start() -> WallClock {
         let clock =
-            WallClock { started: Instant::now(), started_at_ms: AtomicI64::new(0), stopped_at_ms: AtomicI64::new(0) };
+            WallClock { started: Instant::now(), started_at_us: AtomicI64::new(0), stopped_at_ms: AtomicI64::new(0) };
         clock.synchronize();
         clock
     }
 
     /// Takes over changes of the system's clock.
     pub fn synchronize(&self) {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
-        self.started_at_ms.store(unix - self.started.elapsed().as_millis() as i64, Relaxed);
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as i64;
+        self.started_at_us.store(unix - self.started.elapsed().as_micros() as i64, Relaxed);
     }
 
     /// From now on it is this time, until the next call: tests tell their own time.
@@ -42,8 +43,8 @@ impl WallClock {
     pub fn at(&self, moment: Instant) -> UnixMs {
         match self.stopped_at_ms.load(Relaxed) {
             0 => {
-                let since_start = moment.saturating_duration_since(self.started).as_millis() as i64;
-                UnixMs(self.started_at_ms.load(Relaxed) + since_start)
+                let since_start = moment.saturating_duration_since(self.started).as_micros() as i64;
+                UnixMs((self.started_at_us.load(Relaxed) + since_start) / 1000)
             }
             stopped => UnixMs(stopped),
         }
