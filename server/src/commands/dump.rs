@@ -9,7 +9,7 @@ use crate::resp::Args;
 use basalt_storage::access;
 use basalt_storage::clock::UnixMs;
 use basalt_storage::entry::Stamp;
-use basalt_storage::keyspace::{AccessPolicy, Key};
+use basalt_storage::keyspace::AccessPolicy;
 use basalt_storage::rdb::dump::{self, DumpError};
 use basalt_storage::rdb::save::Compression;
 use basalt_storage::rdb::values::{Builder, Limits};
@@ -46,7 +46,7 @@ pub const COMMANDS: &[Spec] = &[
 ];
 
 fn dump_key(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    match ctx.view.read(ctx.db, &Key::new(args.at(1))) {
+    match ctx.view.read(ctx.db, &args.key(1)) {
         Some(entry) => ctx.out.bulk(&dump::encode(&entry.value(), Compression::Lzf)),
         None => ctx.out.null(),
     }
@@ -95,7 +95,7 @@ impl Options {
 
 fn restore(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     let options = Options::parse(args)?;
-    let key = Key::new(args.at(1));
+    let key = args.key(1);
     if !options.replaces && ctx.view.survives(ctx.db, &key) {
         return Err(CommandError::new("BUSYKEY Target key name already exists."));
     }

@@ -225,7 +225,7 @@ impl<'a> Pattern<'a> {
 
 fn sort(ctx: &mut Ctx<'_, '_>, args: Args<'_>, store: Store) -> CommandResult {
     let mut options = Options::parse(args, store)?;
-    let key = Key::new(args.at(1));
+    let key = args.key(1);
     let source = match options.destination {
         None => ctx.view.read(ctx.db, &key),
         Some(_) => ctx.view.peek(ctx.db, &key),

@@ -12,7 +12,6 @@ use super::zsets::add::{Admission, Answer, Options, Pairs, add};
 use crate::algorithms::geohash::{self, Position, Unit};
 use crate::error::{CommandError, CommandResult, SYNTAX};
 use crate::resp::{Args, ReplyBuf};
-use basalt_storage::keyspace::Key;
 use basalt_storage::types::Zset;
 
 pub const COMMANDS: &[Spec] = &[
@@ -110,7 +109,7 @@ fn geodist(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
         5 => Unit::parse(args.at(4)).ok_or(UNKNOWN_UNIT)?,
         _ => return Err(SYNTAX),
     };
-    let zset = ctx.view.zset(ctx.db, &Key::new(args.at(1)))?;
+    let zset = ctx.view.zset(ctx.db, &args.key(1))?;
     let position = |member| zset.and_then(|zset| position_of(zset, member));
     match (position(args.at(2)), position(args.at(3))) {
         (Some(one), Some(other)) => {
@@ -126,7 +125,7 @@ fn position_of(zset: &Zset, member: &[u8]) -> Option<Position> {
 }
 
 fn geohash(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let zset = ctx.view.zset(ctx.db, &Key::new(args.at(1)))?;
+    let zset = ctx.view.zset(ctx.db, &args.key(1))?;
     ctx.out.array(args.len() - 2);
     for member in args.from(2) {
         match zset.and_then(|zset| position_of(zset, member)) {
@@ -138,7 +137,7 @@ fn geohash(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 }
 
 fn geopos(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let zset = ctx.view.zset(ctx.db, &Key::new(args.at(1)))?;
+    let zset = ctx.view.zset(ctx.db, &args.key(1))?;
     ctx.out.array(args.len() - 2);
     for member in args.from(2) {
         match zset.and_then(|zset| position_of(zset, member)) {

@@ -153,7 +153,7 @@ fn rpush(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 
 #[inline]
 fn push(ctx: &mut Ctx<'_, '_>, args: Args<'_>, end: End) -> CommandResult {
-    let key = Key::new(args.at(1));
+    let key = args.key(1);
     let mut list = ctx.view.existing_or_new::<List>(ctx.db, &key)?;
     list.push(end, args.from(2));
     let len = list.value().len();
@@ -172,7 +172,7 @@ fn rpushx(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 }
 
 fn push_existing(ctx: &mut Ctx<'_, '_>, args: Args<'_>, end: End) -> CommandResult {
-    if ctx.view.existing::<List>(ctx.db, &Key::new(args.at(1)))?.is_some() {
+    if ctx.view.existing::<List>(ctx.db, &args.key(1))?.is_some() {
         return push(ctx, args, end);
     }
     ctx.out.count(0);
@@ -203,7 +203,7 @@ fn rpop(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 
 #[inline]
 fn pop_one_or_many(ctx: &mut Ctx<'_, '_>, args: Args<'_>, end: End) -> CommandResult {
-    let key = Key::new(args.at(1));
+    let key = args.key(1);
     match args.len() {
         2 => {
             if !pop(ctx, &key, end, 1, |_, _| {})? {

@@ -8,7 +8,6 @@ use crate::commands::spec::{
 use crate::error::{CommandError, CommandResult, INDEX_OUT_OF_RANGE, NO_SUCH_KEY, SYNTAX};
 use crate::notify::EventClass;
 use crate::resp::Args;
-use basalt_storage::keyspace::Key;
 use basalt_storage::types::List;
 use basalt_storage::types::list::Direction;
 
@@ -119,13 +118,13 @@ pub const COMMANDS: &[Spec] = &[
 ];
 
 fn llen(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let list = ctx.view.list(ctx.db, &Key::new(args.at(1)))?;
+    let list = ctx.view.list(ctx.db, &args.key(1))?;
     ctx.out.count(list.map_or(0, List::len));
     Ok(())
 }
 
 fn lindex(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    match ctx.view.list(ctx.db, &Key::new(args.at(1)))? {
+    match ctx.view.list(ctx.db, &args.key(1))? {
         None => ctx.out.null(),
         Some(list) => {
             let index = parse::index(args.at(2), list.len())?;
@@ -137,7 +136,7 @@ fn lindex(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 
 fn lrange(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     let range = parse::Ranks::parse(args.at(2), args.at(3))?;
-    match ctx.view.list(ctx.db, &Key::new(args.at(1)))? {
+    match ctx.view.list(ctx.db, &args.key(1))? {
         None => ctx.out.array(0),
         Some(list) => {
             let elements = list.range(range.of(list.len()));
@@ -189,7 +188,7 @@ impl Search {
 
 fn lpos(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     let search = Search::parse(args)?;
-    let list = ctx.view.list(ctx.db, &Key::new(args.at(1)))?;
+    let list = ctx.view.list(ctx.db, &args.key(1))?;
     let matches = list
         .into_iter()
         .flat_map(|list| list.positions(args.at(2), search.direction, search.compared_max).skip(search.skipped));
@@ -209,7 +208,7 @@ fn lpos(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 }
 
 fn lset(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let key = Key::new(args.at(1));
+    let key = args.key(1);
     let mut list = ctx.view.existing::<List>(ctx.db, &key)?.ok_or(NO_SUCH_KEY)?;
     let index = parse::index(args.at(2), list.value().len())?.ok_or(INDEX_OUT_OF_RANGE)?;
     list.set(index, args.at(3));
@@ -225,7 +224,7 @@ fn linsert(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
         word if word.eq_ignore_ascii_case(b"AFTER") => 1,
         _ => return Err(SYNTAX),
     };
-    let key = Key::new(args.at(1));
+    let key = args.key(1);
     let Some(mut list) = ctx.view.existing::<List>(ctx.db, &key)? else {
         ctx.out.count(0);
         return Ok(());
@@ -244,7 +243,7 @@ fn linsert(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 
 fn lrem(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     let count = parse::magnitude(args.at(2))?;
-    let key = Key::new(args.at(1));
+    let key = args.key(1);
     let Some(mut list) = ctx.view.existing::<List>(ctx.db, &key)? else {
         ctx.out.count(0);
         return Ok(());
@@ -264,7 +263,7 @@ fn lrem(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 
 fn ltrim(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     let range = parse::Ranks::parse(args.at(2), args.at(3))?;
-    let key = Key::new(args.at(1));
+    let key = args.key(1);
     let Some(mut list) = ctx.view.existing::<List>(ctx.db, &key)? else {
         ctx.out.ok();
         return Ok(());

@@ -93,11 +93,11 @@ impl<'a> Move<'a> {
     fn parse(args: Args<'a>) -> Result<Move<'a>, CommandError> {
         let from = parse_end(args.at(3)).ok_or(SYNTAX)?;
         let to = parse_end(args.at(4)).ok_or(SYNTAX)?;
-        Ok(Move { source: Key::new(args.at(1)), destination: Key::new(args.at(2)), from, to })
+        Ok(Move { source: args.key(1), destination: Key::new(args.at(2)), from, to })
     }
 
     fn right_to_left(args: Args<'a>) -> Move<'a> {
-        Move { source: Key::new(args.at(1)), destination: Key::new(args.at(2)), from: End::Back, to: End::Front }
+        Move { source: args.key(1), destination: Key::new(args.at(2)), from: End::Back, to: End::Front }
     }
 
     fn run_or_null(&self, ctx: &mut Ctx<'_, '_>) -> CommandResult {

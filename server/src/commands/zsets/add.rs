@@ -256,7 +256,7 @@ fn put_all(zset: &mut Handle<'_, '_, Zset>, options: Options, pairs: &[Pair<'_>]
 }
 
 fn zrem(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let key = Key::new(args.at(1));
+    let key = args.key(1);
     let Some(mut zset) = ctx.view.existing::<Zset>(ctx.db, &key)? else {
         ctx.out.count(0);
         return Ok(());

@@ -7,7 +7,7 @@ use crate::commands::parse::{self, ScanOf, ScanOptions};
 use crate::commands::spec::{Flags, Group, Handler::Data, KeySpec, RO_ACCESS, RO_NONE, Spec};
 use crate::error::{CommandError, CommandResult, OUT_OF_RANGE, SYNTAX};
 use crate::resp::{Args, ReplyBuf};
-use basalt_storage::keyspace::{Key, with_rng};
+use basalt_storage::keyspace::with_rng;
 use basalt_storage::number;
 use basalt_storage::table::ScanCursor;
 use basalt_storage::types::Zset;
@@ -105,7 +105,7 @@ pub const COMMANDS: &[Spec] = &[
 ];
 
 fn zscore(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let zset = ctx.view.zset(ctx.db, &Key::new(args.at(1)))?;
+    let zset = ctx.view.zset(ctx.db, &args.key(1))?;
     match zset.and_then(|zset| zset.score(args.at(2))) {
         Some(score) => ctx.out.double(score),
         None => ctx.out.null(),
@@ -114,7 +114,7 @@ fn zscore(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 }
 
 fn zmscore(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let zset = ctx.view.zset(ctx.db, &Key::new(args.at(1)))?;
+    let zset = ctx.view.zset(ctx.db, &args.key(1))?;
     ctx.out.array(args.len() - 2);
     for member in args.from(2) {
         match zset.and_then(|zset| zset.score(member)) {
@@ -126,7 +126,7 @@ fn zmscore(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 }
 
 fn zcard(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let zset = ctx.view.zset(ctx.db, &Key::new(args.at(1)))?;
+    let zset = ctx.view.zset(ctx.db, &args.key(1))?;
     ctx.out.count(zset.map_or(0, Zset::len));
     Ok(())
 }
@@ -148,7 +148,7 @@ fn rank(ctx: &mut Ctx<'_, '_>, args: Args<'_>, name: &str, count: impl FnOnce(&Z
     if with_score && !args.is(3, "WITHSCORE") {
         return Err(SYNTAX);
     }
-    let zset = ctx.view.zset(ctx.db, &Key::new(args.at(1)))?;
+    let zset = ctx.view.zset(ctx.db, &args.key(1))?;
     let found = zset.and_then(|zset| zset.rank_and_score(args.at(2)).map(|(rank, score)| (count(zset, rank), score)));
     match found {
         None if with_score => ctx.out.null_array(),
@@ -164,7 +164,7 @@ fn rank(ctx: &mut Ctx<'_, '_>, args: Args<'_>, name: &str, count: impl FnOnce(&Z
 }
 
 fn zrandmember(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let key = Key::new(args.at(1));
+    let key = args.key(1);
     let Some(count) = args.maybe(2) else {
         let zset = ctx.view.zset(ctx.db, &key)?;
         let member = with_rng(|rng| zset.and_then(|zset| zset.random(rng)));
@@ -232,7 +232,7 @@ fn zscan(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     let cursor = ScanCursor::from_raw(parse::scan_cursor(args.at(2))?);
     let mut elements = ReplyBuf::new(ctx.out.protocol);
     // The options of a scan of nothing are not even looked at, as in Redis.
-    let Some(zset) = ctx.view.zset(ctx.db, &Key::new(args.at(1)))? else {
+    let Some(zset) = ctx.view.zset(ctx.db, &args.key(1))? else {
         ctx.out.scan_page(0, 0, &elements);
         return Ok(());
     };

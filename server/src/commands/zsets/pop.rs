@@ -145,7 +145,7 @@ fn pop_one_or_many(ctx: &mut Ctx<'_, '_>, args: Args<'_>, side: Side) -> Command
         3 => (parse::positive(args.at(2))?, Shape::Flat),
         _ => return Err(SYNTAX),
     };
-    if !pop(ctx, &Key::new(args.at(1)), side, count, shape)? {
+    if !pop(ctx, &args.key(1), side, count, shape)? {
         ctx.out.array(0);
     }
     Ok(())

@@ -283,7 +283,7 @@ fn zrevrangebylex(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 
 fn answer(ctx: &mut Ctx<'_, '_>, args: Args<'_>, by: Option<By>, direction: Option<Direction>) -> CommandResult {
     let query = Query::parse(args, Form { by, direction, key_at: 1, may_have_scores: true })?;
-    let Some(zset) = ctx.view.zset(ctx.db, &Key::new(args.at(1)))? else {
+    let Some(zset) = ctx.view.zset(ctx.db, &args.key(1))? else {
         ctx.out.array(0);
         return Ok(());
     };
@@ -329,7 +329,7 @@ fn zlexcount(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 
 fn count(ctx: &mut Ctx<'_, '_>, args: Args<'_>, by: By) -> CommandResult {
     let selection = Selection::parse(by, args.at(2), args.at(3))?;
-    let zset = ctx.view.zset(ctx.db, &Key::new(args.at(1)))?;
+    let zset = ctx.view.zset(ctx.db, &args.key(1))?;
     ctx.out.count(zset.map_or(0, |zset| selection.ranks(zset).len()));
     Ok(())
 }
@@ -348,7 +348,7 @@ fn zremrangebylex(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 
 fn remove(ctx: &mut Ctx<'_, '_>, args: Args<'_>, by: By, event: &'static str) -> CommandResult {
     let selection = Selection::parse(by, args.at(2), args.at(3))?;
-    let key = Key::new(args.at(1));
+    let key = args.key(1);
     let Some(mut zset) = ctx.view.existing::<Zset>(ctx.db, &key)? else {
         ctx.out.count(0);
         return Ok(());
