@@ -312,7 +312,7 @@ impl Connection {
             let limits = self.server.config.request_limits(&self.session);
             let stop = batch.fill(&mut self.decoder, input, used, limits);
             if batch.len() > 1 {
-                self.server.keyspace.prefetch(self.session.db, batch.keys(input));
+                self.server.keyspace.prefetch(self.session.db, &batch.upcoming(input));
             }
             for index in 0..batch.len() {
                 self.take_mail()?;

@@ -2,7 +2,8 @@
 
 use super::Args;
 use super::decode::{Decoded, Decoder, Limits, ProtocolError};
-use basalt_storage::keyspace::{HashedKey, Key};
+use basalt_storage::keyspace::{HashedKey, Upcoming};
+use smallvec::SmallVec;
 
 /// Requests decoded ahead: enough to hide the waits for memory, and few enough for the cache.
 const REQUESTS_MAX: usize = 32;
@@ -94,13 +95,17 @@ impl Batch {
         (last > first).then(|| Args::new(input, &self.ranges[first..last]).with_first_key(key))
     }
 
-    /// The first argument of each request behind its name: for most commands a key.
+    /// What the requests will look at, as far as that can be told without knowing their commands: the first argument
+    /// behind the name is for most a key.
     #[inline]
-    pub fn keys<'a>(&'a self, input: &'a [u8]) -> impl Iterator<Item = Key<'a>> + Clone {
-        self.requests.iter().filter_map(move |request| {
-            let (from, to) = *self.ranges.get(request.first + 1)?;
-            Some(request.key?.with_bytes(&input[from..to]))
-        })
+    pub fn upcoming<'a>(&'a self, input: &'a [u8]) -> SmallVec<[Upcoming<'a>; REQUESTS_MAX]> {
+        let upcoming = |request: &Request| {
+            let ranges = &self.ranges[request.first..request.last];
+            let argument = |index: usize| ranges.get(index).map(|(from, to)| &input[*from..*to]);
+            let member = |index: usize| argument(index).filter(|bytes| bytes.len() <= KEY_MAX);
+            Some(Upcoming { key: request.key?.with_bytes(argument(1)?), arguments: [member(2), member(3)] })
+        };
+        self.requests.iter().filter_map(upcoming).collect()
     }
 }
 
@@ -120,7 +125,7 @@ mod tests {
         assert!(batch.args(1, input.as_bytes()).is_none(), "a request without arguments");
         let args = batch.args(2, input.as_bytes()).expect("GET k");
         assert_eq!((args.at(0), args.key(1).bytes), (&b"GET"[..], &b"k"[..]));
-        assert_eq!(batch.keys(input.as_bytes()).count(), 2);
+        assert_eq!(batch.upcoming(input.as_bytes()).len(), 2);
 
         let cut = &input.as_bytes()[..get.len() + 5];
         let cut = [&cut[..get.len()], &get.as_bytes()[..9]].concat();

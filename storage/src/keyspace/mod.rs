@@ -44,6 +44,7 @@ pub use expiry::Swept;
 pub use handle::{Collection, Handle};
 pub use interest::WatchFlag;
 pub use key::{HashedKey, Key};
+pub use prefetch::Upcoming;
 pub use sampling::Fate;
 pub use settings::{AccessPolicy, Settings};
 pub use strings::{NewExpiry, StrRef};

@@ -23,6 +23,7 @@ mod segment;
 #[cfg(test)]
 mod tests;
 
+use smallvec::SmallVec;
 use std::hash::Hasher;
 use std::marker::PhantomData;
 use std::mem::{self, ManuallyDrop};
@@ -153,6 +154,13 @@ impl<T: Item> Table<T> {
     #[inline]
     pub(crate) fn prefetch_item(&self, hash: u64) {
         self.segment_of(hash).prefetch_item(Tag::of(hash));
+    }
+
+    /// Asks the processor for what finding each of these keys will look at: all buckets first, then all items.
+    pub(crate) fn prefetch<'a>(&self, keys: impl Iterator<Item = &'a [u8]>) {
+        let hashes: SmallVec<[u64; 32]> = keys.map(hash).collect();
+        hashes.iter().for_each(|hash| self.prefetch_buckets(*hash));
+        hashes.iter().for_each(|hash| self.prefetch_item(*hash));
     }
 
     #[inline]

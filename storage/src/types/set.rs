@@ -97,6 +97,13 @@ impl Set {
         }
     }
 
+    /// Asks the processor for what finding these will look at.
+    pub(crate) fn prefetch<'a>(&self, members: impl Iterator<Item = &'a [u8]>) {
+        if let Form::Table(table) = self.0.shared() {
+            table.prefetch(members);
+        }
+    }
+
     pub fn len(&self) -> usize {
         match self.0.shared() {
             Form::Ints(ints) => ints.len(),

@@ -97,6 +97,13 @@ impl Zset {
         });
     }
 
+    /// Asks the processor for what finding these members will look at.
+    pub(crate) fn prefetch<'a>(&self, members: impl Iterator<Item = &'a [u8]>) {
+        if let Form::Table(skiplist) = self.0.shared() {
+            skiplist.prefetch(members);
+        }
+    }
+
     pub fn len(&self) -> usize {
         match self.0.shared() {
             Form::Ints(never) => match never {},

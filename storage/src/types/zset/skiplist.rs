@@ -19,6 +19,10 @@ pub(super) struct Skiplist {
 }
 
 impl Skiplist {
+    pub fn prefetch<'a>(&self, members: impl Iterator<Item = &'a [u8]>) {
+        self.table.prefetch(members);
+    }
+
     pub fn new() -> Skiplist {
         Skiplist { table: Table::new(), tree: Tree::new(), member_bytes: 0 }
     }
