@@ -16,6 +16,7 @@ pub mod latency;
 pub mod limits;
 pub mod log;
 pub mod memory;
+pub mod memory_report;
 pub mod monitor;
 pub mod net;
 pub mod node;

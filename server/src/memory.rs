@@ -6,7 +6,7 @@
 use basalt_storage::size_class;
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
-use std::ffi::{CStr, c_int};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use tikv_jemalloc_sys as jemalloc;
 
@@ -78,6 +78,30 @@ fn refresh() {
             size_of::<u64>(),
         );
     }
+}
+
+/// Gives unused pages of all arenas back to the system.
+pub fn purge() {
+    // MALLCTL_ARENAS_ALL of jemalloc's interface.
+    const PURGE_ALL: &CStr = c"arena.4096.purge";
+    // SAFETY: the command takes and answers nothing.
+    unsafe {
+        jemalloc::mallctl(PURGE_ALL.as_ptr(), std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut(), 0);
+    }
+}
+
+/// The allocator's own report.
+pub fn allocator_text() -> Vec<u8> {
+    unsafe extern "C" fn append(text: *mut c_void, piece: *const c_char) {
+        // SAFETY: jemalloc hands back the pointer given below, and a string that ends with a zero byte.
+        let (text, piece) = unsafe { (&mut *text.cast::<Vec<u8>>(), CStr::from_ptr(piece)) };
+        text.extend_from_slice(piece.to_bytes());
+    }
+    // Reserved beforehand, so that the report is not disturbed by growing in the middle of it.
+    let mut text = Vec::with_capacity(64 * 1024);
+    // SAFETY: `text` outlives the call, which calls `append` on this thread only.
+    unsafe { jemalloc::malloc_stats_print(Some(append), (&raw mut text).cast(), std::ptr::null()) };
+    text
 }
 
 static AT_START: AtomicU64 = AtomicU64::new(0);

@@ -19,6 +19,7 @@ pub mod info;
 pub mod keys;
 pub mod latency;
 pub mod lists;
+pub mod memory;
 pub mod node;
 pub mod object;
 pub mod parse;
@@ -60,6 +61,7 @@ static FAMILIES: &[&[Spec]] = &[
     lists::ends::COMMANDS,
     lists::inside::COMMANDS,
     lists::moves::COMMANDS,
+    memory::COMMANDS,
     node::COMMANDS,
     object::COMMANDS,
     pubsub::COMMANDS,

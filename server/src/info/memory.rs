@@ -1,26 +1,24 @@
 //! Memory: what is used, by whom, and what the system sees of it.
 
 use super::Fields;
-use crate::memory;
+use crate::memory_report::{Report, percent};
 use crate::server::Server;
 use std::sync::atomic::Ordering::Relaxed;
 
 pub fn memory(server: &Server, fields: &mut Fields) {
-    let (used, peak, rss) = (memory::used(), memory::peak(), resident_bytes());
-    let clients: usize = server.clients.all().iter().map(|client| client.figures().total()).sum();
-    let startup = memory::at_start();
-    let overhead = startup + clients as u64 + server.keyspace.overhead_bytes();
-    let dataset = used.saturating_sub(overhead);
-    let share = |part: u64, whole: u64| format!("{:.2}%", part as f64 / whole.max(1) as f64 * 100.0);
+    let report = Report::of(server);
+    let (used, peak, rss, startup, clients) =
+        (report.used, report.peak, report.resident, report.at_start, report.clients);
+    let share = |part: u64, whole: u64| format!("{:.2}%", percent(part, whole));
     fields.put_bytes("used_memory", used);
     fields.put_bytes("used_memory_rss", rss);
     fields.put_bytes("used_memory_peak", peak);
     fields.put("used_memory_peak_perc", share(used, peak));
-    fields.put("used_memory_overhead", overhead);
+    fields.put("used_memory_overhead", report.overhead());
     fields.put("used_memory_startup", startup);
-    fields.put("used_memory_dataset", dataset);
-    fields.put("used_memory_dataset_perc", share(dataset, used.saturating_sub(startup)));
-    let allocator = memory::allocator();
+    fields.put("used_memory_dataset", report.dataset());
+    fields.put("used_memory_dataset_perc", share(report.dataset(), used.saturating_sub(startup)));
+    let allocator = &report.allocator;
     fields.put("allocator_allocated", allocator.allocated);
     fields.put("allocator_active", allocator.active);
     fields.put("allocator_resident", allocator.resident);
@@ -60,15 +58,6 @@ pub fn memory(server: &Server, fields: &mut Fields) {
     fields.put("lazyfree_pending_objects", server.keyspace.reaper().pending());
     fields.put("lazyfreed_objects", server.keyspace.reaper().freed());
     fields.put("maxmemory_clients", server.config.hot.maxmemory_clients.load(Relaxed));
-}
-
-/// What the system counts as this process's memory.
-pub fn resident_bytes() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0);
-    // SAFETY: sysconf reads a constant of the system.
-    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    pages * page.max(0) as u64
 }
 
 fn system_bytes() -> u64 {

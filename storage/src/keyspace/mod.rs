@@ -16,6 +16,7 @@
 //! | `generic` | changes of whole keys and databases |
 //! | `walk` | looking at many keys |
 //! | `apply` | effects back into changes |
+//! | `footprint` | how much memory keys and tables take |
 //! | `sampling` | drawing entries at random, evicting |
 //! | `expiry` | the sweep for entries that are due |
 //! | `interest` | watches and waiters |
@@ -24,6 +25,7 @@
 mod apply;
 mod database;
 mod expiry;
+mod footprint;
 mod generic;
 mod handle;
 mod hashes;
@@ -153,13 +155,6 @@ impl Keyspace {
     pub fn record_to(&self, sink: std::sync::Arc<dyn BatchSink>) {
         *self.sink.lock() = Some(sink);
         self.recording.store(true, Ordering::SeqCst);
-    }
-
-    /// Bytes of the tables themselves, without what they hold: two words a slot for each part that has ever held a key,
-    /// and about nine bytes an entry.
-    pub fn overhead_bytes(&self) -> u64 {
-        const ENTRY_BYTES: u64 = 9;
-        (0..self.databases).map(|db| self.key_count(DbIndex(db)) * ENTRY_BYTES).sum()
     }
 
     /// Frees on its own thread what takes long to free.
