@@ -273,7 +273,7 @@ fn deep_trees_keep_their_invariants_through_growth_change_and_shrinking() {
         }
     }
     check(&zset);
-    while zset.len() > 0 {
+    while !zset.is_empty() {
         for _ in 0..200 {
             zset.remove(&numbered(rng.below(len)));
         }
