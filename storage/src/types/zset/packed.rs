@@ -47,6 +47,8 @@ pub(super) fn find(packed: PackedView<'_>, member: &[u8]) -> Option<Found> {
 /// Sets the score of `member`, which was found at `found` or is not there.
 pub(super) fn put(packed: &mut Packed, member: &[u8], score: f64, found: Option<Found>) -> Outcome {
     assert_score(score);
+    // Redis's listpack keeps whole numbers as integers, and so has no negative zero.
+    let score = if score == 0.0 { 0.0 } else { score };
     let outcome = match found {
         Some(found) if found.score == score => return Outcome::Unchanged,
         Some(found) => {
