@@ -26,6 +26,8 @@ pub trait Build: Sized {
     type Limits;
 
     fn start(shape: Shape, limits: &Self::Limits) -> Self;
+    /// The collection comes packed: it stays so whatever the length of its elements, as long as there are few enough.
+    fn keep_packed(&mut self) {}
     fn string(&mut self, bytes: Cow<'_, [u8]>);
     fn list_item(&mut self, item: &[u8]);
     fn set_member(&mut self, member: &[u8]) -> Result<(), Duplicate>;
@@ -54,6 +56,12 @@ pub fn value<'a, B: Build>(source: &mut impl Source<'a>, code: u8, limits: &B::L
         });
     };
     let mut build = B::start(shape(kind), limits);
+    if matches!(
+        kind,
+        Kind::SetListpack | Kind::HashZiplist | Kind::HashListpack | Kind::ZsetZiplist | Kind::ZsetListpack
+    ) {
+        build.keep_packed();
+    }
     let elements = match kind {
         Kind::String => {
             build.string(source.string()?);

@@ -60,7 +60,21 @@ impl Build for Builder {
             Shape::Hash => Value::Hash(Hash::new()),
             Shape::Zset => Value::Zset(Zset::new()),
         };
-        Builder { value, limits: *limits }
+        let mut builder = Builder { value, limits: *limits };
+        if let Value::Zset(zset) = &mut builder.value {
+            // Small ones are packed in the end, as Redis does it: negative zeros show the difference.
+            zset.anticipate(usize::MAX, 0, &limits.zset);
+        }
+        builder
+    }
+
+    fn keep_packed(&mut self) {
+        if let Value::Zset(zset) = &mut self.value {
+            *zset = Zset::new();
+        }
+        self.limits.set.max_listpack_value = usize::MAX;
+        self.limits.hash.max_listpack_value = usize::MAX;
+        self.limits.zset.max_listpack_value = usize::MAX;
     }
 
     fn string(&mut self, bytes: Cow<'_, [u8]>) {
@@ -93,7 +107,10 @@ impl Build for Builder {
         }
     }
 
-    fn finish(self) -> Value {
+    fn finish(mut self) -> Value {
+        if let Value::Zset(zset) = &mut self.value {
+            zset.compact(&self.limits.zset);
+        }
         self.value
     }
 }

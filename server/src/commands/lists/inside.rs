@@ -242,7 +242,7 @@ fn linsert(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 }
 
 fn lrem(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let count = parse::magnitude(args.at(2))?;
+    let count = parse::integer(args.at(2))?;
     let key = args.key(1);
     let Some(mut list) = ctx.view.existing::<List>(ctx.db, &key)? else {
         ctx.out.count(0);

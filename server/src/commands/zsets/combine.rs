@@ -290,7 +290,9 @@ impl<'a> Request<'a> {
 
     fn run(&self, view: &View<'_>, db: DbIndex, limits: &ZsetLimits) -> Zset {
         let inputs = self.inputs(view, db);
+        // Large from the start, as in Redis: packed, it would lose the sign of negative zeros.
         let mut result = Zset::new();
+        result.anticipate(usize::MAX, 0, limits);
         match self.operation {
             Operation::Union => unite(&inputs, self.aggregate, &mut result, limits),
             Operation::Intersection => {

@@ -87,7 +87,7 @@ impl Zset {
             let Form::Table(skiplist) = form else { return };
             let mut packed = Packed::new();
             for (member, score) in Iter::over_tree(skiplist.tree(), 0..skiplist.len()) {
-                let pair = [member, &score.to_ne_bytes()];
+                let pair = [member, &packed::stored(score).to_ne_bytes()];
                 if !packed.fits(&pair) {
                     return;
                 }

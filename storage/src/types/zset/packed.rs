@@ -44,11 +44,15 @@ pub(super) fn find(packed: PackedView<'_>, member: &[u8]) -> Option<Found> {
     found.map(|(rank, (pos, _, score))| Found { pos, rank, score })
 }
 
+/// A score as packed sets keep it: Redis packs whole numbers as integers, which have no negative zero.
+pub(super) fn stored(score: f64) -> f64 {
+    if score == 0.0 { 0.0 } else { score }
+}
+
 /// Sets the score of `member`, which was found at `found` or is not there.
 pub(super) fn put(packed: &mut Packed, member: &[u8], score: f64, found: Option<Found>) -> Outcome {
     assert_score(score);
-    // Redis's listpack keeps whole numbers as integers, and so has no negative zero.
-    let score = if score == 0.0 { 0.0 } else { score };
+    let score = stored(score);
     let outcome = match found {
         Some(found) if found.score == score => return Outcome::Unchanged,
         Some(found) => {
