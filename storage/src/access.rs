@@ -42,12 +42,16 @@ pub fn idle_ms(stamp: Stamp, now: UnixMs) -> u64 {
 
 /// The logarithmic access counter after decay, under LFU.
 pub fn frequency(stamp: Stamp, settings: &Settings, now: UnixMs) -> u8 {
+    decayed(stamp, settings.lfu_decay_time.load(Relaxed), now)
+}
+
+/// The same for a counter that loses one in every `decay_time` minutes, or none in 0.
+pub fn decayed(stamp: Stamp, decay_time: usize, now: UnixMs) -> u8 {
     let (then, counter) = ((stamp.bits() >> 8) as u16, stamp.bits() as u8);
-    let decay_time = settings.lfu_decay_time.load(Relaxed) as u64;
     if decay_time == 0 {
         return counter;
     }
-    let periods = u64::from(minutes(now).wrapping_sub(then)) / decay_time;
+    let periods = u64::from(minutes(now).wrapping_sub(then)) / decay_time as u64;
     counter.saturating_sub(periods.min(255) as u8)
 }
 

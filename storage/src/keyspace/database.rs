@@ -1,5 +1,6 @@
 //! One database's part of one stripe: a table per slot, with counts that are kept exact.
 
+use super::dump::Progress;
 use super::expiry::SweepPosition;
 use super::key::Key;
 use crate::clock::UnixMs;
@@ -44,6 +45,8 @@ pub struct Database {
     /// No entry is due before this.
     pub(super) next_due: UnixMs,
     pub(super) sweep: SweepPosition,
+    /// While a dump is being made that has not got through all entries.
+    pub(super) dump: Option<Box<Progress>>,
 }
 
 impl Database {
@@ -54,6 +57,7 @@ impl Database {
             volatile: 0,
             next_due: NEVER,
             sweep: SweepPosition::default(),
+            dump: None,
         }
     }
 
@@ -74,7 +78,17 @@ impl Database {
         slot.table.is_marked(loc) && EntryRef::of(&slot.table, loc).expiry().is_some_and(|at| at.is_due(now))
     }
 
+    /// To be called before anything changes: lets a dump that is being made have the entry as it is.
+    #[inline]
+    fn before_change(&mut self, key: &Key<'_>, loc: Option<Loc>) {
+        if let Some(progress) = &mut self.dump {
+            let table = &self.slots[key.slot.within_stripe()].table;
+            progress.before_change(key, loc.map(|loc| EntryRef::of(table, loc)));
+        }
+    }
+
     pub(super) fn insert(&mut self, key: &Key<'_>, entry: Entry) -> Loc {
+        self.before_change(key, None);
         let expiry = entry.as_ref().expiry();
         let slot = &mut self.slots[key.slot.within_stripe()];
         let loc = slot.table.insert_new(key.hash, entry);
@@ -88,6 +102,7 @@ impl Database {
     /// Changes an entry in place; whatever happens to its expiry is taken into account.
     #[inline]
     pub(super) fn update<R>(&mut self, key: &Key<'_>, loc: Loc, change: impl FnOnce(&mut Entry) -> R) -> R {
+        self.before_change(key, Some(loc));
         let slot = &mut self.slots[key.slot.within_stripe()];
         let (result, expiry) = slot.table.update(loc, |entry| {
             let result = change(entry);
@@ -102,10 +117,12 @@ impl Database {
     /// Changes the collection inside an entry; its expiry stays.
     #[inline]
     pub(super) fn update_value<R>(&mut self, key: &Key<'_>, loc: Loc, change: impl FnOnce(&mut Entry) -> R) -> R {
+        self.before_change(key, Some(loc));
         self.slots[key.slot.within_stripe()].table.update(loc, change)
     }
 
     pub(super) fn remove(&mut self, key: &Key<'_>, loc: Loc) -> Entry {
+        self.before_change(key, Some(loc));
         let slot = &mut self.slots[key.slot.within_stripe()];
         if slot.table.is_marked(loc) {
             self.note_expiry(key, loc, None);

@@ -21,9 +21,11 @@
 //! | `expiry` | the sweep for entries that are due |
 //! | `interest` | watches and waiters |
 //! | `database` | tables and counts of one stripe |
+//! | `dump` | all entries as they were at one point in time |
 
 mod apply;
 mod database;
+pub mod dump;
 mod expiry;
 mod footprint;
 mod generic;

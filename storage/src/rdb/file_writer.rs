@@ -40,11 +40,16 @@ impl<W: Write> Writer<W> {
 
     /// The entries that follow are in `db`; the sizes only help the reader to make room and may be off.
     pub fn database(&mut self, db: u32, keys: u64, expiries: u64) -> io::Result<()> {
-        self.out.bytes(&[opcode::SELECT_DB])?;
-        self.out.length(db.into())?;
+        self.select(db)?;
         self.out.bytes(&[opcode::RESIZE_DB])?;
         self.out.length(keys)?;
         self.out.length(expiries)
+    }
+
+    /// Goes on in `db`, whose sizes were written before or do not matter.
+    pub fn select(&mut self, db: u32) -> io::Result<()> {
+        self.out.bytes(&[opcode::SELECT_DB])?;
+        self.out.length(db.into())
     }
 
     pub fn entry(
@@ -54,21 +59,12 @@ impl<W: Write> Writer<W> {
         expiry: Option<UnixMs>,
         access: Option<Access>,
     ) -> io::Result<()> {
-        if let Some(at) = expiry {
-            self.out.bytes(&[opcode::EXPIRE_TIME_MS])?;
-            self.out.bytes(&at.0.to_le_bytes())?;
-        }
-        match access {
-            None => {}
-            Some(Access::IdleSeconds(seconds)) => {
-                self.out.bytes(&[opcode::IDLE])?;
-                self.out.length(seconds)?;
-            }
-            Some(Access::Frequency(counter)) => self.out.bytes(&[opcode::FREQ, counter])?,
-        }
-        self.out.bytes(&[value.kind() as u8])?;
-        self.out.string(key)?;
-        value.save(&mut self.out)
+        encode_entry(&mut self.out, key, value, expiry, access)
+    }
+
+    /// Entries that [`encode_entry`] has encoded before.
+    pub fn encoded(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.out.bytes(bytes)
     }
 
     /// Writes the end and the checksum, and gives the stream back. Whether it is synced is the caller's business.
@@ -80,6 +76,31 @@ impl<W: Write> Writer<W> {
         inner.flush()?;
         Ok(inner)
     }
+}
+
+/// A key with all that a file says of it.
+pub fn encode_entry<W: Write>(
+    out: &mut Encoder<W>,
+    key: &[u8],
+    value: &impl Save,
+    expiry: Option<UnixMs>,
+    access: Option<Access>,
+) -> io::Result<()> {
+    if let Some(at) = expiry {
+        out.bytes(&[opcode::EXPIRE_TIME_MS])?;
+        out.bytes(&at.0.to_le_bytes())?;
+    }
+    match access {
+        None => {}
+        Some(Access::IdleSeconds(seconds)) => {
+            out.bytes(&[opcode::IDLE])?;
+            out.length(seconds)?;
+        }
+        Some(Access::Frequency(counter)) => out.bytes(&[opcode::FREQ, counter])?,
+    }
+    out.bytes(&[value.kind() as u8])?;
+    out.string(key)?;
+    value.save(out)
 }
 
 /// Sums up what passes through.
