@@ -21,6 +21,9 @@ pub async fn keep_time(server: Arc<Server>) {
         interval.tick().await;
         server.synchronize_clock();
         crate::memory::note_peak();
+        if server.switches.cron.load(Relaxed) {
+            server.persistence.tick(&server);
+        }
         server.sampler.sample(&server);
     }
 }

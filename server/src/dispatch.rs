@@ -6,7 +6,7 @@
 use crate::commands::ctx::{Attempt, Ctx, Outcome, SessionCtx};
 use crate::commands::spec::{Flags, Handler};
 use crate::commands::{self, Command};
-use crate::error::{CommandError, CommandResult, NO_AUTH, OUT_OF_MEMORY};
+use crate::error::{CANNOT_SAVE, CommandError, CommandResult, NO_AUTH, OUT_OF_MEMORY};
 use crate::eviction;
 use crate::resp::{Args, Protocol, ReplyBuf};
 use crate::server::Server;
@@ -123,6 +123,9 @@ fn check(server: &Server, session: &mut Session, args: Args<'_>) -> Result<Admis
     if server.has_memory_limit() && !eviction::make_room(server) && needs_room(session, command) {
         return refuse(OUT_OF_MEMORY);
     }
+    if server.persistence.refuses_writes() && (changes_data(session, command) || spec.name == "ping") {
+        return refuse(CANNOT_SAVE);
+    }
     if !session.subscriptions.is_empty()
         && session.client.protocol() == Protocol::Resp2
         && !speaks_to_subscriber(command)
@@ -156,6 +159,16 @@ fn resolve(session: &mut Session, args: Args<'_>) -> Result<&'static Command, Co
     // A container's subcommand depends on the next argument too.
     session.last_command = command.is_plain().then_some(command);
     Ok(command)
+}
+
+/// Whether the command may change data, by itself or by what is queued.
+#[cold]
+fn changes_data(session: &Session, command: &Command) -> bool {
+    let writes = |command: &Command| command.spec.flags.contains(Flags::WRITE);
+    match (&session.transaction.phase, command.spec.name) {
+        (Phase::Queueing { queue, .. }, "exec") => queue.iter().any(|queued| writes(queued.command)),
+        _ => writes(command),
+    }
 }
 
 /// Whether the command may not run when memory is used up. A transaction takes memory already while it is queued.

@@ -22,6 +22,7 @@ pub mod net;
 pub mod node;
 pub mod notify;
 pub mod pause;
+pub mod persistence;
 pub mod pubsub;
 pub mod redact;
 pub mod resp;

@@ -4,7 +4,9 @@ use crate::config::Config;
 use crate::cron;
 use crate::eviction;
 use crate::net::io_thread::IoThreads;
+use crate::persistence::{self, Persistence};
 use crate::server::Server;
+use crate::shutdown::{Due, OnSignal};
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -15,6 +17,8 @@ pub enum StartError {
     Setting(String),
     #[error("the system refused what the server needs: {0}")]
     System(#[from] std::io::Error),
+    #[error("the dump of an earlier run cannot be loaded: {0}")]
+    Dump(#[from] persistence::load::LoadError),
 }
 
 /// Runs a server until it is told to stop.
@@ -46,6 +50,8 @@ async fn run_thread_zero(server: Arc<Server>) -> Result<(), StartError> {
     if !config.ignored.is_empty() {
         tracing::info!(settings = config.ignored.join(" "), "these settings are accepted and do nothing here");
     }
+    persistence::load::at_start(&server)?;
+    Persistence::start(&server)?;
     let (threads, thread_zero) = IoThreads::start(&server, config.io_threads())?;
     server.listeners.start(&server, threads).map_err(StartError::Setting)?;
     tokio::spawn(thread_zero.serve(server.clone()));
@@ -55,21 +61,7 @@ async fn run_thread_zero(server: Arc<Server>) -> Result<(), StartError> {
     tokio::spawn(crate::limits::patrol(server.clone()));
     server.note_running();
     tracing::info!(port = config.int("port"), unixsocket = config.text("unixsocket"), "Ready to accept connections");
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => {
-                tracing::info!("Received SIGTERM scheduling shutdown...");
-                server.shutdown.schedule();
-            }
-            _ = interrupt.recv() => {
-                tracing::info!("Received SIGINT scheduling shutdown...");
-                server.shutdown.schedule();
-            }
-            _ = server.shutdown.due(&server.switches) => break,
-        }
-    }
+    wait_for_end(&server).await?;
     let unix_socket = config.text("unixsocket");
     if !unix_socket.is_empty() {
         // The next start removes it as well.
@@ -77,4 +69,46 @@ async fn run_thread_zero(server: Arc<Server>) -> Result<(), StartError> {
     }
     tracing::info!("Basalt is now ready to exit, bye bye...");
     Ok(())
+}
+
+/// Returns when the server must end and the data is saved, if it was to be.
+async fn wait_for_end(server: &Arc<Server>) -> Result<(), StartError> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut last_signal = "shutdown-on-sigterm";
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => {
+                tracing::info!("Received SIGTERM scheduling shutdown...");
+                last_signal = "shutdown-on-sigterm";
+                server.shutdown.schedule();
+            }
+            _ = interrupt.recv() => {
+                tracing::info!("Received SIGINT scheduling shutdown...");
+                last_signal = "shutdown-on-sigint";
+                server.shutdown.schedule();
+            }
+            due = server.shutdown.due(&server.switches) => match due {
+                Due::Now => return Ok(()),
+                Due::AfterSaving => {
+                    let asked = OnSignal::parse(&server.config.text(last_signal));
+                    let saving = server.clone();
+                    let save = tokio::task::spawn_blocking(move || saving.save_before_end(asked.save));
+                    let result = tokio::select! {
+                        result = save => result.map_err(std::io::Error::other)?,
+                        _ = interrupt.recv() => {
+                            tracing::warn!("Received SIGINT again: exiting at once, without the save");
+                            // It may not exist yet, or not any more.
+                            let _ = std::fs::remove_file(persistence::file::temporary_path());
+                            std::process::exit(1);
+                        }
+                    };
+                    if result.is_ok() || asked.is_forced {
+                        return Ok(());
+                    }
+                    server.shutdown.give_up();
+                }
+            },
+        }
+    }
 }

@@ -13,6 +13,7 @@ use crate::monitor::Monitors;
 use crate::net::listeners::Listeners;
 use crate::notify::Notifications;
 use crate::pause::Pause;
+use crate::persistence::Persistence;
 use crate::pubsub::PubSub;
 use crate::shutdown::Shutdown;
 use crate::slowlog::Slowlog;
@@ -38,6 +39,7 @@ pub struct Server {
     pub latency: LatencyMonitor,
     pub stats: Stats,
     pub pause: Pause,
+    pub persistence: Persistence,
     pub listeners: Listeners,
     running: AtomicBool,
     pub switches: Switches,
@@ -56,6 +58,7 @@ impl Server {
         let threads = config.io_threads();
         let mut rng = basalt_storage::rng::Rng::from_entropy();
         let run_id = (0..40).map(|_| char::from_digit(rng.below(16) as u32, 16).expect("below 16")).collect();
+        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() as i64;
         let server = Server {
             config,
             keyspace: Keyspace::new(databases),
@@ -69,6 +72,7 @@ impl Server {
             latency: LatencyMonitor::default(),
             stats: Stats::new(threads),
             pause: Pause::default(),
+            persistence: Persistence::new(now_s),
             listeners: Listeners::default(),
             running: AtomicBool::new(false),
             switches: Switches::default(),

@@ -1,5 +1,8 @@
 //! The end of the server: who asks for it, and what is saved before.
 
+use crate::pause::Mode;
+use crate::persistence::file::SaveError;
+use crate::server::Server;
 use crate::switches::Switches;
 use parking_lot::Mutex;
 use std::sync::atomic::Ordering::Relaxed;
@@ -25,7 +28,39 @@ enum State {
     Running,
     /// A signal asked; the periodic work will see to it, so until then SHUTDOWN ABORT may take it back.
     Scheduled,
-    Asked(Save),
+    /// Everything is done that has to be done before the end.
+    Asked,
+}
+
+/// What is left to do when the server must end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    Now,
+    /// A signal asked, and nobody has looked after the data yet.
+    AfterSaving,
+}
+
+/// What a signal asks for (`shutdown-on-sigterm`, `shutdown-on-sigint`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OnSignal {
+    pub save: Save,
+    /// The server ends even if it could not save.
+    pub is_forced: bool,
+}
+
+impl OnSignal {
+    pub fn parse(words: &str) -> OnSignal {
+        let mut asked = OnSignal::default();
+        for word in words.split_whitespace() {
+            match word.to_ascii_lowercase().as_str() {
+                "save" => asked.save = Save::Always,
+                "nosave" => asked.save = Save::Never,
+                "force" => asked.is_forced = true,
+                _ => {}
+            }
+        }
+        asked
+    }
 }
 
 /// A shutdown that a signal or SHUTDOWN has asked for.
@@ -36,9 +71,15 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    pub fn request(&self, save: Save) {
-        *self.state.lock() = State::Asked(save);
+    /// The server ends now; what is to be saved is saved.
+    pub fn request(&self) {
+        *self.state.lock() = State::Asked;
         self.asked.notify_one();
+    }
+
+    /// What a signal has asked for cannot be done: the server goes on.
+    pub fn give_up(&self) {
+        *self.state.lock() = State::Running;
     }
 
     pub fn schedule(&self) {
@@ -61,22 +102,46 @@ impl Shutdown {
     }
 
     /// Waits until the server must end.
-    pub async fn due(&self, switches: &Switches) -> Save {
+    pub async fn due(&self, switches: &Switches) -> Due {
         loop {
             let asked = self.asked.notified();
             let state = *self.state.lock();
             match state {
-                State::Asked(save) => return save,
+                State::Asked => return Due::Now,
                 State::Running => asked.await,
                 State::Scheduled => {
                     // Resting first gives SHUTDOWN ABORT its chance.
                     tokio::time::sleep(GRACE).await;
                     if *self.state.lock() == State::Scheduled && switches.cron.load(Relaxed) {
-                        return Save::AsConfigured;
+                        return Due::AfterSaving;
                     }
                 }
             }
         }
+    }
+}
+
+impl Server {
+    /// Saves the data if it is to be saved. Clients wait from here on, so that nothing is acknowledged that is in no
+    /// dump; they go on if it fails.
+    pub fn save_before_end(&self, save: Save) -> Result<(), SaveError> {
+        let is_wanted = match save {
+            Save::Always => true,
+            Save::Never => false,
+            Save::AsConfigured => self.persistence.saves_by_itself(),
+        };
+        if !is_wanted {
+            self.persistence.cancel();
+            return Ok(());
+        }
+        tracing::info!("Saving the final RDB snapshot before exiting.");
+        self.pause.start(self, i64::MAX, Mode::All);
+        let result = self.persistence.save_finally(self);
+        if result.is_err() {
+            tracing::warn!("Error trying to save the DB, can't exit.");
+            self.pause.stop();
+        }
+        result
     }
 }
 
@@ -90,7 +155,7 @@ mod tests {
         assert!(!shutdown.abort());
         shutdown.schedule();
         assert!(shutdown.abort());
-        shutdown.request(Save::Never);
+        shutdown.request();
         shutdown.schedule();
         assert!(!shutdown.abort());
     }

@@ -23,6 +23,7 @@ pub mod memory;
 pub mod node;
 pub mod object;
 pub mod parse;
+pub mod persistence;
 pub mod pubsub;
 pub mod scan;
 pub mod sets;
@@ -64,6 +65,7 @@ static FAMILIES: &[&[Spec]] = &[
     memory::COMMANDS,
     node::COMMANDS,
     object::COMMANDS,
+    persistence::COMMANDS,
     pubsub::COMMANDS,
     scan::COMMANDS,
     sets::COMMANDS,

@@ -165,6 +165,7 @@ struct ShutdownRequest {
     save: Option<crate::shutdown::Save>,
     is_abort: bool,
     is_hurried: bool,
+    is_forced: bool,
 }
 
 impl ShutdownRequest {
@@ -175,12 +176,17 @@ impl ShutdownRequest {
             match word.to_ascii_lowercase().as_slice() {
                 b"nosave" if request.save != Some(Save::Always) => request.save = Some(Save::Never),
                 b"save" if request.save != Some(Save::Never) => request.save = Some(Save::Always),
-                b"now" | b"force" => request.is_hurried = true,
+                b"now" => request.is_hurried = true,
+                b"force" => request.is_forced = true,
                 b"abort" => request.is_abort = true,
                 _ => return Err(SYNTAX),
             }
         }
-        if request.is_abort && (request.save.is_some() || request.is_hurried) { Err(SYNTAX) } else { Ok(request) }
+        if request.is_abort && (request.save.is_some() || request.is_hurried || request.is_forced) {
+            Err(SYNTAX)
+        } else {
+            Ok(request)
+        }
     }
 }
 
@@ -193,7 +199,11 @@ fn shutdown(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
         ctx.out.ok();
         return Ok(());
     }
-    ctx.server.shutdown.request(request.save.unwrap_or_default());
+    let save = request.save.unwrap_or_default();
+    if ctx.server.save_before_end(save).is_err() && !request.is_forced {
+        return Err(CommandError::new("ERR Errors trying to SHUTDOWN. Check logs."));
+    }
+    ctx.server.shutdown.request();
     ctx.session.closing = true;
     Ok(())
 }

@@ -197,3 +197,8 @@ pub fn loglevel(_: &Server, value: &Value) -> Applied {
 pub fn dir(_: &Server, value: &Value) -> Applied {
     std::env::set_current_dir(text(value)).map_err(|error| error.to_string())
 }
+
+pub fn saving(server: &Server, _: &Value) -> Applied {
+    server.persistence.configure(server);
+    Ok(())
+}

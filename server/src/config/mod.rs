@@ -88,6 +88,7 @@ impl Config {
     pub fn from_directives(directives: Vec<Directive>, file: Option<PathBuf>) -> Result<Config, FileError> {
         let mut config = Config::new();
         config.file = file;
+        let mut has_save = false;
         for directive in directives {
             let refuse = |reason: String| directive.refused(reason);
             let index =
@@ -95,7 +96,9 @@ impl Config {
             let setting = &SETTINGS[index];
             let mut words = directive.words.clone();
             if setting.name == "save" {
-                words = accumulated_save(&config.text("save"), words);
+                // The first line replaces the default.
+                words = if has_save { accumulated_save(&config.text("save"), words) } else { words };
+                has_save = true;
             }
             let value = setting.kind.read(&words, &config.values.read()[index]).map_err(refuse)?;
             if matches!(setting.role, Role::Irrelevant) && !config.ignored.contains(&setting.name) {

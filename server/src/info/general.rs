@@ -4,6 +4,7 @@ use super::Fields;
 use crate::server::Server;
 use crate::version::{BASALT_VERSION, REDIS_VERSION};
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 pub fn server(server: &Server, fields: &mut Fields) {
     let now = server.now().0;
@@ -63,24 +64,26 @@ pub fn clients(server: &Server, fields: &mut Fields) {
 
 /// There are no forks and no append-only file, so their fields say what Redis says before the first.
 pub fn persistence(server: &Server, fields: &mut Fields) {
+    let report = server.persistence.report(server);
+    let seconds = |time: Option<Duration>| time.map_or(-1, |time| time.as_secs() as i64);
     fields.put("loading", 0);
     fields.put("async_loading", 0);
     for field in ["current_cow_peak", "current_cow_size", "current_cow_size_age"] {
         fields.put(field, 0);
     }
     fields.put("current_fork_perc", "0.00");
-    fields.put("current_save_keys_processed", 0);
-    fields.put("current_save_keys_total", 0);
-    fields.put("rdb_changes_since_last_save", server.keyspace.stats.changes.load(Relaxed));
-    fields.put("rdb_bgsave_in_progress", 0);
-    fields.put("rdb_last_save_time", server.now().0 / 1000 - server.uptime().as_secs() as i64);
-    fields.put("rdb_last_bgsave_status", "ok");
-    fields.put("rdb_last_bgsave_time_sec", -1);
-    fields.put("rdb_current_bgsave_time_sec", -1);
-    fields.put("rdb_saves", 0);
+    fields.put("current_save_keys_processed", report.keys_processed);
+    fields.put("current_save_keys_total", report.keys_total);
+    fields.put("rdb_changes_since_last_save", report.changes);
+    fields.put("rdb_bgsave_in_progress", u8::from(report.is_in_background));
+    fields.put("rdb_last_save_time", report.saved_at_s);
+    fields.put("rdb_last_bgsave_status", if report.background_failed { "err" } else { "ok" });
+    fields.put("rdb_last_bgsave_time_sec", seconds(report.background_time));
+    fields.put("rdb_current_bgsave_time_sec", seconds(report.current_time));
+    fields.put("rdb_saves", report.saves);
     fields.put("rdb_last_cow_size", 0);
-    fields.put("rdb_last_load_keys_expired", 0);
-    fields.put("rdb_last_load_keys_loaded", 0);
+    fields.put("rdb_last_load_keys_expired", report.loaded.expired);
+    fields.put("rdb_last_load_keys_loaded", report.loaded.keys);
     fields.put("aof_enabled", 0);
     fields.put("aof_rewrite_in_progress", 0);
     fields.put("aof_rewrite_scheduled", 0);

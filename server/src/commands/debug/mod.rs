@@ -79,7 +79,7 @@ static ROWS: &[Row] = &[
     row("QUICKLIST-PACKED-THRESHOLD", 1, 1, switches::packed_threshold)
         .help("<size>", "Accepted; long elements of lists are always on their own."),
     row("RELOAD", 0, MANY, reload::reload)
-        .help("[MERGE] [NOFLUSH]", "Saves all data as an RDB file in memory and loads it again."),
+        .help("[MERGE] [NOFLUSH] [NOSAVE]", "Saves all data to the dump file and loads it again."),
     row("REPLYBUFFER", 2, 2, switches::reply_buffer).help(
         "PEAK-RESET-TIME <NEVER|RESET|milliseconds> | RESIZING <0|1>",
         "Says how output buffers follow their use.",

@@ -1,18 +1,19 @@
-//! DEBUG RELOAD: all data through an RDB file in memory and back.
+//! DEBUG RELOAD: all data through the file of dumps and back.
 
 use crate::commands::ctx::SessionCtx;
 use crate::error::{CommandError, CommandResult};
+use crate::persistence::file;
+use crate::persistence::load::{self, Existing};
 use crate::resp::Args;
+use crate::server::Server;
 use basalt_storage::access;
 use basalt_storage::effect::DbIndex;
-use basalt_storage::entry::{EntryRef, Stamp};
-use basalt_storage::keyspace::{AccessPolicy, Key, Settings, View};
-use basalt_storage::rdb::file::{self, Access, Record};
+use basalt_storage::entry::EntryRef;
+use basalt_storage::keyspace::{AccessPolicy, View};
+use basalt_storage::rdb::file::Access;
 use basalt_storage::rdb::file_writer::Writer;
-use basalt_storage::rdb::save::Compression;
-use basalt_storage::rdb::values::{Builder, Limits};
 use basalt_storage::slot::StripeSet;
-use std::io;
+use std::io::{self, Write};
 
 const SAVE_FAILED: CommandError = CommandError::new("ERR Error trying to save the RDB dump, check server logs.");
 const LOAD_FAILED: CommandError = CommandError::new("ERR Error trying to load the RDB dump, check server logs.");
@@ -47,29 +48,42 @@ impl Options {
 
 pub fn reload(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
     let options = Options::parse(args)?;
-    // There is no file to load without saving first, and nothing may be loaded twice unless that is asked for.
-    if options.loads_file || (options.keeps_data && !options.merges) {
-        return Err(LOAD_FAILED);
-    }
+    let server = ctx.server;
+    // Nothing may be loaded twice unless that is asked for.
+    let existing = if options.merges { Existing::Replaced } else { Existing::Refused };
     ctx.with_stripes(StripeSet::ALL, |view| {
-        let dump = save(view).map_err(|_| SAVE_FAILED)?;
-        if !options.keeps_data {
-            for number in 0..view.keyspace().databases() {
-                view.flush(DbIndex(number));
-            }
+        if !options.loads_file {
+            save(server, view).map_err(|error| {
+                tracing::error!(%error, "DEBUG RELOAD cannot save");
+                SAVE_FAILED
+            })?;
         }
-        load(view, &dump).map_err(|error| {
-            tracing::error!(%error, "DEBUG RELOAD cannot read what it has written");
+        if !options.keeps_data {
+            load::empty(view);
+        }
+        load::from_file(server, view, existing).map_err(|error| {
+            tracing::error!(%error, "DEBUG RELOAD cannot load");
             LOAD_FAILED
         })
     })?;
+    server.persistence.note_reloaded(server);
     ctx.out.ok();
     Ok(())
 }
 
-fn save(view: &View<'_>) -> io::Result<Vec<u8>> {
+/// Writes all data to the file of dumps. The view holds all stripes, so this is a point in time by itself.
+fn save(server: &Server, view: &View<'_>) -> Result<(), file::SaveError> {
+    file::replace_file(server, |mut file| {
+        let dump = encode(server, view).map_err(file::failed("encoding the data"))?;
+        file.write_all(&dump).map_err(file::failed("writing the file"))?;
+        Ok(file)
+    })
+}
+
+fn encode(server: &Server, view: &View<'_>) -> io::Result<Vec<u8>> {
     let keyspace = view.keyspace();
-    let mut writer = Writer::new(Vec::new(), Compression::Lzf)?;
+    let mut writer = Writer::new(Vec::new(), file::compression(server))?;
+    file::write_facts(server, &mut writer)?;
     for number in 0..keyspace.databases() {
         let db = DbIndex(number);
         let keys = keyspace.key_count(db);
@@ -93,29 +107,5 @@ fn last_use(view: &View<'_>, entry: EntryRef<'_>) -> Access {
     match settings.access_policy() {
         AccessPolicy::Lru => Access::IdleSeconds(access::idle_ms(entry.stamp(), view.now()) / 1000),
         AccessPolicy::Lfu => Access::Frequency(access::frequency(entry.stamp(), settings, view.now())),
-    }
-}
-
-fn load(view: &mut View<'_>, dump: &[u8]) -> Result<(), file::FileError> {
-    let settings = &view.keyspace().settings;
-    let limits = Limits::of(settings);
-    let mut reader = file::Reader::new(dump)?;
-    while let Some(record) = reader.next_record::<Builder>(&limits)? {
-        let Record::Entry(entry) = record else { continue };
-        // What is due by now is gone, as when a server loads its file at start.
-        if entry.expiry.is_some_and(|at| at.is_due(view.now())) {
-            continue;
-        }
-        let stamp = stamp(view, settings, entry.access);
-        view.put_stamped(DbIndex(entry.db as u16), &Key::new(&entry.key), entry.value, entry.expiry, stamp);
-    }
-    Ok(())
-}
-
-fn stamp(view: &View<'_>, settings: &Settings, last_use: Option<Access>) -> Stamp {
-    match last_use {
-        Some(Access::IdleSeconds(seconds)) => access::lru_idle(seconds, view.now()),
-        Some(Access::Frequency(counter)) => access::lfu_counter(counter, view.now()),
-        None => access::fresh(settings, view.now()),
     }
 }
