@@ -23,6 +23,7 @@ pub mod node;
 pub mod notify;
 pub mod pause;
 pub mod persistence;
+pub mod proc_title;
 pub mod pubsub;
 pub mod redact;
 pub mod resp;

@@ -1,7 +1,7 @@
 //! The `basalt` binary: `basalt [file] [--setting value ...]`.
 
 use basalt_server::config::{Config, document, file};
-use basalt_server::{log, node};
+use basalt_server::{log, node, proc_title};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -20,7 +20,11 @@ Every setting of the file can be given as an option, and then wins:
     --print-default-config   show all settings with their defaults, as a configuration file";
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut arguments = std::env::args();
+    let name = arguments.next().unwrap_or_default();
+    let arguments: Vec<String> = arguments.collect();
+    // SAFETY: no thread has been started yet, and the arguments are copied.
+    unsafe { proc_title::prepare(name) };
     match arguments.first().map(String::as_str) {
         Some("-h" | "--help") => {
             println!("{USAGE}");

@@ -75,6 +75,7 @@ fn flush_all(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     for db in 0..ctx.server.keyspace.databases() {
         ctx.view.flush(DbIndex(db));
     }
+    ctx.server.persistence.note_emptied(ctx.server, ctx.view.changes());
     ctx.out.ok();
     Ok(())
 }

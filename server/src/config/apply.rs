@@ -22,8 +22,20 @@ fn text(value: &Value) -> &str {
     }
 }
 
-pub fn listen(server: &Server, _: &Value) -> Applied {
-    server.listeners.listen(&server.config)
+pub fn listen_on_addresses(server: &Server, _: &Value) -> Applied {
+    listen(server, "Failed to bind to specified addresses.")
+}
+
+pub fn listen_on_port(server: &Server, _: &Value) -> Applied {
+    listen(server, "Unable to listen on this port. Check server logs.")
+}
+
+/// The client gets Redis's text; the log has what the system says.
+fn listen(server: &Server, refusal: &str) -> Applied {
+    server.listeners.listen(&server.config).map_err(|reason| {
+        tracing::warn!(reason, "the listening sockets stay as they were");
+        refusal.to_owned()
+    })
 }
 
 pub fn tcp_keepalive(server: &Server, value: &Value) -> Applied {
@@ -200,5 +212,14 @@ pub fn dir(_: &Server, value: &Value) -> Applied {
 
 pub fn saving(server: &Server, _: &Value) -> Applied {
     server.persistence.configure(server);
+    Ok(())
+}
+
+pub fn proc_title(server: &Server, value: &Value) -> Applied {
+    let title = crate::proc_title::render(text(value), &server.config)
+        .ok_or("template format is invalid or contains unknown variables")?;
+    if server.config.is_yes("set-proc-title") {
+        crate::proc_title::show(&title);
+    }
     Ok(())
 }

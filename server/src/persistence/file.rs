@@ -55,6 +55,16 @@ pub fn write(server: &Server, dump: &mut Dump) -> Result<(), SaveError> {
     replace_file(server, |file| write_to(server, dump, file))
 }
 
+/// Writes a dump without any entries.
+pub fn write_empty(server: &Server) -> Result<(), SaveError> {
+    replace_file(server, |file| {
+        let written = failed("writing the file");
+        let mut writer = Writer::new(file, compression(server)).map_err(&written)?;
+        write_facts(server, &mut writer).map_err(&written)?;
+        writer.finish().map_err(&written)
+    })
+}
+
 /// Lets `write` fill a new file, and puts it in the place of the old one when it is on the disk.
 pub fn replace_file(server: &Server, write: impl FnOnce(File) -> Result<File, SaveError>) -> Result<(), SaveError> {
     let temporary = temporary_path();

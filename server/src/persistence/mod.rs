@@ -276,6 +276,35 @@ impl Persistence {
         self.history.lock().changes = server.keyspace.stats.changes.load(Relaxed);
     }
 
+    /// FLUSHALL has emptied all databases, under all locks: that is on disk at once too, if the server saves by itself.
+    /// `pending_changes` are those that the keyspace does not count yet.
+    pub fn note_emptied(&self, server: &Server, pending_changes: u64) {
+        if !self.saves_by_itself() {
+            return;
+        }
+        {
+            let mut current = self.current.lock();
+            if current.is_some() {
+                // What is being written is out of date, and its writer may wait for the locks that are held here.
+                self.is_cancelled.store(true, Relaxed);
+                self.schedule();
+                return;
+            }
+            *current = Some(Current { kind: Kind::Foreground, since: Instant::now() });
+        }
+        let result = file::write_empty(server);
+        if let Err(error) = &result {
+            tracing::warn!(%error, "the data could not be saved");
+        } else {
+            let mut history = self.history.lock();
+            history.saved_at_s = server.now().0 / 1000;
+            history.saves += 1;
+            history.changes = server.keyspace.stats.changes.load(Relaxed) + pending_changes;
+        }
+        *self.current.lock() = None;
+        self.idle.notify_all();
+    }
+
     /// DEBUG RELOAD has gone through the file: nothing has changed since.
     pub fn note_reloaded(&self, server: &Server) {
         self.history.lock().changes = server.keyspace.stats.changes.load(Relaxed);
