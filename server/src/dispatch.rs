@@ -40,6 +40,10 @@ pub fn dispatch(server: &Server, session: &mut Session, args: Args<'_>, out: &mu
             Flow::Next
         }
         Ok(Admission::Pause) => return Flow::Paused,
+        Err(_) if is_http(args) => {
+            hang_up(session, out);
+            Flow::Next
+        }
         Err(refusal) => {
             let error = refusal.end(server, session);
             out.error(&error);
@@ -50,6 +54,20 @@ pub fn dispatch(server: &Server, session: &mut Session, args: Args<'_>, out: &mu
         mute(session, out, mark);
     }
     flow
+}
+
+/// Whether this is a line of an HTTP request: a page in somebody's browser may have made it send commands to us.
+#[cold]
+fn is_http(args: Args<'_>) -> bool {
+    args.is(0, "POST") || args.is(0, "HOST:")
+}
+
+/// Closes the connection without a word, as Redis does. What stands before the line is answered neither.
+#[cold]
+fn hang_up(session: &Session, out: &mut ReplyBuf) {
+    tracing::warn!(client = session.client.id.0, "possible SECURITY ATTACK: HTTP was spoken to this server");
+    session.client.close("it speaks HTTP");
+    out.clear();
 }
 
 #[cold]

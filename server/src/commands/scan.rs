@@ -65,12 +65,13 @@ fn keys(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
             continue;
         }
         let mut slots = stripe.slots().peekable();
-        while slots.peek().is_some() {
+        // What is too much for the client is not looked for: it will be closed.
+        while slots.peek().is_some() && !listing.found.is_excessive() {
             ctx.with_stripes(StripeSet::of(stripe), |view| listing.piece(view, db, &mut slots));
         }
     }
     ctx.out.array(listing.count);
-    ctx.out.raw(listing.found.bytes());
+    ctx.out.append(&listing.found);
     Ok(())
 }
 
@@ -87,7 +88,7 @@ struct Listing<'p> {
 
 impl<'p> Listing<'p> {
     fn new(pattern: &'p [u8], ctx: &SessionCtx<'_, '_>) -> Listing<'p> {
-        let found = ReplyBuf::new(ctx.out.protocol);
+        let found = ctx.out.part();
         Listing { pattern, found, count: 0, cursor: ScanCursor::START, shown: HashSet::default() }
     }
 

@@ -149,7 +149,7 @@ impl Kind {
             Kind::EventClasses => {
                 let letters = word()?;
                 let canonical = crate::notify::canonical(letters);
-                canonical.map(Value::Text).ok_or_else(|| "Invalid event class character. Use 'Ag$lszhxeKEtmdn'.".into())
+                canonical.map(Value::Text).ok_or_else(|| "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".into())
             }
         }
     }

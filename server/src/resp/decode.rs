@@ -5,7 +5,7 @@
 //! [`MULTIBULK_MAX`], lines by [`INLINE_MAX`]; before authentication much lower ones. Checked against the
 //! redis-protocol crate by a fuzzer.
 
-use memchr::memchr;
+use memchr::memchr2;
 
 /// Longest line: of an inline command, or of a length (Redis: `PROTO_INLINE_MAX_SIZE`).
 pub const INLINE_MAX: usize = 64 * 1024;
@@ -112,10 +112,13 @@ impl Decoder {
                     return Ok(Decoded::Request { bytes: self.position });
                 }
                 State::Arguments { left } => {
-                    let Some(&kind) = buffer.get(self.position) else {
-                        return Ok(Decoded::Incomplete { needed: self.position + 1 });
+                    let Some(&kind) = buffer.get(self.position).filter(|&&kind| kind != 0) else {
+                        return Ok(Decoded::Incomplete { needed: buffer.len().max(self.position) + 1 });
                     };
                     // Redis looks for the end of the line first, and at the type only then.
+                    if kind == b'\r' && buffer.len() > self.position + 1 {
+                        return Err(ProtocolError::ExpectedBulk(kind));
+                    }
                     let line = line_number(buffer, self.position + 1, ProtocolError::BulkLineTooLong)?;
                     let Some((length, next)) = line else {
                         return Ok(Decoded::Incomplete { needed: buffer.len() + 1 });
@@ -185,7 +188,7 @@ impl Decoder {
     }
 
     fn inline(&mut self, buffer: &[u8]) -> Result<Decoded, ProtocolError> {
-        let Some(end) = memchr(b'\n', buffer) else {
+        let Some(end) = line_end(b'\n', buffer) else {
             if buffer.len() > INLINE_MAX {
                 return Err(ProtocolError::InlineTooLong);
             }
@@ -203,6 +206,11 @@ impl Decoder {
         self.inline.push(b'\n');
         Ok(Decoded::Request { bytes: end + 1 })
     }
+}
+
+/// Where the line ends. As in Redis, a zero byte hides all that comes after it: the line then never ends.
+fn line_end(end: u8, buffer: &[u8]) -> Option<usize> {
+    memchr2(end, 0, buffer).filter(|&at| buffer[at] == end)
 }
 
 /// Reads a number that ends with CRLF: the number, if it is one, and where the next line starts. `None`: not whole yet.
@@ -225,7 +233,7 @@ fn line_number(
             _ => break,
         }
     }
-    let Some(length) = memchr(b'\r', &buffer[start..]) else {
+    let Some(length) = line_end(b'\r', &buffer[start..]) else {
         return if buffer.len() - start > INLINE_MAX { Err(too_long) } else { Ok(None) };
     };
     let end = start + length;

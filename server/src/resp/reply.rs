@@ -56,6 +56,20 @@ impl ReplyBuf {
         &self.bytes
     }
 
+    /// An empty buffer for a part of this one's contents: same protocol, same limit.
+    pub fn part(&self) -> ReplyBuf {
+        ReplyBuf { bytes: Vec::new(), protocol: self.protocol, bytes_max: self.bytes_max, is_excessive: false }
+    }
+
+    /// Adds what was written to a [`ReplyBuf::part`]; if that was too much, so is this.
+    pub fn append(&mut self, part: &ReplyBuf) {
+        if part.is_excessive {
+            self.is_excessive = true;
+            self.bytes.clear();
+        }
+        self.raw(&part.bytes);
+    }
+
     /// Sets how much is kept at most.
     #[inline]
     pub fn limit(&mut self, bytes_max: usize) {

@@ -6,6 +6,7 @@ use crate::clock::UnixMs;
 use crate::effect::{DbIndex, KeyEffect};
 use crate::entry::{Entry, EntryRef, ValueRef};
 use crate::number::{self, I64Text};
+use crate::table::Loc;
 use crate::value::{Str, StrForm, Value};
 
 /// What writing a value does to the key's expiry.
@@ -94,9 +95,11 @@ impl View<'_> {
             let value = Value::Str(Str::Bytes(bytes.to_vec(), StrForm::Plain));
             KeyEffect::Put { value, expiry: at }
         };
+        let found = self.find(db, key);
         self.put_scalar(
             db,
             key,
+            found,
             expiry,
             recorded,
             |entry, at| entry.put_bytes(bytes, at),
@@ -107,10 +110,32 @@ impl View<'_> {
     /// Makes `key` hold this integer, whatever was there.
     #[inline]
     pub fn put_int(&mut self, db: DbIndex, key: &Key<'_>, number: i64, expiry: NewExpiry) {
+        let found = self.find(db, key);
+        self.put_int_at(db, key, found, number, expiry);
+    }
+
+    /// Makes `key` hold the integer that `change` makes of the string there; keeps the expiry. The key is found once.
+    #[inline]
+    pub fn change_to_int<E: From<WrongType>>(
+        &mut self,
+        db: DbIndex,
+        key: &Key<'_>,
+        change: impl FnOnce(Option<StrRef<'_>>) -> Result<i64, E>,
+    ) -> Result<i64, E> {
+        let found = self.find(db, key);
+        let old = found.map(|loc| StrRef::of(self.entry_at(db, key, loc))).transpose()?;
+        let number = change(old)?;
+        self.put_int_at(db, key, found, number, NewExpiry::Keep);
+        Ok(number)
+    }
+
+    #[inline]
+    fn put_int_at(&mut self, db: DbIndex, key: &Key<'_>, found: Option<Loc>, number: i64, expiry: NewExpiry) {
         let recorded = |at| KeyEffect::Put { value: Value::Str(Str::Int(number)), expiry: at };
         self.put_scalar(
             db,
             key,
+            found,
             expiry,
             recorded,
             |entry, at| entry.put_int(number, at),
@@ -123,6 +148,7 @@ impl View<'_> {
         &mut self,
         db: DbIndex,
         key: &Key<'_>,
+        found: Option<Loc>,
         expiry: NewExpiry,
         effect: impl FnOnce(Option<UnixMs>) -> KeyEffect,
         overwrite: impl FnOnce(&mut Entry, Option<UnixMs>),
@@ -132,7 +158,7 @@ impl View<'_> {
             NewExpiry::At(at) => Some(at),
             NewExpiry::Clear | NewExpiry::Keep => None,
         };
-        match self.find(db, key) {
+        match found {
             Some(loc) => {
                 let old = self.entry_at(db, key, loc);
                 let at = if expiry == NewExpiry::Keep { old.expiry() } else { asked };

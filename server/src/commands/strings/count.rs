@@ -32,13 +32,14 @@ pub(super) fn decrement_by(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResu
 #[inline]
 fn add(ctx: &mut Ctx<'_, '_>, args: Args<'_>, increment: i64) -> CommandResult {
     let key = args.key(1);
-    let old = match ctx.view.string_to_change(ctx.db, &key)? {
-        None => 0,
-        Some(StrRef::Int(number)) => number,
-        Some(StrRef::Bytes(bytes)) => parse_i64(bytes).ok_or(NOT_INTEGER)?,
-    };
-    let new = old.checked_add(increment).ok_or(INCREMENT_OVERFLOW)?;
-    ctx.view.put_int(ctx.db, &key, new, NewExpiry::Keep);
+    let new = ctx.view.change_to_int(ctx.db, &key, |old| {
+        let old = match old {
+            None => 0,
+            Some(StrRef::Int(number)) => number,
+            Some(StrRef::Bytes(bytes)) => parse_i64(bytes).ok_or(NOT_INTEGER)?,
+        };
+        old.checked_add(increment).ok_or(INCREMENT_OVERFLOW)
+    })?;
     // One name for all of them, whatever the sign.
     ctx.notify(EventClass::String, "incrby", key.bytes);
     ctx.out.integer(new);

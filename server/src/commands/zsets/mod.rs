@@ -30,7 +30,13 @@ fn write_members<'m>(out: &mut ReplyBuf, members: impl ExactSizeIterator<Item = 
     match scores {
         Scores::Without => {
             out.array(members.len());
-            members.for_each(|(member, _)| out.bulk(member));
+            for (member, _) in members {
+                out.bulk(member);
+                // ZRANDMEMBER's count may be huge, and the client is closed for too much output anyway.
+                if out.is_excessive() {
+                    return;
+                }
+            }
         }
         Scores::With if out.is_resp3() => write_pairs(out, members),
         Scores::With => {
@@ -38,6 +44,9 @@ fn write_members<'m>(out: &mut ReplyBuf, members: impl ExactSizeIterator<Item = 
             for (member, score) in members {
                 out.bulk(member);
                 out.double(score);
+                if out.is_excessive() {
+                    return;
+                }
             }
         }
     }
@@ -50,5 +59,8 @@ fn write_pairs<'m>(out: &mut ReplyBuf, members: impl ExactSizeIterator<Item = (&
         out.array(2);
         out.bulk(member);
         out.double(score);
+        if out.is_excessive() {
+            return;
+        }
     }
 }
