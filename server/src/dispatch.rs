@@ -100,13 +100,13 @@ struct Refusal {
 }
 
 impl Refusal {
-    /// Accounts for the refusal, and says what the client is told. A transaction whose EXEC is refused is over.
+    /// Accounts for the refusal, and says what the client is told. A transaction whose EXEC is refused is
+    /// over; that is said even if there was none.
     #[cold]
     fn end(self, server: &Server, session: &mut Session) -> CommandError {
         session.transaction.note_refusal();
         server.stats.note_refusal(session.client.thread, self.command, &self.error);
-        let is_exec = self.command.is_some_and(|command| command.spec.name == "exec");
-        if !is_exec || !session.transaction.is_queueing() {
+        if self.command.is_none_or(|command| command.spec.name != "exec") {
             return self.error;
         }
         session.transaction.phase = Phase::None;

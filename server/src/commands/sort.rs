@@ -11,7 +11,7 @@ use crate::resp::Args;
 use basalt_storage::entry::{EntryRef, ValueRef};
 use basalt_storage::keyspace::{Key, StrRef};
 use basalt_storage::number::parse_f64;
-use basalt_storage::types::{End, List, MemberRef};
+use basalt_storage::types::{End, List, MemberRef, Zset};
 use basalt_storage::value::{Type, Value};
 use std::cmp::Ordering;
 
@@ -231,6 +231,12 @@ fn sort(ctx: &mut Ctx<'_, '_>, args: Args<'_>, store: Store) -> CommandResult {
         Some(_) => ctx.view.peek(ctx.db, &key),
     };
     let (kind, mut elements) = source.map_or(Ok((Type::List, Vec::new())), elements_of)?;
+    // Redis turns a sorted set into a skiplist to walk it, and OBJECT ENCODING tells; its members stay the same.
+    if kind == Type::Zset
+        && let Some(mut zset) = ctx.view.existing::<Zset>(ctx.db, &key)?
+    {
+        zset.anticipate(usize::MAX, 0);
+    }
     // A set has no order of its own: what is stored from one must not depend on how it happens to be laid out.
     if kind == Type::Set && matches!(options.by, By::Nothing) && options.destination.is_some() {
         options.by = By::Themselves;

@@ -31,6 +31,8 @@ const fn int(min: i64, max: i64) -> Kind {
 }
 
 const BYTES: Kind = Kind::Memory { min: 0, max: u64::MAX };
+/// Redis takes some lengths with a unit, as if they were amounts of memory.
+const LENGTH: Kind = Kind::Memory { min: 0, max: i64::MAX as u64 };
 const I32_MAX: i64 = i32::MAX as i64;
 const POLICIES: &[&str] = &[
     "volatile-lru",
@@ -286,7 +288,7 @@ pub static SETTINGS: &[Setting] = &[
         "hash-max-ziplist-value",
         row(
             "hash-max-listpack-value",
-            int(0, i64::MAX),
+            LENGTH,
             "64",
             AtRunTime,
             Applied(apply::encodings),
@@ -344,7 +346,7 @@ pub static SETTINGS: &[Setting] = &[
         "zset-max-ziplist-value",
         row(
             "zset-max-listpack-value",
-            int(0, i64::MAX),
+            LENGTH,
             "64",
             AtRunTime,
             Applied(apply::encodings),
