@@ -111,7 +111,8 @@ impl Refusal {
         }
         session.transaction.phase = Phase::None;
         session.transaction.watches.clear(server);
-        CommandError::owned(format!("EXECABORT Transaction discarded because of: {}", self.error.text()))
+        let opening: &[u8] = b"EXECABORT Transaction discarded because of: ";
+        CommandError::of_bytes([opening, self.error.text()].concat())
     }
 }
 

@@ -9,34 +9,40 @@ use std::borrow::Cow;
 
 /// An error reply: code and text, without the leading `-` and the line end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommandError(Cow<'static, str>);
+pub struct CommandError(Cow<'static, [u8]>);
 
 pub type CommandResult = Result<(), CommandError>;
 
 impl CommandError {
     /// An error with a fixed text, such as `ERR syntax error`.
     pub const fn new(text: &'static str) -> CommandError {
-        CommandError(Cow::Borrowed(text))
+        CommandError(Cow::Borrowed(text.as_bytes()))
     }
 
-    /// An error whose text depends on the request. Line breaks would end the reply early and become spaces.
+    /// An error whose text depends on the request.
     pub fn owned(text: String) -> CommandError {
-        CommandError(Cow::Owned(text.replace(['\r', '\n'], " ")))
+        CommandError::of_bytes(text.into_bytes())
     }
 
-    pub fn text(&self) -> &str {
+    /// An error that shows arguments, which may be any bytes. Line breaks would end the reply early and become spaces.
+    pub fn of_bytes(mut text: Vec<u8>) -> CommandError {
+        text.iter_mut().filter(|byte| matches!(byte, b'\r' | b'\n')).for_each(|byte| *byte = b' ');
+        CommandError(Cow::Owned(text))
+    }
+
+    pub fn text(&self) -> &[u8] {
         &self.0
     }
 
     /// The first word: what `INFO errorstats` counts by.
-    pub fn code(&self) -> &str {
-        self.0.split(' ').next().unwrap_or_default()
+    pub fn code(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.0.split(|byte| *byte == b' ').next().unwrap_or_default())
     }
 
     /// An argument as an error shows it: at most so many bytes, and nothing behind a zero byte.
-    pub fn shown(argument: &[u8], most: usize) -> Cow<'_, str> {
+    pub fn shown(argument: &[u8], most: usize) -> &[u8] {
         let end = argument.iter().take(most).position(|byte| *byte == 0).unwrap_or(argument.len().min(most));
-        String::from_utf8_lossy(&argument[..end])
+        &argument[..end]
     }
 
     pub fn wrong_arity(command: &str) -> CommandError {
@@ -45,10 +51,10 @@ impl CommandError {
 
     /// A subcommand that exists was given arguments that it does not take.
     pub fn wrong_subcommand(container: &str, args: Args<'_>) -> CommandError {
-        let name = String::from_utf8_lossy(args.at(1));
-        CommandError::owned(format!(
-            "ERR unknown subcommand or wrong number of arguments for '{name}'. Try {container} HELP."
-        ))
+        let name = CommandError::shown(args.at(1), usize::MAX);
+        let help = format!("'. Try {container} HELP.");
+        let opening: &[u8] = b"ERR unknown subcommand or wrong number of arguments for '";
+        CommandError::of_bytes([opening, name, help.as_bytes()].concat())
     }
 
     pub fn invalid_expire_time(command: &str) -> CommandError {
@@ -89,3 +95,16 @@ pub const INVALID_CURSOR: CommandError = CommandError::new("ERR invalid cursor")
 pub const INCREMENT_OVERFLOW: CommandError = CommandError::new("ERR increment or decrement would overflow");
 pub const INCREMENT_NAN: CommandError = CommandError::new("ERR increment would produce NaN or Infinity");
 pub const NAN_OR_INFINITY: CommandError = CommandError::new("ERR value is NaN or Infinity");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shows_any_bytes_up_to_a_zero_byte_and_no_line_break() {
+        assert_eq!(CommandError::shown(b"\xff\xfe\0rest", 128), b"\xff\xfe");
+        assert_eq!(CommandError::shown(b"abcd", 2), b"ab");
+        assert_eq!(CommandError::of_bytes(b"ERR \xff\r\nend".to_vec()).text(), b"ERR \xff  end");
+        assert_eq!(CommandError::new("WRONGTYPE text").code(), "WRONGTYPE");
+    }
+}

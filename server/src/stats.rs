@@ -132,11 +132,12 @@ impl Stats {
 
     pub fn note_error(&self, error: &CommandError) {
         self.error_replies.fetch_add(1, Relaxed);
+        let code = error.code();
         let mut errors = self.errors.lock();
-        if let Some(count) = errors.get_mut(error.code()) {
+        if let Some(count) = errors.get_mut(code.as_ref()) {
             *count += 1;
         } else {
-            let code = if errors.len() < ERROR_CODES_MAX { error.code() } else { "ERRORSTATS_OVERFLOW" };
+            let code = if errors.len() < ERROR_CODES_MAX { &*code } else { "ERRORSTATS_OVERFLOW" };
             *errors.entry(code.to_owned()).or_insert(0) += 1;
         }
     }

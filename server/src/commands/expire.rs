@@ -123,7 +123,7 @@ impl Conditions {
                 word if word.eq_ignore_ascii_case(b"lt") => &mut conditions.lt,
                 word => {
                     let word = CommandError::shown(word, word.len());
-                    return Err(CommandError::owned(format!("ERR Unsupported option {word}")));
+                    return Err(CommandError::of_bytes([b"ERR Unsupported option ", word].concat()));
                 }
             };
             *flag = true;

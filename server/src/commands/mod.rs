@@ -215,22 +215,21 @@ pub fn resolve(args: Args<'_>) -> Result<&'static Command, CommandError> {
     }
     command.subcommand(args.at(1)).ok_or_else(|| {
         let name = CommandError::shown(args.at(1), SHOWN);
-        CommandError::owned(format!(
-            "ERR unknown subcommand '{name}'. Try {} HELP.",
-            command.full_name.to_ascii_uppercase()
-        ))
+        let help = format!("'. Try {} HELP.", command.full_name.to_ascii_uppercase());
+        CommandError::of_bytes([b"ERR unknown subcommand '", name, help.as_bytes()].concat())
     })
 }
 
 /// Redis shows at most 128 bytes of the name and as much of the arguments.
 fn unknown_command(args: Args<'_>) -> CommandError {
-    let mut rest = String::new();
+    let mut rest = Vec::new();
     for argument in args.from(1) {
         if rest.len() >= SHOWN {
             break;
         }
-        rest.push_str(&format!("'{}' ", CommandError::shown(argument, SHOWN - rest.len())));
+        let shown = CommandError::shown(argument, SHOWN - rest.len());
+        rest.extend_from_slice(&[b"'", shown, b"' "].concat());
     }
     let name = CommandError::shown(args.at(0), SHOWN);
-    CommandError::owned(format!("ERR unknown command '{name}', with args beginning with: {rest}"))
+    CommandError::of_bytes([b"ERR unknown command '", name, b"', with args beginning with: ", &rest].concat())
 }

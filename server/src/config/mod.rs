@@ -22,7 +22,7 @@ use setting::{Change, Kind, OutputLimits, Role, Setting, Value};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use table::SETTINGS;
+use table::{HIDDEN, SETTINGS};
 
 static INDEX: LazyLock<HashMap<&'static str, usize>> = LazyLock::new(|| {
     let mut index = HashMap::new();
@@ -238,7 +238,7 @@ pub fn matching(server: &Server, patterns: &[&[u8]]) -> Vec<(&'static str, Strin
             if is_plain {
                 pattern.eq_ignore_ascii_case(name.as_bytes())
             } else {
-                matches(pattern, name.as_bytes(), Case::Insensitive)
+                !HIDDEN.contains(&name) && matches(pattern, name.as_bytes(), Case::Insensitive)
             }
         })
     };

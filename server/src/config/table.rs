@@ -33,6 +33,8 @@ const fn int(min: i64, max: i64) -> Kind {
 const BYTES: Kind = Kind::Memory { min: 0, max: u64::MAX };
 /// Redis takes some lengths with a unit, as if they were amounts of memory.
 const LENGTH: Kind = Kind::Memory { min: 0, max: i64::MAX as u64 };
+/// The size of one thing, which Redis keeps signed.
+const SIZE: Kind = Kind::Memory { min: 0, max: i64::MAX as u64 };
 const I32_MAX: i64 = i32::MAX as i64;
 const POLICIES: &[&str] = &[
     "volatile-lru",
@@ -58,6 +60,10 @@ const NO_SCRIPTS: &str = "Scripts and functions are not supported yet.";
 const NO_STREAMS: &str = "Streams are not supported yet.";
 const NO_ACL: &str = "ACL users are not supported yet.";
 const NO_TRACKING: &str = "Client-side caching is not supported yet.";
+
+/// Settings that patterns of CONFIG GET leave out: the debugging aids that Redis hides, and what Redis does not have
+/// and a client that writes back all it read could not set.
+pub const HIDDEN: &[&str] = &["mode", "key-load-delay", "rdb-key-save-delay"];
 
 /// All settings.
 pub static SETTINGS: &[Setting] = &[
@@ -355,13 +361,13 @@ pub static SETTINGS: &[Setting] = &[
     ),
     row(
         "hll-sparse-max-bytes",
-        BYTES,
+        SIZE,
         "3000",
         AtRunTime,
         Applied(apply::hll),
         "Longest sparse HyperLogLog; a larger one becomes dense.",
     ),
-    row("stream-node-max-bytes", BYTES, "4096", AtRunTime, Irrelevant, NO_STREAMS),
+    row("stream-node-max-bytes", SIZE, "4096", AtRunTime, Irrelevant, NO_STREAMS),
     row("stream-node-max-entries", int(0, i64::MAX), "100", AtRunTime, Irrelevant, NO_STREAMS),
     // What is told.
     row(

@@ -53,7 +53,7 @@ impl Listeners {
                 Err(error) if !must_exist => tracing::debug!(%address, %error, "not listening on an optional address"),
                 Err(error) => {
                     tracing::warn!(%address, %error, "can't listen");
-                    return Err(format!("Unable to listen on {address}: {error}"));
+                    return Err("Unable to listen on this port. Check server logs.".to_owned());
                 }
             }
         }

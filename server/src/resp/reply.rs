@@ -153,7 +153,7 @@ impl ReplyBuf {
     }
 
     pub fn error(&mut self, error: &CommandError) {
-        self.line(b'-', error.text().as_bytes());
+        self.line(b'-', error.text());
     }
 
     #[inline]
