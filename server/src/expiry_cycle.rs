@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// Longest time without letting others have the thread.
-const SLICE: Duration = Duration::from_micros(100);
+const SLICE: Duration = Duration::from_micros(25);
 /// Entries walked over under one lock.
-const STEP: usize = 32;
+const STEP: usize = 16;
 /// Weight of one cycle in the running average of stale keys.
 const STALE_WEIGHT: f64 = 0.05;
 
