@@ -43,6 +43,7 @@ struct Waiter {
     keys: Vec<Box<[u8]>>,
     /// The stripes of all its keys.
     stripes: StripeSet,
+    timeout: Option<Duration>,
     timeout_reply: fn(&mut ReplyBuf),
 }
 
@@ -87,6 +88,11 @@ impl BlockedClients {
         self.registry.lock().waiters.len()
     }
 
+    /// Clients that do not wait for ever.
+    pub fn timed_count(&self) -> usize {
+        self.registry.lock().waiters.values().filter(|waiter| waiter.timeout.is_some()).count()
+    }
+
     /// Number of keys that clients wait for.
     pub fn key_count(&self) -> usize {
         self.registry.lock().by_key.len()
@@ -120,7 +126,8 @@ impl BlockedClients {
         for key in &keys {
             registry.by_key.entry((db, key.clone())).or_default().push_back(id);
         }
-        let waiter = Waiter { client, command, args, db, keys, stripes, timeout_reply: request.timeout_reply };
+        let BlockRequest { timeout, timeout_reply, .. } = request;
+        let waiter = Waiter { client, command, args, db, keys, stripes, timeout, timeout_reply };
         registry.waiters.insert(id, Arc::new(waiter));
     }
 

@@ -25,6 +25,7 @@ pub async fn keep_time(server: Arc<Server>) {
             server.persistence.tick(&server);
         }
         server.sampler.sample(&server);
+        server.average_ttl.sample(&server);
     }
 }
 

@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::eviction::Eviction;
 use crate::expiry_cycle::ExpiryCycle;
 use crate::info::Sampler;
+use crate::info::average_ttl::AverageTtl;
 use crate::latency::LatencyMonitor;
 use crate::limits::ClientLimits;
 use crate::monitor::Monitors;
@@ -47,6 +48,7 @@ pub struct Server {
     pub expiry_cycle: ExpiryCycle,
     pub eviction: Eviction,
     pub sampler: Sampler,
+    pub average_ttl: AverageTtl,
     pub clock: WallClock,
     /// Forty hexadecimal digits that are new with each start.
     pub run_id: String,
@@ -80,6 +82,7 @@ impl Server {
             expiry_cycle: ExpiryCycle::default(),
             eviction: Eviction::default(),
             sampler: Sampler::default(),
+            average_ttl: AverageTtl::default(),
             clock: WallClock::start(),
             run_id,
         };

@@ -9,11 +9,12 @@ use crate::resp::Args;
 pub const COMMANDS: &[Spec] = &[Spec {
     name: "info",
     arity: -1,
-    flags: Flags::LOADING.or(Flags::STALE),
+    flags: Flags::LOADING.or(Flags::STALE).or(Flags::SENTINEL),
     group: Group::Server,
     categories: &["dangerous"],
     summary: "Tells the state of the server.",
     syntax: "[section [section ...]]",
+    tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
     locks: Locks::Nothing,
     handler: Session(info),
     ..Spec::DEFAULT

@@ -134,12 +134,8 @@ fn histogram(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
 
 /// The command of this name (`get`, `config`, `config|get`), with its subcommands.
 fn named(name: &[u8]) -> Vec<&'static Command> {
-    let mut parts = name.splitn(2, |byte| *byte == b'|');
-    let Some(command) = parts.next().and_then(super::find) else { return Vec::new() };
-    match parts.next() {
-        Some(sub) => command.subcommand(sub).into_iter().collect(),
-        None => std::iter::once(command).chain(command.subcommands()).collect(),
-    }
+    let Some(command) = super::find_full(name) else { return Vec::new() };
+    std::iter::once(command).chain(command.subcommands()).collect()
 }
 
 fn show_histogram(server: &Server, out: &mut ReplyBuf, command: &Command) -> bool {

@@ -3,6 +3,7 @@
 //! To add a command, write its handler and its row in the family's file; a new family adds one line to [`FAMILIES`].
 
 pub mod bitmaps;
+pub mod categories;
 pub mod client;
 pub mod config;
 pub mod connection;
@@ -16,6 +17,7 @@ pub mod geo;
 pub mod hashes;
 pub mod hyperloglog;
 pub mod info;
+pub mod introspection;
 pub mod keys;
 pub mod latency;
 pub mod lists;
@@ -57,6 +59,7 @@ static FAMILIES: &[&[Spec]] = &[
     hashes::COMMANDS,
     hyperloglog::COMMANDS,
     info::COMMANDS,
+    introspection::COMMANDS,
     keys::COMMANDS,
     latency::COMMANDS,
     lists::ends::COMMANDS,
@@ -141,6 +144,16 @@ pub fn top_level() -> impl ExactSizeIterator<Item = &'static Command> {
 #[inline]
 pub fn find(name: &[u8]) -> Option<&'static Command> {
     lowered(name, |name| TABLE.by_name.get(name).copied())
+}
+
+/// The command of this full name, such as `get`, `config`, `config|get`.
+pub fn find_full(name: &[u8]) -> Option<&'static Command> {
+    let mut parts = name.splitn(2, |byte| *byte == b'|');
+    let command = parts.next().and_then(find)?;
+    match parts.next() {
+        None => Some(command),
+        Some(subcommand) => command.subcommand(subcommand),
+    }
 }
 
 /// Calls `f` with the name in lower case; names longer than any command's are nobody's.

@@ -26,9 +26,20 @@ pub struct Spec {
     pub syntax: &'static str,
     /// ACL categories that do not follow from flags and group.
     pub categories: &'static [&'static str],
+    /// Hints to clients and proxies, in Redis's words.
+    pub tips: &'static [&'static str],
+    pub deprecated: Option<Deprecated>,
     pub subcommands: &'static [Spec],
     pub locks: Locks,
     pub handler: Handler,
+}
+
+/// What became of a command that should not be used any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deprecated {
+    pub since: &'static str,
+    /// What to use instead.
+    pub replaced_by: &'static str,
 }
 
 /// Calls back with each key's position and access.
@@ -52,6 +63,8 @@ impl Spec {
         summary: "",
         syntax: "",
         categories: &[],
+        tips: &[],
+        deprecated: None,
         subcommands: &[],
         locks: Locks::Keys,
         handler: Handler::Container,

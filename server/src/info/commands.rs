@@ -3,8 +3,8 @@
 use super::Fields;
 use crate::commands;
 use crate::config::setting::Value;
+use crate::latency::report::percentile_us;
 use crate::server::Server;
-use crate::stats::CommandTotals;
 
 pub fn calls(server: &Server, fields: &mut Fields) {
     for command in commands::all() {
@@ -42,22 +42,10 @@ pub fn latencies(server: &Server, fields: &mut Fields) {
         if totals.calls == 0 {
             continue;
         }
-        let shown: Vec<String> =
-            percentiles.iter().map(|percent| format!("p{percent}={:.3}", microseconds(&totals, *percent))).collect();
+        let shown: Vec<String> = percentiles
+            .iter()
+            .map(|percent| format!("p{percent}={:.3}", percentile_us(&totals.latency, *percent)))
+            .collect();
         fields.put(&format!("latency_percentiles_usec_{}", command.full_name), shown.join(","));
     }
-}
-
-/// The time that this share of the calls did not exceed: the upper end of its bucket.
-fn microseconds(totals: &CommandTotals, percent: f64) -> f64 {
-    let counted: u64 = totals.latency.iter().sum();
-    let wanted = (counted as f64 * percent / 100.0).ceil().max(1.0) as u64;
-    let mut seen = 0;
-    for (bucket, count) in totals.latency.iter().enumerate() {
-        seen += count;
-        if seen >= wanted {
-            return ((1u64 << bucket) - 1) as f64 / 1000.0;
-        }
-    }
-    0.0
 }

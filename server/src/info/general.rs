@@ -38,6 +38,23 @@ pub fn server(server: &Server, fields: &mut Fields) {
     fields.put("executable", executable.unwrap_or_default());
     fields.put("config_file", config.file.as_ref().map(|path| path.display().to_string()).unwrap_or_default());
     fields.put("io_threads_active", u8::from(config.io_threads() > 1));
+    listeners(server, fields);
+}
+
+/// Where the server listens; since Redis 7.2.
+fn listeners(server: &Server, fields: &mut Fields) {
+    let config = &server.config;
+    let mut listeners = Vec::new();
+    if config.int("port") != 0 {
+        let addresses: String = config.text("bind").split_whitespace().map(|word| format!(",bind={word}")).collect();
+        listeners.push(format!("name=tcp{addresses},port={}", config.int("port")));
+    }
+    if !config.text("unixsocket").is_empty() {
+        listeners.push(format!("name=unix,bind={}", config.text("unixsocket")));
+    }
+    for (number, listener) in listeners.iter().enumerate() {
+        fields.put(&format!("listener{number}"), listener);
+    }
 }
 
 fn operating_system() -> String {
@@ -51,15 +68,16 @@ pub fn clients(server: &Server, fields: &mut Fields) {
     fields.put("connected_clients", all.len());
     fields.put("cluster_connections", 0);
     fields.put("maxclients", server.config.hot.maxclients.load(Relaxed));
-    fields.put("client_recent_max_input_buffer", largest(&|client| client.info.query_bytes.load(Relaxed)));
-    fields.put("client_recent_max_output_buffer", largest(&|client| client.info.output_bytes.load(Relaxed)));
+    fields.put("client_recent_max_input_buffer", largest(&|client| client.figures().query));
+    fields.put("client_recent_max_output_buffer", largest(&|client| client.output_bytes()));
     fields.put("blocked_clients", server.blocked_clients());
     fields.put("tracking_clients", 0);
     fields.put("pubsub_clients", all.iter().filter(|c| c.kind() == crate::client::ClientKind::PubSub).count());
     fields.put("watching_clients", all.iter().filter(|c| c.info.watched.load(Relaxed) > 0).count());
-    fields.put("clients_in_timeout_table", server.blocked.count());
+    fields.put("clients_in_timeout_table", server.blocked.timed_count());
     fields.put("total_watched_keys", all.iter().map(|c| c.info.watched.load(Relaxed)).sum::<usize>());
     fields.put("total_blocking_keys", server.blocked.key_count());
+    fields.put("total_blocking_keys_on_nokey", 0);
 }
 
 /// There are no forks and no append-only file, so their fields say what Redis says before the first.
@@ -90,6 +108,8 @@ pub fn persistence(server: &Server, fields: &mut Fields) {
     fields.put("aof_last_rewrite_time_sec", -1);
     fields.put("aof_current_rewrite_time_sec", -1);
     fields.put("aof_last_bgrewrite_status", "ok");
+    fields.put("aof_rewrites", 0);
+    fields.put("aof_rewrites_consecutive_failures", 0);
     fields.put("aof_last_write_status", "ok");
     fields.put("aof_last_cow_size", 0);
     fields.put("module_fork_in_progress", 0);
@@ -136,7 +156,8 @@ pub fn keyspace(server: &Server, fields: &mut Fields) {
         let db = basalt_storage::effect::DbIndex(number);
         let (keys, expires) = (server.keyspace.key_count(db), server.keyspace.volatile_count(db));
         if keys > 0 {
-            fields.put(&format!("db{number}"), format!("keys={keys},expires={expires},avg_ttl=0"));
+            let avg_ttl = server.average_ttl.ms(db);
+            fields.put(&format!("db{number}"), format!("keys={keys},expires={expires},avg_ttl={avg_ttl}"));
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Each section is a function in one of the modules; [`SECTIONS`] names them in the order in which they are shown. What does
 //! not exist here (replication, scripts, forks) is shown as Redis shows it when it is not used.
 
+pub mod average_ttl;
 mod commands;
 mod general;
 mod memory;

@@ -64,4 +64,8 @@ pub fn stats(server: &Server, fields: &mut Fields) {
     fields.put("io_threaded_writes_processed", if server.config.io_threads() > 1 { traffic.writes } else { 0 });
     fields.put("reply_buffer_shrinks", 0);
     fields.put("reply_buffer_expands", 0);
+    // Since Redis 7.2; there are no ACLs yet.
+    for field in ["auth", "cmd", "key", "channel"] {
+        fields.put(&format!("acl_access_denied_{field}"), 0);
+    }
 }

@@ -113,20 +113,38 @@ fn age(seconds: i64) -> String {
 /// From calls per bucket (bucket n: less than 2^n nanoseconds) to calls that took at most so many microseconds. Only
 /// steps that add calls are told; the bounds are those that Redis's histograms have.
 pub fn cumulative_us(buckets: &[u64]) -> Vec<(u64, u64)> {
-    /// Everything below a microsecond counts as one.
-    const LOWEST: usize = 10;
     let mut steps: Vec<(u64, u64)> = Vec::new();
     let mut total = 0;
     for (bucket, calls) in buckets.iter().enumerate().filter(|(_, calls)| **calls > 0) {
         total += calls;
-        let power = bucket.max(LOWEST);
-        let bound = ((1u64 << power) + (1u64 << (power - 7)) - 1) / 1000;
+        let bound = bound_ns(bucket) / 1000;
         match steps.last_mut() {
             Some(last) if last.0 == bound => last.1 = total,
             _ => steps.push((bound, total)),
         }
     }
     steps
+}
+
+/// Everything below a microsecond counts as one.
+const LOWEST: usize = 10;
+
+/// The most nanoseconds that calls in this bucket count as.
+fn bound_ns(bucket: usize) -> u64 {
+    let power = bucket.max(LOWEST);
+    (1u64 << power) + (1u64 << (power - 7)) - 1
+}
+
+/// How many microseconds this percentage of the calls took at most.
+pub fn percentile_us(buckets: &[u64], percentile: f64) -> f64 {
+    let calls: u64 = buckets.iter().sum();
+    let wanted = ((calls as f64 * percentile / 100.0).round() as u64).max(1);
+    let mut seen = 0;
+    let bucket = buckets.iter().position(|calls| {
+        seen += calls;
+        seen >= wanted
+    });
+    bucket.map_or(0.0, |bucket| bound_ns(bucket) as f64 / 1000.0)
 }
 
 #[cfg(test)]

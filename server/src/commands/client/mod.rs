@@ -87,10 +87,10 @@ const SUBCOMMANDS: &[Spec] = &[
         since: "2.4.0",
         complexity: "O(N) where N is the number of connections",
         summary: "Closes connections.",
-        syntax: "<ip:port | <[ID client-id] | [TYPE <NORMAL | MASTER | SLAVE | REPLICA | PUBSUB>] | [USER username] | \
-                 [ADDR ip:port] | [LADDR ip:port] | [SKIPME <YES | NO>] [[ID client-id] | \
-                 [TYPE <NORMAL | MASTER | SLAVE | REPLICA | PUBSUB>] | [USER username] | [ADDR ip:port] | \
-                 [LADDR ip:port] | [SKIPME <YES | NO>] ...]>>",
+        syntax: "<ip:port | <ID client-id | TYPE <NORMAL | MASTER | SLAVE | REPLICA | PUBSUB> | USER username | \
+                 ADDR ip:port | LADDR ip:port | SKIPME <YES | NO> [ID client-id | \
+                 TYPE <NORMAL | MASTER | SLAVE | REPLICA | PUBSUB> | USER username | ADDR ip:port | \
+                 LADDR ip:port | SKIPME <YES | NO> ...]>>",
         handler: Session(kill::kill),
         ..SUB
     },
