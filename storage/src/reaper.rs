@@ -1,7 +1,7 @@
 //! Frees big values off the network threads, so that deleting them stops nobody (Redis documentation, "Lazy freeing").
 
 use crate::entry::Entry;
-use crate::keyspace::SlotTable;
+use crate::keyspace::Slots;
 use crate::value::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +15,7 @@ const FREE_EFFORT_MAX: usize = 64;
 enum Garbage {
     /// A value, and about how many bytes it has.
     Value(Value, u64),
-    Tables(Box<[SlotTable]>),
+    Tables(Box<Slots>),
 }
 
 /// A handle to the freeing thread, which ends with its last handle.
@@ -69,7 +69,7 @@ impl Reaper {
         }
     }
 
-    pub(crate) fn discard_tables(&self, tables: Box<[SlotTable]>) {
+    pub(crate) fn discard_tables(&self, tables: Box<Slots>) {
         self.send(Garbage::Tables(tables));
     }
 

@@ -4,6 +4,7 @@ use super::ctx::{Ctx, SessionCtx};
 use super::spec::{Flags, Handler::Container, Handler::Data, Handler::Session, KeySpec, Locks, RO_NONE, Spec};
 use crate::error::{CommandError, CommandResult};
 use crate::resp::Args;
+use crate::server::Server;
 use basalt_storage::access;
 use basalt_storage::entry::ValueRef;
 use basalt_storage::keyspace::{AccessPolicy, Key};
@@ -103,10 +104,18 @@ const SHARED_INTEGERS: RangeInclusive<i64> = 0..=9999;
 fn refcount(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     match ctx.view.inspect(ctx.db, &Key::new(args.at(2))).map(|entry| entry.value()) {
         None => ctx.out.null(),
-        Some(ValueRef::Int(number)) if SHARED_INTEGERS.contains(&number) => ctx.out.integer(SHARED),
+        Some(ValueRef::Int(number)) if SHARED_INTEGERS.contains(&number) && shares_integers(ctx.server) => {
+            ctx.out.integer(SHARED);
+        }
         Some(_) => ctx.out.integer(1),
     }
     Ok(())
+}
+
+/// Redis shares no integers when eviction needs to know when each of them was used.
+fn shares_integers(server: &Server) -> bool {
+    let by_use = |policy: &str| policy.ends_with("-lru") || policy.ends_with("-lfu");
+    !server.has_memory_limit() || !by_use(&server.config.hot.maxmemory_policy.lock())
 }
 
 fn help(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {

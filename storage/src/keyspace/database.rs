@@ -3,9 +3,9 @@
 use super::dump::Progress;
 use super::expiry::SweepPosition;
 use super::key::Key;
+use super::slots::Slots;
 use crate::clock::UnixMs;
 use crate::entry::{Entry, EntryRef};
-use crate::slot::SLOTS_PER_STRIPE;
 use crate::table::{Loc, Mark, Table};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -21,7 +21,7 @@ pub struct SlotTable {
 pub(super) const NEVER: UnixMs = UnixMs(i64::MAX);
 
 impl SlotTable {
-    const EMPTY: SlotTable = SlotTable { table: Table::new(), volatile: 0, next_due: NEVER };
+    pub(super) const EMPTY: SlotTable = SlotTable { table: Table::new(), volatile: 0, next_due: NEVER };
 }
 
 /// Entry counts that others read without the stripe's lock; only whoever holds the lock changes them.
@@ -39,7 +39,7 @@ impl Default for Counts {
 
 /// The slots of one stripe in one database. Allocated when the first key arrives.
 pub struct Database {
-    pub(super) slots: Box<[SlotTable]>,
+    pub(super) slots: Slots,
     pub(super) entries: u64,
     pub(super) volatile: u64,
     /// No entry is due before this.
@@ -52,7 +52,7 @@ pub struct Database {
 impl Database {
     pub(super) fn new() -> Database {
         Database {
-            slots: (0..SLOTS_PER_STRIPE).map(|_| SlotTable::EMPTY).collect(),
+            slots: Slots::default(),
             entries: 0,
             volatile: 0,
             next_due: NEVER,
@@ -63,18 +63,18 @@ impl Database {
 
     #[inline]
     pub(super) fn find(&self, key: &Key<'_>) -> Option<Loc> {
-        self.slots[key.slot.within_stripe()].table.find(key.hash, key.bytes)
+        self.slots.get(key.slot.within_stripe())?.table.find(key.hash, key.bytes)
     }
 
     #[inline]
     pub(super) fn entry(&self, key: &Key<'_>, loc: Loc) -> EntryRef<'_> {
-        EntryRef::of(&self.slots[key.slot.within_stripe()].table, loc)
+        EntryRef::of(&self.slots.at(key.slot.within_stripe()).table, loc)
     }
 
     /// Whether the entry is logically gone. Only entries that have an expiry are looked at.
     #[inline]
     pub(super) fn is_due(&self, key: &Key<'_>, loc: Loc, now: UnixMs) -> bool {
-        let slot = &self.slots[key.slot.within_stripe()];
+        let slot = self.slots.at(key.slot.within_stripe());
         slot.table.is_marked(loc) && EntryRef::of(&slot.table, loc).expiry().is_some_and(|at| at.is_due(now))
     }
 
@@ -82,15 +82,16 @@ impl Database {
     #[inline]
     fn before_change(&mut self, key: &Key<'_>, loc: Option<Loc>) {
         if let Some(progress) = &mut self.dump {
-            let table = &self.slots[key.slot.within_stripe()].table;
-            progress.before_change(key, loc.map(|loc| EntryRef::of(table, loc)));
+            let slots = &self.slots;
+            let entry = loc.map(|loc| EntryRef::of(&slots.at(key.slot.within_stripe()).table, loc));
+            progress.before_change(key, entry);
         }
     }
 
     pub(super) fn insert(&mut self, key: &Key<'_>, entry: Entry) -> Loc {
         self.before_change(key, None);
         let expiry = entry.as_ref().expiry();
-        let slot = &mut self.slots[key.slot.within_stripe()];
+        let slot = self.slots.make(key.slot.within_stripe());
         let loc = slot.table.insert_new(key.hash, entry);
         self.entries += 1;
         if expiry.is_some() {
@@ -103,7 +104,7 @@ impl Database {
     #[inline]
     pub(super) fn update<R>(&mut self, key: &Key<'_>, loc: Loc, change: impl FnOnce(&mut Entry) -> R) -> R {
         self.before_change(key, Some(loc));
-        let slot = &mut self.slots[key.slot.within_stripe()];
+        let slot = self.slots.at_mut(key.slot.within_stripe());
         let (result, expiry) = slot.table.update(loc, |entry| {
             let result = change(entry);
             (result, entry.as_ref().expiry())
@@ -118,21 +119,24 @@ impl Database {
     #[inline]
     pub(super) fn update_value<R>(&mut self, key: &Key<'_>, loc: Loc, change: impl FnOnce(&mut Entry) -> R) -> R {
         self.before_change(key, Some(loc));
-        self.slots[key.slot.within_stripe()].table.update(loc, change)
+        self.slots.at_mut(key.slot.within_stripe()).table.update(loc, change)
     }
 
     pub(super) fn remove(&mut self, key: &Key<'_>, loc: Loc) -> Entry {
         self.before_change(key, Some(loc));
-        let slot = &mut self.slots[key.slot.within_stripe()];
+        let slot = self.slots.at_mut(key.slot.within_stripe());
         if slot.table.is_marked(loc) {
             self.note_expiry(key, loc, None);
         }
         self.entries -= 1;
-        self.slots[key.slot.within_stripe()].table.remove(loc)
+        let within = key.slot.within_stripe();
+        let entry = self.slots.at_mut(within).table.remove(loc);
+        self.slots.release(within);
+        entry
     }
 
     fn note_expiry(&mut self, key: &Key<'_>, loc: Loc, expiry: Option<UnixMs>) {
-        let slot = &mut self.slots[key.slot.within_stripe()];
+        let slot = self.slots.at_mut(key.slot.within_stripe());
         match (slot.table.is_marked(loc), expiry) {
             (false, Some(_)) => {
                 slot.table.mark(loc, Mark::Set);

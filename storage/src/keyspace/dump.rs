@@ -9,8 +9,8 @@
 //! and meets its end before the walk does may be missing: no reader would load it); what was made later never comes out.
 //! The queue of handovers needs no bound of its own: it holds each entry of the point in time at most once.
 
-use super::database::SlotTable;
 use super::key::Key;
+use super::slots::Slots;
 use super::{Keyspace, Stripe};
 use crate::access;
 use crate::clock::UnixMs;
@@ -75,7 +75,7 @@ pub struct Dump {
     pub changes: u64,
     handovers: Arc<Handovers>,
     ready: VecDeque<Piece>,
-    detached: Vec<(Box<[SlotTable]>, Progress)>,
+    detached: Vec<(Box<Slots>, Progress)>,
     /// The stripe that is walked next.
     stripe: usize,
 }
@@ -90,7 +90,7 @@ struct Handovers {
 #[derive(Default)]
 struct Queue {
     pieces: VecDeque<Piece>,
-    tables: Vec<(Box<[SlotTable]>, Progress)>,
+    tables: Vec<(Box<Slots>, Progress)>,
 }
 
 /// How far the dump has come in one database of one stripe.
@@ -213,16 +213,19 @@ impl Progress {
     }
 
     /// Hands over all tables of the database: they are no longer the keyspace's.
-    pub(super) fn hand_over_tables(self, slots: Box<[SlotTable]>) {
+    pub(super) fn hand_over_tables(self, slots: Box<Slots>) {
         let handovers = self.handovers.clone();
         handovers.queue.lock().tables.push((slots, self));
     }
 
     /// Encodes some entries.
-    fn step(&mut self, slots: &[SlotTable], pieces: &mut VecDeque<Piece>) -> Step {
+    fn step(&mut self, slots: &Slots, pieces: &mut VecDeque<Piece>) -> Step {
         let mut left = STEP_ENTRIES;
         while self.within < SLOTS_PER_STRIPE {
-            let table = &slots[self.within].table;
+            let Some(table) = slots.get(self.within).map(|slot| &slot.table) else {
+                (self.within, self.cursor) = (self.within + 1, ScanCursor::START);
+                continue;
+            };
             let is_whole = self.cursor == ScanCursor::START && table.len() <= STEP_ENTRIES;
             let mut visited = 0;
             let mut visit = |entry: &Entry| {

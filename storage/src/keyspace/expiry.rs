@@ -96,15 +96,20 @@ impl Database {
     /// Moves the sweep to the next slot in which something may be due; [`SLOTS_PER_STRIPE`] if there is none.
     fn skip_to_due(&mut self, now: UnixMs) -> usize {
         if self.sweep.cursor == ScanCursor::START {
-            let rest = &self.slots[self.sweep.slot..];
-            self.sweep.slot += rest.iter().take_while(|slot| !slot.next_due.is_due(now)).count();
+            let mut rest = self.slots.iter_from(self.sweep.slot);
+            let due = rest.find(|(_, slot)| slot.next_due.is_due(now));
+            self.sweep.slot = due.map_or(SLOTS_PER_STRIPE, |(within, _)| within);
         }
         self.sweep.slot
     }
 
     /// Walks over a part of a slot and moves what is due to `taken`.
     fn sweep_slot(&mut self, within: usize, now: UnixMs, max_walked: usize, taken: &mut Vec<Entry>) -> SlotStep {
-        let slot = &mut self.slots[within];
+        let Some(slot) = self.slots.get_mut(within) else {
+            // All that was left of it went away since the last step.
+            self.sweep = SweepPosition { slot: within + 1, cursor: ScanCursor::START };
+            return SlotStep { walked: 0, examined: 0 };
+        };
         let from = self.sweep.cursor;
         let before = slot.table.len();
         if from == ScanCursor::START {
@@ -130,6 +135,7 @@ impl Database {
         if next.is_end() {
             self.sweep.slot += 1;
         }
+        self.slots.release(within);
         SlotStep { walked: before.clamp(1, max_walked), examined }
     }
 

@@ -1,6 +1,6 @@
 //! How much memory keys and tables take: what MEMORY and INFO report.
 
-use super::database::{Database, SlotTable};
+use super::database::Database;
 use super::key::Key;
 use super::view::View;
 use super::{Counts, Keyspace};
@@ -30,7 +30,7 @@ impl Keyspace {
 impl Database {
     fn table_bytes(&self) -> usize {
         let tables: usize = self.slots.iter().map(|slot| slot.table.heap_bytes()).sum();
-        size_of::<Database>() + self.slots.len() * size_of::<SlotTable>() + tables
+        size_of::<Database>() + self.slots.heap_bytes() + tables
     }
 }
 
@@ -40,7 +40,7 @@ impl View<'_> {
     pub fn usage(&mut self, db: DbIndex, key: &Key<'_>, samples: usize) -> Option<usize> {
         let entry = self.peek(db, key)?.heap_bytes_sampled(samples);
         let database = self.stripe(key.slot.stripe()).databases[db.0 as usize].as_deref()?;
-        let table = &database.slots[key.slot.within_stripe()].table;
+        let table = &database.slots.at(key.slot.within_stripe()).table;
         Some(entry + table.heap_bytes() / table.len().max(1))
     }
 }

@@ -109,9 +109,10 @@ impl View<'_> {
         }
         core.add_changes(database.entries);
         let removed = database.entries;
+        let slots = Box::new(database.slots);
         match database.dump {
-            Some(progress) => progress.hand_over_tables(database.slots),
-            None => keyspace.reaper.discard_tables(database.slots),
+            Some(progress) => progress.hand_over_tables(slots),
+            None => keyspace.reaper.discard_tables(slots),
         }
         removed
     }

@@ -20,8 +20,8 @@
 //! | `sampling` | drawing entries at random, evicting |
 //! | `expiry` | the sweep for entries that are due |
 //! | `interest` | watches and waiters |
-//! | `database` | tables and counts of one stripe |
 //! | `dump` | all entries as they were at one point in time |
+//! | `database`, `slots` | tables and counts of one stripe |
 
 mod apply;
 mod database;
@@ -38,12 +38,12 @@ mod prefetch;
 mod sampling;
 mod sets;
 mod settings;
+mod slots;
 mod strings;
 mod view;
 mod walk;
 mod zsets;
 
-pub use database::SlotTable;
 pub use expiry::Swept;
 pub use handle::{Collection, Handle};
 pub use interest::WatchFlag;
@@ -51,6 +51,7 @@ pub use key::{HashedKey, Key};
 pub use prefetch::Upcoming;
 pub use sampling::Fate;
 pub use settings::{AccessPolicy, Settings};
+pub use slots::Slots;
 pub use strings::{NewExpiry, StrRef};
 pub use view::{ExpiredKey, ReadyKey, View, WrongType, with_rng};
 

@@ -7,6 +7,7 @@
 //!
 //! Requests in a row that name the same key are taken for requests about its members: those are prefetched instead.
 
+use super::database::SlotTable;
 use super::key::Key;
 use super::{Keyspace, Stripe};
 use crate::cache_line::prefetch;
@@ -29,24 +30,24 @@ impl Keyspace {
         for run in runs() {
             let key = &run[0].key;
             self.step(key, |stripe| {
-                if let Some(database) = stripe.databases[db.0 as usize].as_deref() {
-                    prefetch(&raw const database.slots[key.slot.within_stripe()]);
+                if let Some(slot) = slot(stripe, db, key) {
+                    prefetch(&raw const *slot);
                 }
             });
         }
         for run in runs() {
             let key = &run[0].key;
             self.step(key, |stripe| {
-                if let Some(database) = stripe.databases[db.0 as usize].as_deref() {
-                    database.slots[key.slot.within_stripe()].table.prefetch_buckets(key.hash);
+                if let Some(slot) = slot(stripe, db, key) {
+                    slot.table.prefetch_buckets(key.hash);
                 }
             });
         }
         for run in runs() {
             let key = &run[0].key;
             self.step(key, |stripe| {
-                if let Some(database) = stripe.databases[db.0 as usize].as_deref() {
-                    database.slots[key.slot.within_stripe()].table.prefetch_item(key.hash);
+                if let Some(slot) = slot(stripe, db, key) {
+                    slot.table.prefetch_item(key.hash);
                 }
             });
         }
@@ -61,6 +62,11 @@ impl Keyspace {
             look(&stripe);
         }
     }
+}
+
+#[inline]
+fn slot<'s>(stripe: &'s Stripe, db: DbIndex, key: &Key<'_>) -> Option<&'s SlotTable> {
+    stripe.databases[db.0 as usize].as_deref()?.slots.get(key.slot.within_stripe())
 }
 
 /// Asks for the members that requests about one key name.

@@ -14,7 +14,7 @@ use crate::table::ScanCursor;
 impl View<'_> {
     fn slot_table(&self, db: DbIndex, slot: Slot) -> Option<&SlotTable> {
         let database = self.stripe(slot.stripe()).databases[db.0 as usize].as_deref()?;
-        Some(&database.slots[slot.within_stripe()])
+        database.slots.get(slot.within_stripe())
     }
 
     /// Number of keys in a slot.
@@ -42,7 +42,7 @@ impl View<'_> {
     pub fn for_each_entry(&self, db: DbIndex, mut visit: impl FnMut(EntryRef<'_>)) {
         for stripe in self.stripes().iter() {
             let Some(database) = self.stripe(stripe).databases[db.0 as usize].as_deref() else { continue };
-            for slot in &database.slots {
+            for slot in database.slots.iter() {
                 slot.table.iter().for_each(|entry| visit(entry.as_ref()));
             }
         }
@@ -63,7 +63,7 @@ impl View<'_> {
         let database = self.stripe(stripe).databases[db.0 as usize].as_deref()?;
         with_rng(|rng| {
             let mut rank = database.entries.checked_sub(1).map(|last| rng.below(last + 1))?;
-            for slot in &database.slots {
+            for slot in database.slots.iter() {
                 let len = slot.table.len() as u64;
                 if rank < len {
                     return slot.table.random(rng).map(|entry| entry.as_ref().key().to_vec());
