@@ -32,7 +32,8 @@ def since_7_0_withscore(words, reference, ours) -> bool:
 
 def since_7_0_lpos_rank(words, reference, ours) -> bool:
     """7.2 refuses the one rank of LPOS that has no opposite."""
-    return words[0].upper() == b"LPOS" and ours[0] == "-" and ours[1].startswith(b"ERR value is out of range, value must")
+    is_ours = ours[0] == "-" and ours[1].startswith(b"ERR value is out of range, value must")
+    return is_ours and words[0].upper() == b"LPOS"
 
 
 def since_7_0_timeout(words, reference, ours) -> bool:

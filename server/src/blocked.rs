@@ -1,9 +1,9 @@
 //! Clients that wait for a key: BLPOP and kin.
 //!
 //! A waiting client's command is kept here, in the order of arrival per key. Whoever changes one of its keys runs the
-//! command again on the waiter's behalf before answering its own client, so that a waiter is served as early as a single
-//! threaded Redis would. A waiter whose keys lie in stripes that the changer does not hold is served right after,
-//! under its own locks.
+//! command again on the waiter's behalf before answering its own client, so that a waiter is served as early as a
+//! single threaded Redis would. A waiter whose keys lie in stripes that the changer does not hold is served right
+//! after, under its own locks.
 //!
 //! Invariants: the keyspace counts a waiter for a key if and only if the waiter is registered here under that key; the
 //! registry's lock is taken after stripe locks, never before.

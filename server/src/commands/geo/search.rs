@@ -23,7 +23,8 @@ pub const COMMANDS: &[Spec] = &[
         since: "3.2.0",
         complexity: "O(N+log(M)), N being the number of places in the cells around the area, M the size of the index",
         summary: "Finds the places within a circle, and may store them.",
-        syntax: "key longitude latitude radius <M | KM | FT | MI> [WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count [ANY]] [ASC | DESC] [STORE key] [STOREDIST key]",
+        syntax: "key longitude latitude radius <M | KM | FT | MI> [WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count \
+                 [ANY]] [ASC | DESC] [STORE key] [STOREDIST key]",
         handler: Data(georadius),
         ..Spec::DEFAULT
     },
@@ -36,7 +37,8 @@ pub const COMMANDS: &[Spec] = &[
         since: "3.2.10",
         complexity: "O(N+log(M)), N being the number of places in the cells around the area, M the size of the index",
         summary: "Finds the places within a circle.",
-        syntax: "key longitude latitude radius <M | KM | FT | MI> [WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count [ANY]] [ASC | DESC]",
+        syntax: "key longitude latitude radius <M | KM | FT | MI> [WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count \
+                 [ANY]] [ASC | DESC]",
         handler: Data(georadius_ro),
         ..Spec::DEFAULT
     },
@@ -49,7 +51,8 @@ pub const COMMANDS: &[Spec] = &[
         since: "3.2.0",
         complexity: "O(N+log(M)), N being the number of places in the cells around the area, M the size of the index",
         summary: "Finds the places within a circle around a member, and may store them.",
-        syntax: "key member radius <M | KM | FT | MI> [WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count [ANY]] [ASC | DESC] [STORE key] [STOREDIST key]",
+        syntax: "key member radius <M | KM | FT | MI> [WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count [ANY]] [ASC | \
+                 DESC] [STORE key] [STOREDIST key]",
         handler: Data(georadiusbymember),
         ..Spec::DEFAULT
     },
@@ -62,7 +65,8 @@ pub const COMMANDS: &[Spec] = &[
         since: "3.2.10",
         complexity: "O(N+log(M)), N being the number of places in the cells around the area, M the size of the index",
         summary: "Finds the places within a circle around a member.",
-        syntax: "key member radius <M | KM | FT | MI> [WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count [ANY]] [ASC | DESC]",
+        syntax: "key member radius <M | KM | FT | MI> [WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count [ANY]] [ASC | \
+                 DESC]",
         handler: Data(georadiusbymember_ro),
         ..Spec::DEFAULT
     },
@@ -75,7 +79,8 @@ pub const COMMANDS: &[Spec] = &[
         since: "6.2.0",
         complexity: "O(N+log(M)), N being the number of places in the cells around the area, M the size of the index",
         summary: "Finds the places within a circle or a rectangle.",
-        syntax: "key <FROMMEMBER member | FROMLONLAT longitude latitude> <BYRADIUS radius <M | KM | FT | MI> | BYBOX width height <M | KM | FT | MI>> [ASC | DESC] [COUNT count [ANY]] [WITHCOORD] [WITHDIST] [WITHHASH]",
+        syntax: "key <FROMMEMBER member | FROMLONLAT longitude latitude> <BYRADIUS radius <M | KM | FT | MI> | BYBOX \
+                 width height <M | KM | FT | MI>> [ASC | DESC] [COUNT count [ANY]] [WITHCOORD] [WITHDIST] [WITHHASH]",
         handler: Data(geosearch),
         ..Spec::DEFAULT
     },
@@ -88,7 +93,8 @@ pub const COMMANDS: &[Spec] = &[
         since: "6.2.0",
         complexity: "O(N+log(M)), N being the number of places in the cells around the area, M the size of the index",
         summary: "Stores the places within a circle or a rectangle.",
-        syntax: "destination source <FROMMEMBER member | FROMLONLAT longitude latitude> <BYRADIUS radius <M | KM | FT | MI> | BYBOX width height <M | KM | FT | MI>> [ASC | DESC] [COUNT count [ANY]] [STOREDIST]",
+        syntax: "destination source <FROMMEMBER member | FROMLONLAT longitude latitude> <BYRADIUS radius <M | KM | FT \
+                 | MI> | BYBOX width height <M | KM | FT | MI>> [ASC | DESC] [COUNT count [ANY]] [STOREDIST]",
         handler: Data(geosearchstore),
         ..Spec::DEFAULT
     },

@@ -142,7 +142,7 @@ impl<'a> Move<'a> {
 
     fn rotate(&self, ctx: &mut Ctx<'_, '_>, element: &[u8]) -> CommandResult {
         let mut list = ctx.view.existing_or_new::<List>(ctx.db, &self.source)?;
-        // In this order the list is never empty: whoever applies the effects would drop the key, and its expiry with it.
+        // In this order the list is never empty: whoever applies the effects would drop the key, and its expiry too.
         list.push(self.to, [element].into_iter());
         list.pop(self.from, 1, |_| {});
         drop(list);
