@@ -392,7 +392,7 @@ impl Connection {
 
     fn refuse(&mut self, error: ProtocolError) {
         tracing::debug!(client = self.session.client.id.0, %error, "protocol error");
-        self.out.error(&CommandError::owned(error.to_string()));
+        self.out.error(&CommandError::of_bytes(error.reply()));
         self.session.closing = true;
     }
 

@@ -53,6 +53,18 @@ pub enum ProtocolError {
     UnbalancedQuotes,
 }
 
+impl ProtocolError {
+    /// The text of the reply. It shows the byte that was sent, which need not be a character.
+    pub fn reply(&self) -> Vec<u8> {
+        match self {
+            ProtocolError::ExpectedBulk(byte) => {
+                [b"ERR Protocol error: expected '$', got '", &[*byte][..], b"'"].concat()
+            }
+            other => other.to_string().into_bytes(),
+        }
+    }
+}
+
 /// Decodes one request at a time from the start of a buffer.
 #[derive(Debug, Default)]
 pub struct Decoder {

@@ -90,7 +90,7 @@ pub const COMMANDS: &[Spec] = &[
         keys: &[KeySpec::first(RW_ACCESS_UPDATE)],
         summary: "Sets a key to a string and answers the string that it held.",
         syntax: "key value",
-        handler: Data(write::get_and_set),
+        handler: Data(write::getset),
         ..STRING
     },
     Spec {
@@ -101,7 +101,7 @@ pub const COMMANDS: &[Spec] = &[
         since: "6.2.0",
         summary: "Deletes a key and answers the string that it held.",
         syntax: "key",
-        handler: Data(write::get_and_delete),
+        handler: Data(write::getdel),
         ..STRING
     },
     Spec {
@@ -112,7 +112,7 @@ pub const COMMANDS: &[Spec] = &[
         since: "6.2.0",
         summary: "Answers the string at a key and changes its time to live.",
         syntax: "key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | PERSIST]",
-        handler: Data(read::get_and_expire),
+        handler: Data(read::getex),
         ..STRING
     },
     Spec {
@@ -123,7 +123,7 @@ pub const COMMANDS: &[Spec] = &[
         complexity: "O(N), N being the number of keys",
         summary: "Answers the strings at several keys.",
         syntax: "key [key ...]",
-        handler: Data(read::get_many),
+        handler: Data(read::mget),
         ..STRING
     },
     Spec {

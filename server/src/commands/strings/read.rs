@@ -30,7 +30,7 @@ fn write(out: &mut ReplyBuf, string: Option<StrRef<'_>>) {
 }
 
 /// What is no string is answered like a key that is not there.
-pub(super) fn get_many(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
+pub(super) fn mget(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     ctx.out.array(args.len() - 1);
     for key in args.from(1) {
         let string = ctx.view.string(ctx.db, &Key::new(key)).unwrap_or(None);
@@ -40,7 +40,7 @@ pub(super) fn get_many(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 }
 
 /// GETEX. A wrong number is noticed only if there is a string.
-pub(super) fn get_and_expire(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
+pub(super) fn getex(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     let lifetime = getex_options(args)?;
     let key = args.key(1);
     let now = ctx.now();

@@ -126,13 +126,13 @@ pub(super) fn set_for(ctx: &mut Ctx<'_, '_>, args: Args<'_>, name: &str, term: T
     Ok(())
 }
 
-pub(super) fn get_and_set(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
+pub(super) fn getset(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     answer_string(ctx, &args.key(1))?;
     put(ctx, &args.key(1), args.at(2), NewExpiry::Clear);
     Ok(())
 }
 
-pub(super) fn get_and_delete(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
+pub(super) fn getdel(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     let key = args.key(1);
     answer_string(ctx, &key)?;
     if ctx.view.delete(ctx.db, &key) {
