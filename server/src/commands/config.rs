@@ -30,6 +30,7 @@ pub const COMMANDS: &[Spec] = &[Spec {
         },
         Spec {
             name: "set",
+            tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
             arity: -4,
             complexity: "O(N), N being the number of settings given",
             summary: "Changes settings, all or none.",

@@ -52,6 +52,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "ping",
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         arity: -1,
         flags: Flags::FAST.or(Flags::SENTINEL),
         group: Group::Connection,

@@ -10,6 +10,7 @@ use basalt_storage::number::parse_i64;
 pub const COMMANDS: &[Spec] = &[
     Spec {
         name: "flushall",
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         arity: -1,
         flags: Flags::WRITE,
         categories: &["keyspace", "dangerous"],
@@ -23,6 +24,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "flushdb",
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         arity: -1,
         flags: Flags::WRITE,
         categories: &["keyspace", "dangerous"],
@@ -50,6 +52,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "dbsize",
+        tips: &["request_policy:all_shards", "response_policy:agg_sum"],
         arity: 1,
         flags: Flags::READONLY.or(Flags::FAST),
         categories: &["keyspace"],

@@ -19,6 +19,7 @@ use std::sync::atomic::Ordering::Relaxed;
 pub const COMMANDS: &[Spec] = &[
     Spec {
         name: "dump",
+        tips: &["nondeterministic_output"],
         arity: 2,
         flags: Flags::READONLY,
         keys: &[KeySpec::first(RO_ACCESS)],

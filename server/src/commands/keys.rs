@@ -15,6 +15,7 @@ use basalt_storage::keyspace::Key;
 pub const COMMANDS: &[Spec] = &[
     Spec {
         name: "del",
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
         arity: -2,
         flags: Flags::WRITE,
         keys: &[KeySpec::range(1, -1, 1, RM_DELETE)],
@@ -27,6 +28,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "unlink",
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
         arity: -2,
         flags: Flags::WRITE.or(Flags::FAST),
         keys: &[KeySpec::range(1, -1, 1, RM_DELETE)],
@@ -40,6 +42,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "exists",
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
         arity: -2,
         flags: Flags::READONLY.or(Flags::FAST),
         keys: &[KeySpec::range(1, -1, 1, RO_NONE)],
@@ -52,6 +55,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "touch",
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
         arity: -2,
         flags: Flags::READONLY.or(Flags::FAST),
         keys: &[KeySpec::range(1, -1, 1, RO_NONE)],

@@ -25,6 +25,7 @@ const SUBCOMMANDS: &[Spec] = &[
     Spec { name: "doctor", arity: 2, summary: "Explains the spikes in plain words.", handler: Session(doctor), ..BASE },
     Spec {
         name: "graph",
+        tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
         arity: 3,
         summary: "Draws the spikes of an event.",
         syntax: "event",
@@ -66,6 +67,7 @@ const SUBCOMMANDS: &[Spec] = &[
     },
     Spec {
         name: "reset",
+        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
         arity: -2,
         summary: "Forgets the spikes of some events, or of all.",
         syntax: "[event [event ...]]",

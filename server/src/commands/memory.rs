@@ -50,6 +50,7 @@ const SUBCOMMANDS: &[Spec] = &[
     },
     Spec {
         name: "purge",
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         arity: 2,
         complexity: BY_ALLOCATED,
         summary: "Asks the allocator to give memory back to the system.",

@@ -60,6 +60,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "time",
+        tips: &["nondeterministic_output"],
         arity: 1,
         flags: Flags::LOADING.or(Flags::STALE).or(Flags::FAST),
         since: "2.6.0",
@@ -69,6 +70,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "wait",
+        tips: &["request_policy:all_shards", "response_policy:agg_min"],
         arity: 3,
         // 7.0 has `noscript` instead of `blocking`.
         flags: Flags::BLOCKING,

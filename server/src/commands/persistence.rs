@@ -21,6 +21,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "lastsave",
+        tips: &["nondeterministic_output"],
         arity: 1,
         flags: Flags::LOADING.or(Flags::STALE).or(Flags::FAST),
         summary: "Tells the second in which the data was last saved to disk.",

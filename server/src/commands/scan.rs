@@ -19,6 +19,7 @@ use hashbrown::HashSet;
 pub const COMMANDS: &[Spec] = &[
     Spec {
         name: "keys",
+        tips: &["request_policy:all_shards", "nondeterministic_output_order"],
         arity: 2,
         flags: Flags::READONLY,
         categories: &["keyspace", "dangerous"],
@@ -31,6 +32,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "scan",
+        tips: &["nondeterministic_output", "request_policy:special"],
         arity: -2,
         flags: Flags::READONLY,
         categories: &["keyspace"],
@@ -44,6 +46,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "randomkey",
+        tips: &["request_policy:all_shards", "nondeterministic_output"],
         arity: 1,
         flags: Flags::READONLY,
         categories: &["keyspace"],

@@ -44,6 +44,7 @@ const SUBCOMMANDS: &[Spec] = &[
     Spec { name: "len", arity: 2, flags: ADMIN, summary: "Counts the entries.", handler: Session(len), ..BASE },
     Spec {
         name: "reset",
+        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
         arity: 2,
         flags: ADMIN,
         complexity: "O(N) where N is the number of entries in the log",

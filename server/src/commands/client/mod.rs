@@ -74,6 +74,7 @@ const SUBCOMMANDS: &[Spec] = &[
     },
     Spec {
         name: "info",
+        tips: &["nondeterministic_output"],
         arity: 2,
         since: "6.2.0",
         summary: "Describes the connection.",
@@ -96,6 +97,7 @@ const SUBCOMMANDS: &[Spec] = &[
     },
     Spec {
         name: "list",
+        tips: &["nondeterministic_output"],
         arity: -2,
         flags: ADMIN,
         since: "2.4.0",

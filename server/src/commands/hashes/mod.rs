@@ -110,6 +110,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "hgetall",
+        tips: &["nondeterministic_output_order"],
         arity: 2,
         complexity: ALL_FIELDS,
         summary: "Answers all fields of a hash with their values.",
@@ -119,6 +120,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "hkeys",
+        tips: &["nondeterministic_output_order"],
         arity: 2,
         complexity: ALL_FIELDS,
         summary: "Answers the names of all fields of a hash.",
@@ -128,6 +130,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "hvals",
+        tips: &["nondeterministic_output_order"],
         arity: 2,
         complexity: ALL_FIELDS,
         summary: "Answers the values of all fields of a hash.",
@@ -165,6 +168,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "hrandfield",
+        tips: &["nondeterministic_output"],
         arity: -2,
         since: "6.2.0",
         complexity: "O(N), N being the number of fields answered",
@@ -175,6 +179,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "hscan",
+        tips: &["nondeterministic_output"],
         arity: -3,
         since: "2.8.0",
         complexity: "O(1) per call, O(N) for all of them, N being the number of fields",

@@ -53,7 +53,7 @@ const SUBCOMMANDS: &[Spec] = &[
     },
     Spec {
         name: "getkeys",
-        arity: -3,
+        arity: -4,
         complexity: "O(N) where N is the number of arguments",
         summary: "Answers the keys of a request.",
         syntax: "command [arg [arg ...]]",
@@ -62,7 +62,7 @@ const SUBCOMMANDS: &[Spec] = &[
     },
     Spec {
         name: "getkeysandflags",
-        arity: -3,
+        arity: -4,
         since: "7.0.0",
         complexity: "O(N) where N is the number of arguments",
         summary: "Answers the keys of a request, and what it does with them.",
@@ -114,7 +114,7 @@ fn describe(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
     for name in args.from(2) {
         match super::find_full(name) {
             Some(command) => describe::write(ctx.out, command),
-            None => ctx.out.null_array(),
+            None => ctx.out.null(),
         }
     }
     Ok(())

@@ -118,6 +118,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "spop",
+        tips: &["nondeterministic_output"],
         arity: -2,
         keys: &[KeySpec::first(RW_ACCESS_DELETE)],
         complexity: DRAWN_MEMBERS,
@@ -128,6 +129,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "srandmember",
+        tips: &["nondeterministic_output"],
         arity: -2,
         complexity: DRAWN_MEMBERS,
         summary: "Draws members of a set at random.",
@@ -137,6 +139,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "sinter",
+        tips: &["nondeterministic_output_order"],
         complexity: INTERSECTION,
         summary: "Answers what is in all of the sets.",
         handler: Data(algebra::sinter),
@@ -178,6 +181,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "sdiff",
+        tips: &["nondeterministic_output_order"],
         complexity: TOTAL_MEMBERS,
         summary: "Answers what is in the first of the sets and in no other.",
         handler: Data(algebra::sdiff),

@@ -140,6 +140,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "msetnx",
+        tips: &["request_policy:multi_shard", "response_policy:agg_min"],
         arity: -3,
         flags: WRITES,
         keys: &[KeySpec::range(1, -1, 2, OW_INSERT)],

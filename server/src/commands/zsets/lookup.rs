@@ -78,6 +78,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "zrandmember",
+        tips: &["nondeterministic_output"],
         arity: -2,
         flags: Flags::READONLY,
         keys: &[KeySpec::first(RO_ACCESS)],
@@ -91,6 +92,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "zscan",
+        tips: &["nondeterministic_output"],
         arity: -3,
         flags: Flags::READONLY,
         keys: &[KeySpec::first(RO_ACCESS)],
