@@ -6,7 +6,7 @@
 use crate::server::Server;
 use crate::session::Queued;
 use basalt_storage::effect::DbIndex;
-use basalt_storage::keyspace::{Key, WatchFlag};
+use basalt_storage::keyspace::{Key, View, WatchFlag};
 use basalt_storage::slot::StripeSet;
 
 /// The transaction state of one connection.
@@ -62,8 +62,6 @@ pub struct Watches {
 struct Watched {
     db: DbIndex,
     key: Box<[u8]>,
-    /// It was due already when WATCH was called: its being deleted for that is no change.
-    was_due: bool,
 }
 
 impl Watches {
@@ -81,11 +79,8 @@ impl Watches {
         }
         let key = Key::new(bytes);
         let mut view = server.keyspace.lock(StripeSet::of(key.slot.stripe()), server.now());
-        view.stop_touching();
-        view.stop_expiring();
-        let was_due = view.peek(db, &key).and_then(|entry| entry.expiry()).is_some_and(|at| at.is_due(view.now()));
         view.watch(db, &key, self.flag.clone());
-        self.keys.push(Watched { db, key: bytes.into(), was_due });
+        self.keys.push(Watched { db, key: bytes.into() });
     }
 
     /// Forgets all watches.
@@ -105,15 +100,8 @@ impl Watches {
     }
 
     /// Whether a watched key has changed, or has come due since.
-    pub fn are_broken(&self, view: &mut basalt_storage::keyspace::View<'_>) -> bool {
-        let now = view.now();
-        view.stop_expiring();
-        let mut is_newly_due = |watched: &Watched| {
-            let entry = view.peek(watched.db, &Key::new(&watched.key));
-            !watched.was_due && entry.and_then(|entry| entry.expiry()).is_some_and(|at| at.is_due(now))
-        };
-        let broken = self.flag.is_raised() || self.keys.iter().any(&mut is_newly_due);
-        view.resume_expiring();
-        broken
+    pub fn are_broken(&self, view: &View<'_>) -> bool {
+        let has_come_due = |watched: &Watched| view.has_come_due(watched.db, &Key::new(&watched.key), &self.flag);
+        self.flag.is_raised() || self.keys.iter().any(has_come_due)
     }
 }

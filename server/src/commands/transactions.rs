@@ -98,7 +98,7 @@ fn exec(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
         .map(|queued| queued.command.stripes_in_transaction(queued.args.as_args()))
         .fold(watches.stripes(), StripeSet::union);
     let mut view = ctx.server.keyspace.lock(stripes, ctx.now);
-    let broken = !watches.is_empty() && watches.are_broken(&mut view);
+    let broken = !watches.is_empty() && watches.are_broken(&view);
     if broken {
         drop(view);
         ctx.session.unwatch(ctx.server);

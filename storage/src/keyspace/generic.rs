@@ -147,11 +147,17 @@ impl View<'_> {
             let touched: Vec<Box<[u8]>> = stripe.interests.keys_of(db).map(|(key, _)| key.into()).collect();
             for bytes in touched {
                 let key = Key::new(&bytes);
-                let is_there = |db: DbIndex, stripe: &super::Stripe| {
-                    stripe.databases[db.0 as usize].as_deref().is_some_and(|database| database.find(&key).is_some())
+                // An entry that is due is there for nobody.
+                let place = |db: DbIndex, stripe: &super::Stripe| {
+                    let database = stripe.databases[db.0 as usize].as_deref();
+                    let found = database.and_then(|database| database.find(&key).map(|loc| (database, loc)));
+                    found.map(|(database, loc)| database.is_due(&key, loc, core.now))
                 };
-                if is_there(db, stripe) || is_there(before, stripe) {
+                let (after, before) = (place(db, stripe), place(before, stripe));
+                if after == Some(false) || before == Some(false) {
                     core.key_changed(&mut stripe.interests, db, &key);
+                } else {
+                    stripe.interests.replaced_unseen(db, &bytes, after == Some(true));
                 }
             }
         }

@@ -23,9 +23,24 @@ impl WatchFlag {
     }
 }
 
+/// One transaction's watch of a key.
+struct Watch {
+    flag: WatchFlag,
+    /// The key was due when the watch began: that it goes away for that is no change.
+    was_due: bool,
+}
+
+/// How a key changed, as far as watches care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Touch {
+    Changed,
+    /// It went away because it was due.
+    Expired,
+}
+
 #[derive(Default)]
 struct Interest {
-    watches: Vec<WatchFlag>,
+    watches: Vec<Watch>,
     waiters: usize,
 }
 
@@ -42,18 +57,38 @@ impl Interests {
     }
 
     /// Raises the flags of a key that changed; returns whether clients wait for it.
-    pub(super) fn key_changed(&self, db: DbIndex, key: &[u8]) -> bool {
-        let Some(interest) = self.by_key.get(&(db, Box::from(key))) else { return false };
-        interest.watches.iter().for_each(WatchFlag::raise);
+    pub(super) fn key_changed(&mut self, db: DbIndex, key: &[u8], touch: Touch) -> bool {
+        let Some(interest) = self.by_key.get_mut(&(db, Box::from(key))) else { return false };
+        for watch in &mut interest.watches {
+            // The next key of this name is another one, so the exception holds once.
+            let is_known_end = std::mem::take(&mut watch.was_due) && touch == Touch::Expired;
+            if !is_known_end {
+                watch.flag.raise();
+            }
+        }
         interest.waiters > 0
     }
 
-    pub(super) fn watch(&mut self, db: DbIndex, key: &Key<'_>, flag: WatchFlag) {
-        self.by_key.entry((db, Box::from(key.bytes))).or_default().watches.push(flag);
+    pub(super) fn watch(&mut self, db: DbIndex, key: &Key<'_>, flag: WatchFlag, was_due: bool) {
+        self.by_key.entry((db, Box::from(key.bytes))).or_default().watches.push(Watch { flag, was_due });
     }
 
     pub(super) fn unwatch(&mut self, db: DbIndex, key: &Key<'_>, flag: &WatchFlag) {
-        self.change(db, key, |interest| interest.watches.retain(|other| !Arc::ptr_eq(&other.0, &flag.0)));
+        self.change(db, key, |interest| interest.watches.retain(|other| !Arc::ptr_eq(&other.flag.0, &flag.0)));
+    }
+
+    /// Whether the key was due when this watch began, or when another such key took its place.
+    pub(super) fn was_due(&self, db: DbIndex, key: &Key<'_>, flag: &WatchFlag) -> bool {
+        let interest = self.by_key.get(&(db, Box::from(key.bytes)));
+        let of_flag = |watch: &&Watch| Arc::ptr_eq(&watch.flag.0, &flag.0);
+        interest.and_then(|interest| interest.watches.iter().find(of_flag)).is_some_and(|watch| watch.was_due)
+    }
+
+    /// Another entry that nobody can see has taken the key's place: for its watches nothing has changed.
+    pub(super) fn replaced_unseen(&mut self, db: DbIndex, key: &[u8], is_due: bool) {
+        if let Some(interest) = self.by_key.get_mut(&(db, Box::from(key))) {
+            interest.watches.iter_mut().for_each(|watch| watch.was_due = is_due);
+        }
     }
 
     pub(super) fn add_waiter(&mut self, db: DbIndex, key: &Key<'_>) {

@@ -143,6 +143,7 @@ impl View<'_> {
         );
     }
 
+    #[expect(clippy::too_many_arguments, reason = "two ways to write one value, each a closure of its own")]
     #[inline]
     fn put_scalar(
         &mut self,

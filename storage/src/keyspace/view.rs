@@ -4,7 +4,7 @@
 //! When the view closes, its batch of effects goes to the sink while the locks are still held.
 
 use super::database::Database;
-use super::interest::{Interests, WatchFlag};
+use super::interest::{Interests, Touch, WatchFlag};
 use super::key::Key;
 use super::{Keyspace, Stripe};
 use crate::access;
@@ -80,7 +80,7 @@ impl Core<'_> {
         key: &Key<'_>,
         effect: impl FnOnce() -> KeyEffect,
     ) {
-        self.key_changed(interests, db, key);
+        self.touched(interests, db, key, Touch::Changed);
         if self.recording {
             self.batch.push(Effect::Key { db, key: key.bytes.into(), change: effect() });
         }
@@ -89,8 +89,13 @@ impl Core<'_> {
     /// Accounts for a change that is recorded otherwise.
     #[inline]
     pub(super) fn key_changed(&mut self, interests: &mut Interests, db: DbIndex, key: &Key<'_>) {
+        self.touched(interests, db, key, Touch::Changed);
+    }
+
+    #[inline]
+    fn touched(&mut self, interests: &mut Interests, db: DbIndex, key: &Key<'_>, touch: Touch) {
         self.changes += 1;
-        if !interests.is_empty() && interests.key_changed(db, key.bytes) {
+        if !interests.is_empty() && interests.key_changed(db, key.bytes, touch) {
             self.note_ready(db, key.bytes);
         }
     }
@@ -297,7 +302,9 @@ impl<'k> View<'k> {
     pub(super) fn remove_at(&mut self, db: DbIndex, key: &Key<'_>, loc: Loc, cause: Cause) {
         let entry = self.detach(db, key, loc);
         let (stripe, core) = self.stripe_mut(key.slot.stripe());
-        core.changed(&mut stripe.interests, db, key, || KeyEffect::Delete(cause));
+        let touch = if cause == Cause::Expired { Touch::Expired } else { Touch::Changed };
+        core.touched(&mut stripe.interests, db, key, touch);
+        core.record(|| Effect::Key { db, key: key.bytes.into(), change: KeyEffect::Delete(cause) });
         let stats = &core.keyspace.stats;
         match cause {
             Cause::Deleted => {}
@@ -442,7 +449,19 @@ impl<'k> View<'k> {
 
     /// From now on a change of `key` raises `flag`.
     pub fn watch(&mut self, db: DbIndex, key: &Key<'_>, flag: WatchFlag) {
-        self.stripe_mut(key.slot.stripe()).0.interests.watch(db, key, flag);
+        let was_due = self.holds_due(db, key);
+        self.stripe_mut(key.slot.stripe()).0.interests.watch(db, key, flag, was_due);
+    }
+
+    /// Whether the key has come due since this watch of it began: for the transaction that is a change.
+    pub fn has_come_due(&self, db: DbIndex, key: &Key<'_>, flag: &WatchFlag) -> bool {
+        self.holds_due(db, key) && !self.stripe(key.slot.stripe()).interests.was_due(db, key, flag)
+    }
+
+    fn holds_due(&self, db: DbIndex, key: &Key<'_>) -> bool {
+        let database = self.stripe(key.slot.stripe()).databases[db.0 as usize].as_deref();
+        let found = database.and_then(|database| database.find(key).map(|loc| (database, loc)));
+        found.is_some_and(|(database, loc)| database.is_due(key, loc, self.core.now))
     }
 
     pub fn unwatch(&mut self, db: DbIndex, key: &Key<'_>, flag: &WatchFlag) {
