@@ -55,14 +55,17 @@ pub struct Allocator {
 /// Asks the allocator; its figures are as of this moment.
 pub fn allocator() -> Allocator {
     refresh();
-    let read = |name: &CStr| {
-        let (mut value, mut length) = (0usize, size_of::<usize>());
-        // SAFETY: the names are those of sizes, and `value` has room for one.
-        let failed =
-            unsafe { jemalloc::mallctl(name.as_ptr(), (&raw mut value).cast(), &mut length, std::ptr::null_mut(), 0) };
-        if failed == 0 { value as u64 } else { 0 }
-    };
+    let read = |name: &CStr| control(name).unwrap_or(0);
     Allocator { allocated: read(c"stats.allocated"), active: read(c"stats.active"), resident: read(c"stats.resident") }
+}
+
+/// A size that the allocator tells under this name; none if there is no size of this name.
+pub fn control(name: &CStr) -> Option<u64> {
+    let (mut value, mut length) = (0usize, size_of::<usize>());
+    // SAFETY: `value` has room for `length` bytes, and jemalloc refuses names whose values have another length.
+    let failed =
+        unsafe { jemalloc::mallctl(name.as_ptr(), (&raw mut value).cast(), &mut length, std::ptr::null_mut(), 0) };
+    (failed == 0).then_some(value as u64)
 }
 
 /// The allocator's figures stand still until its epoch moves.
@@ -76,6 +79,20 @@ fn refresh() {
             std::ptr::null_mut(),
             (&raw mut epoch).cast(),
             size_of::<u64>(),
+        );
+    }
+}
+
+/// Gives back what the allocator keeps ready for this thread.
+pub fn flush_thread_cache() {
+    // SAFETY: the command takes and answers nothing.
+    unsafe {
+        jemalloc::mallctl(
+            c"thread.tcache.flush".as_ptr(),
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            0,
         );
     }
 }

@@ -223,3 +223,13 @@ pub fn proc_title(server: &Server, value: &Value) -> Applied {
     }
     Ok(())
 }
+
+/// Refused as by a Redis that cannot do it. In a file it does no harm, so that files written for Redis work.
+pub fn active_defrag(server: &Server, value: &Value) -> Applied {
+    if *value == Value::Bool(true) && server.is_running() {
+        return Err("Active defragmentation cannot be enabled: it requires a Redis server compiled with a modified \
+                    Jemalloc like the one shipped by default with the Redis source distribution"
+            .into());
+    }
+    Ok(())
+}

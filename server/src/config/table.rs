@@ -522,7 +522,7 @@ pub static SETTINGS: &[Setting] = &[
     row("lazyfree-lazy-user-del", Kind::Bool, "no", AtRunTime, Irrelevant, ALWAYS_LAZY),
     row("lazyfree-lazy-user-flush", Kind::Bool, "no", AtRunTime, Irrelevant, ALWAYS_LAZY),
     renamed("slave-lazy-flush", row("replica-lazy-flush", Kind::Bool, "no", AtRunTime, Irrelevant, ALWAYS_LAZY)),
-    row("activedefrag", Kind::Bool, "no", AtRunTime, Irrelevant, NO_DEFRAG),
+    row("activedefrag", Kind::Bool, "no", AtRunTime, Applied(apply::active_defrag), NO_DEFRAG),
     row("active-defrag-cycle-min", int(1, 99), "1", AtRunTime, Irrelevant, NO_DEFRAG),
     row("active-defrag-cycle-max", int(1, 99), "25", AtRunTime, Irrelevant, NO_DEFRAG),
     row("active-defrag-ignore-bytes", BYTES, "104857600", AtRunTime, Irrelevant, NO_DEFRAG),

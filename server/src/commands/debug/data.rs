@@ -10,6 +10,7 @@ use basalt_storage::number::parse_i64;
 use basalt_storage::rdb::dump;
 use basalt_storage::rdb::save::Compression;
 use basalt_storage::types::Encoding;
+use std::ffi::CString;
 use std::fmt::Write;
 
 /// Runs `f` on the entry of the key in the second argument.
@@ -133,6 +134,23 @@ pub fn table_stats_of_key(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> Comma
 pub fn struct_sizes(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
     let text = format!("bits:{} entry:{} key:{}", usize::BITS, size_of::<Entry>(), size_of::<Key<'_>>());
     ctx.out.bulk_str(&text);
+    Ok(())
+}
+
+pub fn allocator_control(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
+    let size = CString::new(args.at(1)).ok().and_then(|name| crate::memory::control(&name));
+    let size = size.ok_or(CommandError::new("ERR No such file or directory"))?;
+    ctx.out.integer(size as i64);
+    Ok(())
+}
+
+/// Others of the allocator's commands would pull the ground from under the server.
+pub fn allocator_command(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
+    if !args.is(1, "thread.tcache.flush") {
+        return Err(CommandError::new("ERR No such file or directory"));
+    }
+    crate::memory::flush_thread_cache();
+    ctx.out.ok();
     Ok(())
 }
 

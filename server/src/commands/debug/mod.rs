@@ -67,6 +67,9 @@ static ROWS: &[Row] = &[
     row("JMAP", 0, 0, accept),
     row("LISTPACK", 1, 1, data::listpack).help("<key>", "Checks that the value is packed."),
     row("LOG", 1, 1, data::log).help("<message>", "Writes a message to the log."),
+    row("MALLCTL", 1, 1, data::allocator_control).help("<key>", "Tells a size that the allocator knows by this name."),
+    row("MALLCTL-STR", 1, 2, data::allocator_command)
+        .help("thread.tcache.flush VOID", "Makes the allocator give back what it keeps ready for a thread."),
     row("OBJECT", 1, 2, data::object)
         .help("<key>", "Tells how the value of a key is represented, and since when nobody used it."),
     row("OOM", 0, 0, refuse),
