@@ -56,7 +56,7 @@ const SUBCOMMANDS: &[Spec] = &[
         arity: -4,
         complexity: "O(N) where N is the number of arguments",
         summary: "Answers the keys of a request.",
-        syntax: "command [arg [arg ...]]",
+        syntax: "command arg [arg ...]",
         handler: Session(keys),
         ..BASE
     },
@@ -66,7 +66,7 @@ const SUBCOMMANDS: &[Spec] = &[
         since: "7.0.0",
         complexity: "O(N) where N is the number of arguments",
         summary: "Answers the keys of a request, and what it does with them.",
-        syntax: "command [arg [arg ...]]",
+        syntax: "command arg [arg ...]",
         handler: Session(keys_and_flags),
         ..BASE
     },
