@@ -1,6 +1,6 @@
 //! ACL categories: which kinds of commands there are. Most follow from a command's flags and group.
 
-use super::spec::{Flags, Group, Spec};
+use super::spec::{Flags, Group, Handler, Spec};
 
 /// All names, in the order in which Redis lists them. A category is its position here.
 pub const NAMES: &[&str] = &[
@@ -47,7 +47,9 @@ impl Categories {
             }
         }
         categories.add(if spec.flags.contains(Flags::FAST) { &["fast"] } else { &["slow"] });
-        categories.add(of_group(spec.group));
+        if !matches!(spec.handler, Handler::Container) {
+            categories.add(of_group(spec.group));
+        }
         categories.add(spec.categories);
         categories
     }
@@ -82,13 +84,13 @@ const BY_FLAG: &[(Flags, &[&str])] = &[
 
 fn of_group(group: Group) -> &'static [&'static str] {
     match group {
-        Group::Generic | Group::Server => &[],
+        // What publishes or subscribes has the flag.
+        Group::Generic | Group::Server | Group::PubSub => &[],
         Group::String => &["string"],
         Group::List => &["list"],
         Group::Set => &["set"],
         Group::SortedSet => &["sortedset"],
         Group::Hash => &["hash"],
-        Group::PubSub => &["pubsub"],
         Group::Transactions => &["transaction"],
         Group::Connection => &["connection"],
         Group::Bitmap => &["bitmap"],

@@ -1,7 +1,7 @@
 //! Commands about the connection itself: who it is, what protocol it speaks, which database it uses.
 
 use super::ctx::SessionCtx;
-use super::spec::{Flags, Group, Handler::Session, Locks, Spec};
+use super::spec::{Flags, Group, Handler::Session, Locks, Spec, Standing};
 use crate::client::DEFAULT_USER;
 use crate::error::{CommandError, CommandResult, SYNTAX};
 use crate::resp::{Args, Protocol};
@@ -68,6 +68,7 @@ pub const COMMANDS: &[Spec] = &[
         flags: ALWAYS,
         group: Group::Connection,
         summary: "Closes the connection.",
+        standing: Standing::Deprecated { since: "7.2.0", replaced_by: "closing the connection" },
         locks: Locks::Nothing,
         handler: Session(quit),
         ..Spec::DEFAULT

@@ -61,10 +61,12 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         handler: Data(|ctx, args| tell(ctx, args, Unit::Seconds, Base::Now)),
+        tips: &["nondeterministic_output"],
         ..getter("ttl", "1.0.0", "Tells how long a key still lives, in seconds.")
     },
     Spec {
         handler: Data(|ctx, args| tell(ctx, args, Unit::Milliseconds, Base::Now)),
+        tips: &["nondeterministic_output"],
         ..getter("pttl", "2.6.0", "Tells how long a key still lives, in milliseconds.")
     },
     Spec {

@@ -3,7 +3,7 @@
 
 use super::ctx::{Ctx, SessionCtx};
 use super::spec::{
-    Flags, Group, Handler::Data, Handler::Session, KeyFlags, KeySpec, Locks, RO_ACCESS, RW_INSERT, Spec,
+    Flags, Group, Handler::Data, Handler::Session, KeyFlags, KeySpec, Locks, RO_ACCESS, RW_INSERT, Spec, Standing,
 };
 use crate::algorithms::hyperloglog::{Corrupt, Encoding, HyperLogLog, NotHyperLogLog, Union};
 use crate::error::{CommandError, CommandResult};
@@ -58,6 +58,7 @@ pub const COMMANDS: &[Spec] = &[
         complexity: "N/A",
         summary: "Shows the inner side of a HyperLogLog, for tests.",
         syntax: "subcommand key",
+        standing: Standing::Internal,
         handler: Data(debug),
         ..HYPERLOGLOG
     },
@@ -67,6 +68,7 @@ pub const COMMANDS: &[Spec] = &[
         flags: Flags::ADMIN,
         complexity: "N/A",
         summary: "Checks that counts are as exact as they should be.",
+        standing: Standing::Internal,
         locks: Locks::Nothing,
         handler: Session(self_test),
         ..HYPERLOGLOG

@@ -22,7 +22,14 @@ pub const COMMANDS: &[Spec] = &[Spec {
 }];
 
 const SUBCOMMANDS: &[Spec] = &[
-    Spec { name: "doctor", arity: 2, summary: "Explains the spikes in plain words.", handler: Session(doctor), ..BASE },
+    Spec {
+        name: "doctor",
+        arity: 2,
+        summary: "Explains the spikes in plain words.",
+        tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
+        handler: Session(doctor),
+        ..BASE
+    },
     Spec {
         name: "graph",
         tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
@@ -47,6 +54,7 @@ const SUBCOMMANDS: &[Spec] = &[
         complexity: "O(N) where N is the number of commands with calls",
         summary: "Answers how many calls of commands took how long.",
         syntax: "[command [command ...]]",
+        tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
         handler: Session(histogram),
         ..BASE
     },
@@ -55,6 +63,7 @@ const SUBCOMMANDS: &[Spec] = &[
         arity: 3,
         summary: "Answers the spikes of an event.",
         syntax: "event",
+        tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
         handler: Session(history),
         ..BASE
     },
@@ -62,6 +71,7 @@ const SUBCOMMANDS: &[Spec] = &[
         name: "latest",
         arity: 2,
         summary: "Answers the newest spike of each event.",
+        tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
         handler: Session(latest),
         ..BASE
     },

@@ -29,6 +29,7 @@ const SUBCOMMANDS: &[Spec] = &[
         name: "doctor",
         arity: 2,
         summary: "Says in plain words what is wrong with the use of memory.",
+        tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
         handler: Session(doctor),
         ..BASE
     },
@@ -45,6 +46,7 @@ const SUBCOMMANDS: &[Spec] = &[
         arity: 2,
         complexity: BY_ALLOCATED,
         summary: "Answers the allocator's own statistics.",
+        tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
         handler: Session(malloc_stats),
         ..BASE
     },
@@ -57,7 +59,14 @@ const SUBCOMMANDS: &[Spec] = &[
         handler: Session(purge),
         ..BASE
     },
-    Spec { name: "stats", arity: 2, summary: "Answers who uses how much memory.", handler: Session(stats), ..BASE },
+    Spec {
+        name: "stats",
+        arity: 2,
+        summary: "Answers who uses how much memory.",
+        tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
+        handler: Session(stats),
+        ..BASE
+    },
     Spec {
         name: "usage",
         arity: -3,

@@ -77,7 +77,7 @@ pub const COMMANDS: &[Spec] = &[
         group: Group::Generic,
         since: "3.0.0",
         summary: "Waits until replicas have what the client has written.",
-        syntax: "numreplicas timeout",
+        syntax: "numreplicas timeout/integer",
         categories: &["connection"],
         handler: Data(wait),
         ..BASE

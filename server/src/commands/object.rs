@@ -22,6 +22,7 @@ const fn about_key(name: &'static str, since: &'static str, summary: &'static st
         since,
         summary,
         syntax: "key",
+        tips: &["nondeterministic_output"],
         ..Spec::DEFAULT
     }
 }

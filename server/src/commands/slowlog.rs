@@ -29,6 +29,7 @@ const SUBCOMMANDS: &[Spec] = &[
         complexity: "O(N) where N is the number of entries returned",
         summary: "Answers the newest entries.",
         syntax: "[count]",
+        tips: &["nondeterministic_output", "request_policy:all_nodes"],
         handler: Session(get),
         ..BASE
     },
@@ -41,7 +42,15 @@ const SUBCOMMANDS: &[Spec] = &[
         handler: Session(help),
         ..BASE
     },
-    Spec { name: "len", arity: 2, flags: ADMIN, summary: "Counts the entries.", handler: Session(len), ..BASE },
+    Spec {
+        name: "len",
+        arity: 2,
+        flags: ADMIN,
+        summary: "Counts the entries.",
+        tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:agg_sum"],
+        handler: Session(len),
+        ..BASE
+    },
     Spec {
         name: "reset",
         tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],

@@ -28,18 +28,23 @@ pub struct Spec {
     pub categories: &'static [&'static str],
     /// Hints to clients and proxies, in Redis's words.
     pub tips: &'static [&'static str],
-    pub deprecated: Option<Deprecated>,
+    pub standing: Standing,
     pub subcommands: &'static [Spec],
     pub locks: Locks,
     pub handler: Handler,
 }
 
-/// What became of a command that should not be used any more.
+/// Who should use a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deprecated {
-    pub since: &'static str,
-    /// What to use instead.
-    pub replaced_by: &'static str,
+pub enum Standing {
+    Current,
+    /// Nobody any more, but something else instead.
+    Deprecated {
+        since: &'static str,
+        replaced_by: &'static str,
+    },
+    /// Those who develop the server.
+    Internal,
 }
 
 /// Calls back with each key's position and access.
@@ -64,7 +69,7 @@ impl Spec {
         syntax: "",
         categories: &[],
         tips: &[],
-        deprecated: None,
+        standing: Standing::Current,
         subcommands: &[],
         locks: Locks::Keys,
         handler: Handler::Container,
@@ -165,7 +170,7 @@ impl KeySpec {
     /// Keys of which no rule says where they stand.
     pub const fn unknown(flags: KeyFlags, notes: &'static str) -> KeySpec {
         let find = Find::Range { last: 0, step: 1, limit: 0 };
-        KeySpec { begin: Begin::Unknown, find, flags: flags.or(KeyFlags::INCOMPLETE), notes }
+        KeySpec { begin: Begin::Unknown, find, flags, notes }
     }
 
     #[inline]

@@ -40,7 +40,7 @@ pub const COMMANDS: &[Spec] = &[
         keys: &[KeySpec::first(RW_ACCESS_UPDATE)],
         since: "2.2.0",
         summary: "Writes one bit of a string, which grows if need be.",
-        syntax: "key offset value",
+        syntax: "key offset value/integer",
         handler: Data(bits::write_bit),
         ..BITMAP
     },
@@ -88,9 +88,9 @@ pub const COMMANDS: &[Spec] = &[
         since: "3.2.0",
         complexity: "O(1) for each operation",
         summary: "Reads and writes integers of any width inside a string.",
-        syntax: "key [GET encoding offset | [OVERFLOW <WRAP | SAT | FAIL>] <SET encoding offset value | \
+        syntax: "key [GET encoding offset | [OVERFLOW <WRAP | SAT | FAIL>] <SET encoding offset value/integer | \
                  INCRBY encoding offset increment> [GET encoding offset | [OVERFLOW <WRAP | SAT | FAIL>] \
-                 <SET encoding offset value | INCRBY encoding offset increment> ...]]",
+                 <SET encoding offset value/integer | INCRBY encoding offset increment> ...]]",
         handler: Data(fields::read_and_write),
         ..BITMAP
     },

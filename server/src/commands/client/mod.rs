@@ -132,7 +132,7 @@ const SUBCOMMANDS: &[Spec] = &[
         flags: ADMIN,
         since: "2.9.50",
         summary: "Holds back all commands, or writes, for a while.",
-        syntax: "timeout [WRITE | ALL]",
+        syntax: "timeout/integer [WRITE | ALL]",
         handler: Session(control::pause),
         ..SUB
     },

@@ -10,7 +10,7 @@ mod reload;
 mod switches;
 
 use super::ctx::SessionCtx;
-use super::spec::{Flags, Group, Handler::Session, Locks, Spec};
+use super::spec::{Flags, Group, Handler::Session, Locks, Spec, Standing};
 use crate::error::{CommandError, CommandResult};
 use crate::resp::Args;
 
@@ -22,6 +22,7 @@ pub const COMMANDS: &[Spec] = &[Spec {
     complexity: "That of the subcommand",
     summary: "Holds the commands for tests.",
     syntax: "subcommand [argument [argument ...]]",
+    standing: Standing::Internal,
     locks: Locks::PieceByPiece,
     handler: Session(debug),
     ..Spec::DEFAULT

@@ -4,7 +4,7 @@ use super::request::{Extras, Form, Order, Request, Stores, TargetScore};
 use super::write_position;
 use crate::algorithms::geohash::{self, Area, Position};
 use crate::commands::ctx::Ctx;
-use crate::commands::spec::{Begin, Find, Flags, Group, Handler::Data, KeySpec, OW_UPDATE, RO_ACCESS, Spec};
+use crate::commands::spec::{Begin, Find, Flags, Group, Handler::Data, KeySpec, OW_UPDATE, RO_ACCESS, Spec, Standing};
 use crate::commands::zsets::range::store;
 use crate::error::CommandResult;
 use crate::resp::{Args, ReplyBuf};
@@ -25,6 +25,10 @@ pub const COMMANDS: &[Spec] = &[
         summary: "Finds the places within a circle, and may store them.",
         syntax: "key longitude latitude radius <M | KM | FT | MI> [WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count \
                  [ANY]] [ASC | DESC] [STORE key] [STOREDIST key]",
+        standing: Standing::Deprecated {
+            since: "6.2.0",
+            replaced_by: "`GEOSEARCH` or `GEOSEARCHSTORE` with `BYRADIUS`",
+        },
         handler: Data(georadius),
         ..Spec::DEFAULT
     },
@@ -39,6 +43,7 @@ pub const COMMANDS: &[Spec] = &[
         summary: "Finds the places within a circle.",
         syntax: "key longitude latitude radius <M | KM | FT | MI> [WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count \
                  [ANY]] [ASC | DESC]",
+        standing: Standing::Deprecated { since: "6.2.0", replaced_by: "`GEOSEARCH` with `BYRADIUS`" },
         handler: Data(georadius_ro),
         ..Spec::DEFAULT
     },
@@ -53,6 +58,10 @@ pub const COMMANDS: &[Spec] = &[
         summary: "Finds the places within a circle around a member, and may store them.",
         syntax: "key member radius <M | KM | FT | MI> [WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count [ANY]] [ASC | \
                  DESC] [STORE key] [STOREDIST key]",
+        standing: Standing::Deprecated {
+            since: "6.2.0",
+            replaced_by: "`GEOSEARCH` or `GEOSEARCHSTORE` with `FROMMEMBER` and `BYRADIUS`",
+        },
         handler: Data(georadiusbymember),
         ..Spec::DEFAULT
     },
@@ -67,6 +76,7 @@ pub const COMMANDS: &[Spec] = &[
         summary: "Finds the places within a circle around a member.",
         syntax: "key member radius <M | KM | FT | MI> [WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count [ANY]] [ASC | \
                  DESC]",
+        standing: Standing::Deprecated { since: "6.2.0", replaced_by: "`GEOSEARCH` with `FROMMEMBER` and `BYRADIUS`" },
         handler: Data(georadiusbymember_ro),
         ..Spec::DEFAULT
     },

@@ -7,7 +7,7 @@ mod write;
 
 use super::ctx::Ctx;
 use super::parse::{self, ScanOf, ScanOptions};
-use super::spec::{Flags, Group, Handler::Data, KeySpec, RO_ACCESS, RO_NONE, RW_ACCESS_UPDATE};
+use super::spec::{Flags, Group, Handler::Data, KeySpec, RO_ACCESS, RO_NONE, RW_ACCESS_UPDATE, Standing};
 use super::spec::{RW_DELETE, RW_INSERT, RW_UPDATE, Spec};
 use crate::error::CommandResult;
 use crate::resp::{Args, ReplyBuf};
@@ -58,6 +58,7 @@ pub const COMMANDS: &[Spec] = &[
         complexity: NAMED_FIELDS,
         summary: "Sets fields of a hash and answers OK.",
         syntax: "key field value [field value ...]",
+        standing: Standing::Deprecated { since: "4.0.0", replaced_by: "`HSET`, which takes several pairs" },
         handler: Data(write::hmset),
         ..WRITE
     },
@@ -87,7 +88,7 @@ pub const COMMANDS: &[Spec] = &[
         keys: &[KeySpec::first(RW_ACCESS_UPDATE)],
         since: "2.6.0",
         summary: "Adds a number to a field of a hash; an absent field counts as 0.",
-        syntax: "key field increment",
+        syntax: "key field increment/double",
         handler: Data(write::hincrbyfloat),
         ..WRITE
     },

@@ -2,6 +2,7 @@
 
 use super::syntax::{self, Argument, Kind};
 use crate::commands::Command;
+use crate::commands::spec::Standing;
 use crate::resp::ReplyBuf;
 
 /// Writes the name of a command and the map of what is known about it.
@@ -25,14 +26,22 @@ pub fn write(out: &mut ReplyBuf, command: &Command) {
         field(out, name);
         out.bulk_str(text);
     }
-    if let Some(deprecated) = spec.deprecated {
-        field(out, "doc_flags");
-        out.set(1);
-        out.simple("deprecated");
-        field(out, "deprecated_since");
-        out.bulk_str(deprecated.since);
-        field(out, "replaced_by");
-        out.bulk_str(deprecated.replaced_by);
+    match spec.standing {
+        Standing::Current => {}
+        Standing::Internal => {
+            field(out, "doc_flags");
+            out.set(1);
+            out.simple("syscmd");
+        }
+        Standing::Deprecated { since, replaced_by } => {
+            field(out, "doc_flags");
+            out.set(1);
+            out.simple("deprecated");
+            field(out, "deprecated_since");
+            out.bulk_str(since);
+            field(out, "replaced_by");
+            out.bulk_str(replaced_by);
+        }
     }
     // A test holds every row to the notation.
     let arguments = syntax::arguments(spec).unwrap_or_default();

@@ -1,8 +1,9 @@
 //! The arguments of a command as a tree, read from the notation of Redis's documentation.
 //!
 //! `key [NX | XX] [EX seconds | KEEPTTL] value [value ...]`: words in capitals are tokens, others stand for values;
-//! brackets hold what may be left out, `<a | b>` a choice, and `x [x ...]` says that `x` may be repeated. One row of the
-//! command table thus yields both what people read and what COMMAND DOCS tells programs.
+//! brackets hold what may be left out, `<a | b>` a choice, and `x [x ...]` says that `x` may be repeated. A value's type
+//! follows from its name, or stands behind it: `increment/double`. One row of the command table thus yields both what
+//! people read and what COMMAND DOCS tells programs.
 
 use crate::commands::spec::Spec;
 use std::iter::Peekable;
@@ -210,7 +211,7 @@ fn lower(sequence: &[Node<'_>]) -> Result<Vec<Argument>, SyntaxError> {
                 rest = &tail[values..];
                 with_token(token, lower(&tail[..values])?)
             }
-            Node::Word(word) => Argument::new(word, Kind::Value(value_type(word))),
+            Node::Word(word) => value(word),
             Node::Choice(alternatives) => one_of(alternatives)?,
             Node::Optional(alternatives) => Argument { is_optional: true, ..one_of(alternatives)? },
             Node::Many(repeated) => {
@@ -264,6 +265,16 @@ fn names(arguments: &[Argument]) -> String {
     arguments.iter().map(|argument| argument.name.as_str()).collect::<Vec<_>>().join("-")
 }
 
+fn value(word: &str) -> Argument {
+    const TYPES: &[&str] = &["string", "integer", "double", "pattern", "unix-time"];
+    let given = word.split_once('/').and_then(|(name, kind)| {
+        let kind = TYPES.iter().find(|known| **known == kind)?;
+        Some((name, *kind))
+    });
+    let (name, kind) = given.unwrap_or_else(|| (word, value_type(word)));
+    Argument::new(name, Kind::Value(kind))
+}
+
 /// The type that a value's name suggests.
 fn value_type(name: &str) -> &'static str {
     const INTEGERS: &[&str] = &[
@@ -271,6 +282,7 @@ fn value_type(name: &str) -> &'static str {
         "cursor",
         "db",
         "decrement",
+        "destination-db",
         "end",
         "frequency",
         "idletime",
@@ -288,14 +300,17 @@ fn value_type(name: &str) -> &'static str {
         "numreplicas",
         "offset",
         "port",
+        "protover",
         "rank",
         "seconds",
         "start",
         "stop",
         "threshold",
         "ttl",
+        "version",
+        "weight",
     ];
-    const DOUBLES: &[&str] = &["height", "latitude", "longitude", "radius", "score", "timeout", "weight", "width"];
+    const DOUBLES: &[&str] = &["height", "latitude", "longitude", "radius", "score", "timeout", "width"];
     match name {
         "pattern" => "pattern",
         "unix-time-seconds" | "unix-time-milliseconds" => "unix-time",
@@ -307,7 +322,8 @@ fn value_type(name: &str) -> &'static str {
 
 /// Marks the values that are keys. Names tell them: the specifications only say where keys are in a given request.
 fn find_keys(argument: &mut Argument, spec: &Spec, found: &mut usize) {
-    const NAMES: &[&str] = &["key", "key1", "key2", "newkey", "source", "destination", "destkey", "sourcekey"];
+    const NAMES: &[&str] =
+        &["key", "key1", "key2", "newkey", "source", "destination", "destkey", "sourcekey", "dst", "src"];
     match &mut argument.kind {
         Kind::OneOf(arguments) | Kind::Block(arguments) => {
             arguments.iter_mut().for_each(|argument| find_keys(argument, spec, found));
@@ -354,8 +370,9 @@ mod tests {
             ("[channel [channel ...]]", "channel/string?*"),
             ("score member [score member ...]", "(score/double member/string)*"),
             ("[GET pattern [GET pattern ...]]", "GET:pattern/pattern?*+"),
-            ("[WEIGHTS weight [weight ...]]", "WEIGHTS:weight/double?*"),
+            ("[WEIGHTS weight [weight ...]]", "WEIGHTS:weight/integer?*"),
             ("[LIMIT offset count]", "LIMIT:(offset/integer count/integer)?"),
+            ("increment/double a/b", "increment/double a/b/string"),
             ("[COUNT count [ANY]]", "(COUNT:count/integer ANY:?)?"),
             ("[start [end [BYTE | BIT]]]", "(start/integer (end/integer <BYTE: BIT:>?)?)?"),
             ("<A x | B <M | KM>>", "<A:x/string B:<M: KM:>>"),

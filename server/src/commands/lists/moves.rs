@@ -4,7 +4,7 @@ use super::ends::{parse_end, pop_event, push_event};
 use crate::blocked::BlockRequest;
 use crate::commands::ctx::{Attempt, Ctx};
 use crate::commands::parse;
-use crate::commands::spec::{Flags, Group, Handler::Data, KeySpec, RW_ACCESS_DELETE, RW_INSERT, Spec};
+use crate::commands::spec::{Flags, Group, Handler::Data, KeySpec, RW_ACCESS_DELETE, RW_INSERT, Spec, Standing};
 use crate::error::{CommandError, CommandResult, SYNTAX, WRONG_TYPE};
 use crate::notify::EventClass;
 use crate::resp::{Args, ReplyBuf};
@@ -34,6 +34,7 @@ pub const COMMANDS: &[Spec] = &[
         since: "1.2.0",
         summary: "Moves the last element of a list to the head of another.",
         syntax: "source destination",
+        standing: Standing::Deprecated { since: "6.2.0", replaced_by: "`LMOVE` with `RIGHT LEFT`" },
         handler: Data(rpoplpush),
         ..Spec::DEFAULT
     },
@@ -58,6 +59,7 @@ pub const COMMANDS: &[Spec] = &[
         since: "2.2.0",
         summary: "Like RPOPLPUSH; waits for an element.",
         syntax: "source destination timeout",
+        standing: Standing::Deprecated { since: "6.2.0", replaced_by: "`BLMOVE` with `RIGHT LEFT`" },
         handler: Data(brpoplpush),
         ..Spec::DEFAULT
     },

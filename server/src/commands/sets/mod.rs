@@ -103,6 +103,7 @@ pub const COMMANDS: &[Spec] = &[
         complexity: ALL_MEMBERS,
         summary: "Answers all members of a set.",
         syntax: "key",
+        tips: &["nondeterministic_output_order"],
         handler: Data(smembers),
         ..READ
     },
@@ -113,6 +114,7 @@ pub const COMMANDS: &[Spec] = &[
         complexity: "O(1) per call, O(N) for all of them, N being the number of members",
         summary: "Walks through the members of a set, some with each call.",
         syntax: "key cursor [MATCH pattern] [COUNT count]",
+        tips: &["nondeterministic_output"],
         handler: Data(sscan),
         ..READ
     },
@@ -169,6 +171,7 @@ pub const COMMANDS: &[Spec] = &[
         name: "sunion",
         complexity: TOTAL_MEMBERS,
         summary: "Answers what is in any of the sets.",
+        tips: &["nondeterministic_output_order"],
         handler: Data(algebra::sunion),
         ..COMBINE
     },

@@ -12,7 +12,7 @@ mod write;
 
 use super::spec::{
     Flags, Group, Handler::Data, KeyFlags, KeySpec, OW_INSERT, OW_UPDATE, RO_ACCESS, RO_NONE, RW_ACCESS_DELETE,
-    RW_ACCESS_UPDATE, RW_INSERT, RW_UPDATE, Spec,
+    RW_ACCESS_UPDATE, RW_INSERT, RW_UPDATE, Spec, Standing,
 };
 use lifetime::Term;
 
@@ -90,6 +90,7 @@ pub const COMMANDS: &[Spec] = &[
         keys: &[KeySpec::first(RW_ACCESS_UPDATE)],
         summary: "Sets a key to a string and answers the string that it held.",
         syntax: "key value",
+        standing: Standing::Deprecated { since: "6.2.0", replaced_by: "`SET` with `GET`" },
         handler: Data(write::getset),
         ..STRING
     },
@@ -123,6 +124,7 @@ pub const COMMANDS: &[Spec] = &[
         complexity: "O(N), N being the number of keys",
         summary: "Answers the strings at several keys.",
         syntax: "key [key ...]",
+        tips: &["request_policy:multi_shard"],
         handler: Data(read::mget),
         ..STRING
     },
@@ -135,6 +137,7 @@ pub const COMMANDS: &[Spec] = &[
         complexity: "O(N), N being the number of keys",
         summary: "Sets several keys at one moment.",
         syntax: "key value [key value ...]",
+        tips: &["request_policy:multi_shard", "response_policy:all_succeeded"],
         handler: Data(write::set_many),
         ..STRING
     },
@@ -198,7 +201,7 @@ pub const COMMANDS: &[Spec] = &[
         keys: &[KeySpec::first(RW_ACCESS_UPDATE)],
         since: "2.6.0",
         summary: "Adds to the number at a key.",
-        syntax: "key increment",
+        syntax: "key increment/double",
         handler: Data(count::increment_by_float),
         ..STRING
     },
@@ -245,6 +248,7 @@ pub const COMMANDS: &[Spec] = &[
         complexity: "O(N), N being the length of the answer",
         summary: "Answers a part of the string at a key: the old name of GETRANGE.",
         syntax: "key start end",
+        standing: Standing::Deprecated { since: "2.0.0", replaced_by: "`GETRANGE`" },
         handler: Data(range::part),
         ..STRING
     },

@@ -4,7 +4,7 @@ use super::bounds::{By, Selection};
 use super::{Scores, write_members};
 use crate::commands::ctx::Ctx;
 use crate::commands::parse;
-use crate::commands::spec::{Flags, Group, Handler::Data, KeySpec, OW_UPDATE, RO_ACCESS, RW_DELETE, Spec};
+use crate::commands::spec::{Flags, Group, Handler::Data, KeySpec, OW_UPDATE, RO_ACCESS, RW_DELETE, Spec, Standing};
 use crate::error::{CommandError, CommandResult, SYNTAX};
 use crate::notify::EventClass;
 use crate::resp::Args;
@@ -23,7 +23,7 @@ pub const COMMANDS: &[Spec] = &[
         since: "1.2.0",
         complexity: "O(log(N)+M), N being the size of the sorted set, M the number of members in the range",
         summary: "Answers the members in a range of ranks, scores or names.",
-        syntax: "key start stop [BYSCORE | BYLEX] [REV] [LIMIT offset count] [WITHSCORES]",
+        syntax: "key start/string stop/string [BYSCORE | BYLEX] [REV] [LIMIT offset count] [WITHSCORES]",
         handler: Data(zrange),
         ..Spec::DEFAULT
     },
@@ -36,7 +36,8 @@ pub const COMMANDS: &[Spec] = &[
         since: "1.0.5",
         complexity: "O(log(N)+M), N being the size of the sorted set, M the number of members in the range",
         summary: "Answers the members with scores in a range.",
-        syntax: "key min max [WITHSCORES] [LIMIT offset count]",
+        syntax: "key min/double max/double [WITHSCORES] [LIMIT offset count]",
+        standing: Standing::Deprecated { since: "6.2.0", replaced_by: "`ZRANGE` with `BYSCORE`" },
         handler: Data(zrangebyscore),
         ..Spec::DEFAULT
     },
@@ -50,6 +51,7 @@ pub const COMMANDS: &[Spec] = &[
         complexity: "O(log(N)+M), N being the size of the sorted set, M the number of members in the range",
         summary: "Answers the members in a range of ranks counted from the highest score.",
         syntax: "key start stop [WITHSCORES]",
+        standing: Standing::Deprecated { since: "6.2.0", replaced_by: "`ZRANGE` with `REV`" },
         handler: Data(zrevrange),
         ..Spec::DEFAULT
     },
@@ -62,7 +64,8 @@ pub const COMMANDS: &[Spec] = &[
         since: "2.2.0",
         complexity: "O(log(N)+M), N being the size of the sorted set, M the number of members in the range",
         summary: "Answers the members with scores in a range, highest first.",
-        syntax: "key max min [WITHSCORES] [LIMIT offset count]",
+        syntax: "key max/double min/double [WITHSCORES] [LIMIT offset count]",
+        standing: Standing::Deprecated { since: "6.2.0", replaced_by: "`ZRANGE` with `REV` and `BYSCORE`" },
         handler: Data(zrevrangebyscore),
         ..Spec::DEFAULT
     },
@@ -76,6 +79,7 @@ pub const COMMANDS: &[Spec] = &[
         complexity: "O(log(N)+M), N being the size of the sorted set, M the number of members in the range",
         summary: "Answers the members in a range of names.",
         syntax: "key min max [LIMIT offset count]",
+        standing: Standing::Deprecated { since: "6.2.0", replaced_by: "`ZRANGE` with `BYLEX`" },
         handler: Data(zrangebylex),
         ..Spec::DEFAULT
     },
@@ -89,6 +93,7 @@ pub const COMMANDS: &[Spec] = &[
         complexity: "O(log(N)+M), N being the size of the sorted set, M the number of members in the range",
         summary: "Answers the members in a range of names, last first.",
         syntax: "key max min [LIMIT offset count]",
+        standing: Standing::Deprecated { since: "6.2.0", replaced_by: "`ZRANGE` with `REV` and `BYLEX`" },
         handler: Data(zrevrangebylex),
         ..Spec::DEFAULT
     },
@@ -114,7 +119,7 @@ pub const COMMANDS: &[Spec] = &[
         since: "2.0.0",
         complexity: "O(log(N)), N being the size of the sorted set",
         summary: "Counts the members with scores in a range.",
-        syntax: "key min max",
+        syntax: "key min/double max/double",
         handler: Data(zcount),
         ..Spec::DEFAULT
     },
@@ -153,7 +158,7 @@ pub const COMMANDS: &[Spec] = &[
         since: "1.2.0",
         complexity: "O(log(N)+M), N being the size of the sorted set, M the number of members removed",
         summary: "Removes the members with scores in a range.",
-        syntax: "key min max",
+        syntax: "key min/double max/double",
         handler: Data(zremrangebyscore),
         ..Spec::DEFAULT
     },
