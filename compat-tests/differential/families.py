@@ -320,7 +320,7 @@ FAMILIES = {
         SUBSCRIBE
         CLIENT {GETNAME|SETNAME $f|NOSUCH|ID|NO-EVICT {on|off}}
         COMMAND {COUNT $v|GETKEYS SET $t $v|GETKEYSANDFLAGS LMOVE $l $l LEFT LEFT|GETKEYS GET|NOSUCH}
-        COMMAND GETKEYS {ZUNIONSTORE $z 2 $z $z|SORT $l STORE $l|EVAL $v 1 $t|PING|MSET $t $v $t $v|BLMPOP 0 1 $l LEFT}
+        COMMAND GETKEYS {ZUNIONSTORE $z 2 $z $z|SORT $l STORE $l|PING|MSET $t $v $t $v|BLMPOP 0 1 $l LEFT}
         CONFIG GET {hash-max-listpack-*|maxmemory-policy|nosuch|maxmemory}
         CONFIG SET {hash-max-listpack-entries abc|maxmemory-policy nosuch|nosuch 1|maxmemory -1}
         PUBLISH $f $v

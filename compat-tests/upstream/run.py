@@ -82,6 +82,8 @@ def main() -> int:
         return 1
     skips = read_skips(HERE / "skips.txt")
     baseline = read_baseline(HERE / "baseline.txt")
+    # A file of which some tests are left out as open cannot reach the number of its tests.
+    open_files = files_with_open_tests(HERE / "skips.txt")
     modes = ["binary", "external"] if arguments.mode == "both" else [arguments.mode]
     files = arguments.files or sorted(FILES, key=lambda f: LONGEST_FIRST.index(f) if f in LONGEST_FIRST else 99)
     passed = failed = skipped = 0
@@ -90,7 +92,8 @@ def main() -> int:
         outcomes = run_mode(mode, files, tree, skips, arguments)
         for outcome in outcomes:
             ran = outcome.passed + len(outcome.failures)
-            if ran < baseline.get((mode, outcome.file), 0) and not arguments.test:
+            is_open = outcome.file in open_files
+            if ran < baseline.get((mode, outcome.file), 0) and not arguments.test and not is_open:
                 outcome.failures.append(f"only {ran} tests ran of {baseline[mode, outcome.file]} (baseline.txt)")
             for failure in outcome.failures:
                 print(f"\n[{mode}] {outcome.file}: {failure}")
@@ -148,6 +151,12 @@ def read_skips(path: Path) -> list:
             sys.exit(f"{path}:{number}: expected `mode :: file :: test :: reason`")
         skips.append(Skip(*parts))
     return skips
+
+
+def files_with_open_tests(path: Path) -> set:
+    """Files that the last section of the skip list names."""
+    lines = [line.split(" :: ") for line in path.read_text().splitlines() if " :: " in line and line[0] != "#"]
+    return {parts[1] for parts in lines if parts[-1].startswith("open") or parts[-2].startswith("open")}
 
 
 def read_baseline(path: Path) -> dict:

@@ -112,7 +112,8 @@ impl Refusal {
         session.transaction.phase = Phase::None;
         session.transaction.watches.clear(server);
         let opening: &[u8] = b"EXECABORT Transaction discarded because of: ";
-        CommandError::of_bytes([opening, self.error.text()].concat())
+        let reason = self.error.text();
+        CommandError::of_bytes([opening, reason.strip_prefix(b"ERR ").unwrap_or(reason)].concat())
     }
 }
 

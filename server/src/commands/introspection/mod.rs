@@ -177,7 +177,8 @@ fn keys_and_flags(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult
     write_keys(ctx.out, args.skip(2), |out, key, flags| {
         out.array(2);
         out.bulk(key);
-        describe::write_key_flags(out, flags);
+        // How the flags were found out is part of the command's description, not of this request.
+        describe::write_key_flags(out, KeyFlags(flags.0 & !KeyFlags::VARIABLE_FLAGS.0));
     })
 }
 
