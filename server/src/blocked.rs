@@ -12,6 +12,7 @@ use crate::client::{Client, ClientId};
 use crate::commands::Command;
 use crate::commands::ctx::{Attempt, Ctx, Outcome};
 use crate::commands::spec::Handler;
+use crate::error::{CommandError, CommandResult};
 use crate::resp::{OwnedArgs, ReplyBuf};
 use crate::server::Server;
 use basalt_storage::effect::DbIndex;
@@ -38,7 +39,7 @@ pub struct BlockRequest {
 struct Waiter {
     client: Arc<Client>,
     command: &'static Command,
-    args: OwnedArgs,
+    args: Arc<OwnedArgs>,
     db: DbIndex,
     keys: Vec<Box<[u8]>>,
     /// The stripes of all its keys.
@@ -108,7 +109,7 @@ impl BlockedClients {
         view: &mut View<'_>,
         client: Arc<Client>,
         command: &'static Command,
-        args: OwnedArgs,
+        args: Arc<OwnedArgs>,
         db: DbIndex,
         request: BlockRequest,
     ) {
@@ -143,12 +144,17 @@ impl BlockedClients {
     pub fn end_in(&self, view: &mut View<'_>, client: ClientId, end: End) -> bool {
         let Some(waiter) = self.remove(view, client) else { return false };
         let mut reply = ReplyBuf::new(waiter.client.protocol());
+        let mut result = Ok(());
         match end {
             End::Timeout => (waiter.timeout_reply)(&mut reply),
-            End::Error(text) => reply.error(&crate::error::CommandError::new(text)),
+            End::Error(text) => {
+                let error = CommandError::new(text);
+                reply.error(&error);
+                result = Err(error);
+            }
             End::Disconnect => {}
         }
-        waiter.deliver(reply);
+        waiter.deliver(reply, result);
         true
     }
 
@@ -252,23 +258,23 @@ impl BlockedClients {
         if own.block.is_some() {
             return Retried::StillWaits;
         }
-        if let Err(error) = result {
+        if let Err(error) = &result {
             reply.clear();
-            reply.error(&error);
+            reply.error(error);
         }
         if let Some(waiter) = self.remove(view, waiter.client.id) {
-            waiter.deliver(reply);
+            waiter.deliver(reply, result);
         }
         Retried::Answered
     }
 }
 
 impl Waiter {
-    fn deliver(&self, mut reply: ReplyBuf) {
+    fn deliver(&self, mut reply: ReplyBuf, result: CommandResult) {
         self.client.info.is_blocked.store(false, std::sync::atomic::Ordering::Relaxed);
         self.client.post(|inbox| {
             inbox.bytes.append(&mut reply.take());
-            inbox.unblocked = true;
+            inbox.unblocked = Some(result);
         });
     }
 }

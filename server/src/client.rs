@@ -5,6 +5,7 @@
 //! connection and read by anyone.
 
 use crate::commands::{self, Command};
+use crate::error::CommandResult;
 use crate::resp::Protocol;
 use basalt_storage::effect::DbIndex;
 use hashbrown::HashMap;
@@ -42,8 +43,8 @@ pub enum ClientKind {
 pub struct Inbox {
     /// Whole protocol messages, in order.
     pub bytes: Vec<u8>,
-    /// The client no longer waits; its reply is at the end of `bytes`.
-    pub unblocked: bool,
+    /// The client no longer waits, and this has come of its command; its reply is at the end of `bytes`.
+    pub unblocked: Option<CommandResult>,
     /// The connection must close, for this reason.
     pub close: Option<&'static str>,
     /// The connection is idle and should give back its buffers.

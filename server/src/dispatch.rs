@@ -14,6 +14,7 @@ use crate::session::{Queued, ReplyMode, Session, Waiting};
 use crate::transaction::Phase;
 use basalt_storage::keyspace::View;
 use basalt_storage::slot::StripeSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -256,8 +257,9 @@ fn run(server: &Server, session: &mut Session, command: &'static Command, args: 
             if let Some(request) = outcome.block.take() {
                 let until = request.timeout.map(|timeout| started + timeout);
                 let client = session.client.clone();
-                server.blocked.register(&mut view, client, command, args.to_owned(), session.db, request);
-                session.waiting = Some(Waiting { command, until });
+                let args = Arc::new(args.to_owned());
+                server.blocked.register(&mut view, client, command, args.clone(), session.db, request);
+                session.waiting = Some(Waiting { command, args, since: started, until });
             }
             outcome.settle(server, &mut view);
             result
@@ -274,9 +276,23 @@ fn run(server: &Server, session: &mut Session, command: &'static Command, args: 
         out.error(error);
     }
     session.clock = Instant::now();
-    account(server, session, command, args, &result, session.clock.saturating_duration_since(started));
+    let elapsed = session.clock.saturating_duration_since(started);
+    if session.waiting.is_some() {
+        // It counts when it has ended.
+        show_to_monitors(server, session, command, args);
+    } else {
+        account(server, session, command, args, &result, elapsed);
+    }
     outcome.release(server);
     if session.waiting.is_some() { Flow::Blocked } else { Flow::Next }
+}
+
+/// Accounts for a command that has waited, and whose reply is there.
+pub fn end_wait(server: &Server, session: &mut Session, result: &CommandResult) {
+    let Some(Waiting { command, args, since, .. }) = session.waiting.take() else { return };
+    // As in Redis, waiting counts as time of the command, but does not make it a slow one.
+    server.stats.note_call(session.client.thread, command.id, since.elapsed(), result);
+    note_if_slow(server, session, command, args.as_args(), Duration::ZERO);
 }
 
 #[inline]
@@ -339,14 +355,24 @@ fn account(
     elapsed: Duration,
 ) {
     server.stats.note_call(session.client.thread, command.id, elapsed, result);
+    show_to_monitors(server, session, command, args);
+    note_if_slow(server, session, command, args, elapsed);
+    if server.latency.wants(elapsed) {
+        server.latency.note_command(server, command, elapsed);
+    }
+}
+
+#[inline]
+fn show_to_monitors(server: &Server, session: &Session, command: &Command, args: Args<'_>) {
     if server.monitors.is_watched() && !command.is_hidden_from_monitors() {
         server.monitors.feed(server, session, command, args);
     }
+}
+
+#[inline]
+fn note_if_slow(server: &Server, session: &Session, command: &Command, args: Args<'_>, elapsed: Duration) {
     if elapsed >= server.slowlog.threshold() && !command.spec.flags.contains(Flags::SKIP_SLOWLOG) {
         server.slowlog.note(server, session, command, args, elapsed);
-    }
-    if server.latency.wants(elapsed) {
-        server.latency.note_command(server, command, elapsed);
     }
 }
 

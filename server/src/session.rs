@@ -35,6 +35,8 @@ pub struct Session {
 /// How long a blocked client waits, and for which command.
 pub struct Waiting {
     pub command: &'static Command,
+    pub args: Arc<OwnedArgs>,
+    pub since: Instant,
     pub until: Option<Instant>,
 }
 

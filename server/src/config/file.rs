@@ -23,7 +23,7 @@ pub struct Directive {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     File { path: PathBuf, line: usize, text: String },
-    CommandLine,
+    CommandLine { text: String },
 }
 
 /// A configuration that cannot be used; the text tells the operator where and why.
@@ -33,8 +33,8 @@ pub enum FileError {
     Unreadable { path: PathBuf, source: io::Error },
     #[error("{path}, line {line}: '{text}': {reason}")]
     Line { path: PathBuf, line: usize, text: String, reason: String },
-    #[error("command line: '--{name}': {reason}")]
-    Argument { name: String, reason: String },
+    #[error("command line: '{text}': {reason}")]
+    Argument { text: String, reason: String },
 }
 
 impl Directive {
@@ -43,7 +43,7 @@ impl Directive {
             Source::File { path, line, text } => {
                 FileError::Line { path: path.clone(), line: *line, text: text.clone(), reason }
             }
-            Source::CommandLine => FileError::Argument { name: self.name.clone(), reason },
+            Source::CommandLine { text } => FileError::Argument { text: text.trim_end().to_owned(), reason },
         }
     }
 }
@@ -70,14 +70,8 @@ fn parse(text: &str, path: &Path, depth: usize) -> Result<Vec<Directive>, FileEr
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let source = Source::File { path: path.to_owned(), line: index + 1, text: line.to_owned() };
-        let mut directive = Directive { name: String::new(), words: Vec::new(), source };
-        let Some(words) = split_words(line.as_bytes()) else {
-            return Err(directive.refused("Unbalanced quotes in configuration line".into()));
-        };
-        let mut words = words.into_iter().map(|word| String::from_utf8_lossy(&word).into_owned());
-        directive.name = words.next().unwrap_or_default().to_ascii_lowercase();
-        directive.words = words.collect();
+        let source = |text| Source::File { path: path.to_owned(), line: index + 1, text };
+        let directive = directive(line.to_owned(), source)?;
         if directive.name != "include" {
             directives.push(directive);
             continue;
@@ -93,43 +87,51 @@ fn parse(text: &str, path: &Path, depth: usize) -> Result<Vec<Directive>, FileEr
     Ok(directives)
 }
 
-/// The directives of a command line: `--name word word --name ...`.
+/// The directives of a command line: `--name word word --name ...`. As in Redis, name and words may be one argument,
+/// the word after a name may begin with `--`, and words before the first option are a directive too.
 pub fn read_arguments(arguments: &[String]) -> Result<Vec<Directive>, FileError> {
-    let mut directives: Vec<Directive> = Vec::new();
-    for argument in arguments {
-        match (argument.strip_prefix("--"), directives.last_mut()) {
-            (Some(name), _) => directives.push(Directive {
-                name: name.to_ascii_lowercase(),
-                words: Vec::new(),
-                source: Source::CommandLine,
-            }),
-            (None, Some(directive)) => directive.words.extend(words_of(argument)),
-            (None, None) => {
-                return Err(FileError::Argument {
-                    name: argument.clone(),
-                    reason: "options start with --; a configuration file comes first".into(),
-                });
+    let mut lines: Vec<String> = Vec::new();
+    let mut is_option = true;
+    for (at, argument) in arguments.iter().enumerate() {
+        let line = match (argument.strip_prefix("--").filter(|_| is_option), lines.last_mut()) {
+            (Some(option), _) => {
+                lines.push(option.to_owned());
+                let is_name = split_words(argument.as_bytes()).is_none_or(|words| words.len() < 2);
+                let next = arguments.get(at + 1);
+                if argument.eq_ignore_ascii_case("--save") && next.is_none_or(|next| next.starts_with("--")) {
+                    lines.last_mut().expect("just pushed").push_str(" \"\"");
+                    is_option = true;
+                } else {
+                    is_option = !is_name;
+                }
+                continue;
             }
+            (None, Some(line)) => line,
+            (None, None) => {
+                lines.push(String::new());
+                lines.last_mut().expect("just pushed")
+            }
+        };
+        if !line.is_empty() {
+            line.push(' ');
         }
+        line.push_str(&crate::text::quoted(argument.as_bytes()));
+        is_option = true;
     }
-    // `--save ''` and a bare `--save` both mean an empty value.
-    for directive in directives.iter_mut().filter(|directive| directive.words.is_empty()) {
-        directive.words.push(String::new());
-    }
-    Ok(directives)
+    lines.into_iter().map(|line| directive(line, |text| Source::CommandLine { text })).collect()
 }
 
-/// One argument may hold several words of a directive that takes them, as in `--save "900 1"`.
-fn words_of(argument: &str) -> Vec<String> {
-    if argument.is_empty() {
-        return vec![String::new()];
-    }
-    match split_words(argument.as_bytes()) {
-        Some(words) if !words.is_empty() => {
-            words.into_iter().map(|word| String::from_utf8_lossy(&word).into_owned()).collect()
-        }
-        _ => vec![argument.to_owned()],
-    }
+/// Reads one line. The name is in lower case.
+fn directive(line: String, source: impl FnOnce(String) -> Source) -> Result<Directive, FileError> {
+    let words = split_words(line.as_bytes());
+    let mut directive = Directive { name: String::new(), words: Vec::new(), source: source(line) };
+    let Some(words) = words else {
+        return Err(directive.refused("Unbalanced quotes in configuration line".into()));
+    };
+    let mut words = words.into_iter().map(|word| String::from_utf8_lossy(&word).into_owned());
+    directive.name = words.next().unwrap_or_default().to_ascii_lowercase();
+    directive.words = words.collect();
+    Ok(directive)
 }
 
 /// Which settings a rewritten file names that it did not name before.
@@ -230,6 +232,26 @@ mod tests {
         let config = Config::from_directives(read_arguments(&arguments).expect("options"), None).expect("valid");
         assert_eq!(config.int("port"), 7000);
         assert_eq!((config.text("save"), config.text("bind")), ("900 1".into(), "127.0.0.1 ::1".into()));
+    }
+
+    #[test]
+    fn command_lines_are_read_as_in_redis() {
+        let text = |arguments: &[&str], name: &str| {
+            let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+            let directives = read_arguments(&arguments);
+            let config = directives.and_then(|directives| Config::from_directives(directives, None));
+            config.map(|config| config.text(name)).map_err(|error| error.to_string())
+        };
+        assert_eq!(text(&["--maxmemory 700mb", "--port", "1"], "maxmemory"), Ok("734003200".into()));
+        assert_eq!(text(&["loglevel", "verbose", "--port '1'"], "loglevel"), Ok("verbose".into()));
+        assert_eq!(text(&["--logfile", "--mine", "--port", "1"], "logfile"), Ok("--mine".into()));
+        assert_eq!(text(&["--save", "--port", "1"], "save"), Ok(String::new()));
+        assert_eq!(text(&["--logfile", "--save", "--save", "", "--port", "1"], "logfile"), Ok("--save".into()));
+        assert_eq!(text(&["--logfile", "a b"], "logfile"), Ok("a b".into()));
+        let error = text(&["--port", "--loglevel", "verbose"], "port").expect_err("two words");
+        assert!(error.contains("'port \"--loglevel\" \"verbose\"': wrong number of arguments"), "{error}");
+        let error = text(&["--port"], "port").expect_err("no words");
+        assert!(error.contains("'port': wrong number of arguments"), "{error}");
     }
 
     #[test]

@@ -95,6 +95,11 @@ impl Config {
                 find(&directive.name).ok_or_else(|| refuse("Bad directive or wrong number of arguments".into()))?;
             let setting = &SETTINGS[index];
             let mut words = directive.words.clone();
+            if let ([only], true) = (words.as_slice(), setting.kind.takes_words())
+                && !only.is_empty()
+            {
+                words = only.split_whitespace().map(str::to_owned).collect();
+            }
             if setting.name == "save" {
                 // The first line replaces the default.
                 words = if has_save { accumulated_save(&config.text("save"), words) } else { words };

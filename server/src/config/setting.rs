@@ -57,6 +57,10 @@ pub enum Kind {
     Secret,
     /// Several words, as one line.
     Words,
+    /// Several of these names; shown in this order.
+    Names(&'static [&'static str]),
+    /// A host and a port, or `no one`.
+    HostPort,
     /// Seconds and changes, in pairs.
     Save,
     /// Class, hard limit, soft limit, seconds, in fours.
@@ -137,12 +141,15 @@ impl Kind {
                 _ => Err("argument couldn't be parsed into an integer".into()),
             },
             Kind::Enum(names) => {
-                let chosen = names.iter().find(|name| name.eq_ignore_ascii_case(words.first().map_or("", |w| w)));
+                let word = word()?;
+                let chosen = names.iter().find(|name| name.eq_ignore_ascii_case(word));
                 let all = || format!("argument(s) must be one of the following: {}", names.join(", "));
                 chosen.map(|name| Value::Text((*name).to_owned())).ok_or_else(all)
             }
             Kind::Text | Kind::Secret => Ok(Value::Text(word()?.to_owned())),
             Kind::Words => Ok(Value::Text(words.join(" "))),
+            Kind::Names(names) => read_names(words, names),
+            Kind::HostPort => read_host_port(words),
             Kind::Save => read_save(words),
             Kind::OutputLimits => read_output_limits(words, present),
             Kind::Percentiles => read_percentiles(words),
@@ -156,7 +163,10 @@ impl Kind {
 
     /// Whether one argument of CONFIG SET holds several words.
     pub fn takes_words(self) -> bool {
-        matches!(self, Kind::Words | Kind::Save | Kind::OutputLimits | Kind::Percentiles)
+        matches!(
+            self,
+            Kind::Words | Kind::Names(_) | Kind::HostPort | Kind::Save | Kind::OutputLimits | Kind::Percentiles
+        )
     }
 }
 
@@ -211,6 +221,27 @@ fn read_memory_or_percent(text: &str) -> Result<Value, String> {
         return Ok(Value::Percent(percent));
     }
     memory(text).map(Value::Bytes).ok_or_else(|| "argument must be a memory or percent value".into())
+}
+
+fn read_names(words: &[String], names: &[&str]) -> Result<Value, String> {
+    let is_known = |word: &String| names.iter().any(|name| name.eq_ignore_ascii_case(word));
+    if words.is_empty() || !words.iter().all(is_known) {
+        return Err(format!("argument(s) must be one of the following: {}", names.join(", ")));
+    }
+    let is_named = |name: &&&str| words.iter().any(|word| word.eq_ignore_ascii_case(name));
+    Ok(Value::Text(names.iter().filter(is_named).copied().collect::<Vec<_>>().join(" ")))
+}
+
+fn read_host_port(words: &[String]) -> Result<Value, String> {
+    match words {
+        [only] if only.is_empty() => Ok(Value::Text(String::new())),
+        [no, one] if no.eq_ignore_ascii_case("no") && one.eq_ignore_ascii_case("one") => Ok(Value::Text(String::new())),
+        [host, port] => match port.parse::<u16>() {
+            Ok(_) => Ok(Value::Text(format!("{host} {port}"))),
+            Err(_) => Err("Invalid master port".into()),
+        },
+        _ => Err("wrong number of arguments".into()),
+    }
 }
 
 fn read_save(words: &[String]) -> Result<Value, String> {

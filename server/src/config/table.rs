@@ -46,6 +46,7 @@ const POLICIES: &[&str] = &[
     "allkeys-random",
     "noeviction",
 ];
+const ON_SIGNAL: &[&str] = &["default", "save", "nosave", "now", "force"];
 const WHO: &[&str] = &["no", "yes", "local"];
 
 const NO_AOF: &str = "There is no append-only file: durable mode writes a Raft log.";
@@ -461,7 +462,7 @@ pub static SETTINGS: &[Setting] = &[
     row("shutdown-timeout", int(0, I32_MAX), "10", AtRunTime, Read, "Seconds that a shutdown may take."),
     row(
         "shutdown-on-sigint",
-        Kind::Words,
+        Kind::Names(ON_SIGNAL),
         "default",
         AtRunTime,
         Read,
@@ -469,7 +470,7 @@ pub static SETTINGS: &[Setting] = &[
     ),
     row(
         "shutdown-on-sigterm",
-        Kind::Words,
+        Kind::Names(ON_SIGNAL),
         "default",
         AtRunTime,
         Read,
@@ -501,6 +502,14 @@ pub static SETTINGS: &[Setting] = &[
         "Microseconds to wait after each key of a dump; for tests.",
     ),
     row(
+        "loading-process-events-interval-bytes",
+        int(1024, i64::MAX),
+        "2097152",
+        AtRunTime,
+        Irrelevant,
+        "Clients are served at all times while a dump is loaded.",
+    ),
+    row(
         "key-load-delay",
         int(i32::MIN as i64, I32_MAX),
         "0",
@@ -530,7 +539,7 @@ pub static SETTINGS: &[Setting] = &[
     row("active-defrag-threshold-lower", int(0, 1000), "10", AtRunTime, Irrelevant, NO_DEFRAG),
     row("active-defrag-threshold-upper", int(0, 1000), "100", AtRunTime, Irrelevant, NO_DEFRAG),
     row("jemalloc-bg-thread", Kind::Bool, "yes", AtRunTime, Irrelevant, NO_DEFRAG),
-    renamed("slaveof", row("replicaof", Kind::Words, "", AtStart, Irrelevant, NO_REPLICATION)),
+    renamed("slaveof", row("replicaof", Kind::HostPort, "", AtStart, Irrelevant, NO_REPLICATION)),
     row("masterauth", Kind::Secret, "", AtRunTime, Irrelevant, NO_REPLICATION),
     row("masteruser", Kind::Text, "", AtRunTime, Irrelevant, NO_REPLICATION),
     renamed(
@@ -634,7 +643,7 @@ pub static SETTINGS: &[Setting] = &[
     row("tls-cert-file", Kind::Text, "", AtStart, Irrelevant, NO_TLS),
     row("tls-key-file", Kind::Text, "", AtStart, Irrelevant, NO_TLS),
     row("tls-ca-cert-file", Kind::Text, "", AtStart, Irrelevant, NO_TLS),
-    row("tls-auth-clients", Kind::Enum(&["no", "yes", "optional"]), "yes", AtStart, Irrelevant, NO_TLS),
+    row("tls-auth-clients", Kind::Enum(&["no", "yes", "optional"]), "yes", AtRunTime, Irrelevant, NO_TLS),
     row(
         "acl-pubsub-default",
         Kind::Enum(&["allchannels", "resetchannels"]),

@@ -411,8 +411,8 @@ impl Connection {
         if mail.trim {
             self.trim();
         }
-        if mail.unblocked {
-            self.session.waiting = None;
+        if let Some(result) = mail.unblocked {
+            dispatch::end_wait(&self.server, &mut self.session, &result);
             self.answer_input()?;
         }
         Ok(())
