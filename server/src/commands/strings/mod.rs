@@ -130,7 +130,6 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "mset",
-        tips: &["request_policy:multi_shard", "response_policy:all_succeeded"],
         arity: -3,
         flags: WRITES,
         keys: &[KeySpec::range(1, -1, 2, OW_UPDATE)],
