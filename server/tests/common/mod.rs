@@ -84,7 +84,7 @@ impl TestClient {
     /// What others have sent to the client since the last call; it may end the wait.
     pub fn take_mail(&mut self) -> Vec<u8> {
         let mail = self.session.client.take_mail();
-        if mail.unblocked {
+        if mail.unblocked.is_some() {
             self.session.waiting = None;
         }
         mail.bytes
