@@ -137,6 +137,7 @@ pub const COMMANDS: &[Spec] = &[
         complexity: "O(N), N being the number of keys",
         summary: "Sets several keys at one moment.",
         syntax: "key value [key value ...]",
+        tips: &["request_policy:multi_shard", "response_policy:all_succeeded"],
         handler: Data(write::set_many),
         ..STRING
     },
