@@ -18,6 +18,8 @@ pub struct Spec {
     pub keys: &'static [KeySpec],
     /// Finds keys that `keys` cannot describe; replaces it where set.
     pub find_keys: Option<KeyFinder>,
+    /// What the command does with its keys, where other arguments decide that (`variable_flags`).
+    pub key_access: Option<fn(Args<'_>) -> KeyFlags>,
     pub group: Group,
     pub since: &'static str,
     pub complexity: &'static str,
@@ -62,6 +64,7 @@ impl Spec {
         flags: Flags::NONE,
         keys: &[],
         find_keys: None,
+        key_access: None,
         group: Group::Generic,
         since: "1.0.0",
         complexity: "O(1)",
@@ -78,6 +81,16 @@ impl Spec {
     #[inline]
     pub fn accepts(&self, arguments: usize) -> bool {
         if self.arity >= 0 { arguments == self.arity as usize } else { arguments >= self.arity.unsigned_abs() as usize }
+    }
+
+    /// Like [`Spec::for_each_key`], with the access that these very arguments ask for.
+    pub fn for_each_key_exactly(
+        &self,
+        args: Args<'_>,
+        visit: &mut dyn FnMut(usize, KeyFlags),
+    ) -> Result<(), InvalidKeys> {
+        let access = self.key_access.map(|access| access(args));
+        self.for_each_key(args, &mut |index, flags| visit(index, access.unwrap_or(flags)))
     }
 
     /// Calls `visit` with the position and access of each key among `args`.

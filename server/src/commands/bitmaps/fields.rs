@@ -8,6 +8,7 @@ use super::{BAD_OFFSET, in_longest_string, offset};
 use crate::algorithms::bitfield::{FieldType, Overflow};
 use crate::commands::ctx::Ctx;
 use crate::commands::parse;
+use crate::commands::spec::{KeyFlags, RO_ACCESS, RW_ACCESS_UPDATE};
 use crate::error::{CommandError, CommandResult, SYNTAX};
 use crate::notify::EventClass;
 use crate::resp::Args;
@@ -20,6 +21,21 @@ const BAD_TYPE: CommandError = CommandError::new(
 );
 const BAD_OVERFLOW: CommandError = CommandError::new("ERR Invalid OVERFLOW type specified");
 const ONLY_GET: CommandError = CommandError::new("ERR BITFIELD_RO only supports the GET subcommand");
+
+/// BITFIELD with nothing but GET only reads its key.
+pub fn access(args: Args<'_>) -> KeyFlags {
+    let mut at = 2;
+    while at < args.len() {
+        if args.is(at, "GET") {
+            at += 3;
+        } else if args.is(at, "OVERFLOW") {
+            at += 2;
+        } else {
+            return RW_ACCESS_UPDATE;
+        }
+    }
+    RO_ACCESS
+}
 
 /// One operation.
 struct Step {

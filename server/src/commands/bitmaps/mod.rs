@@ -85,6 +85,7 @@ pub const COMMANDS: &[Spec] = &[
         arity: -2,
         flags: WRITES,
         keys: &[FIELD_KEY],
+        key_access: Some(fields::access),
         since: "3.2.0",
         complexity: "O(1) for each operation",
         summary: "Reads and writes integers of any width inside a string.",

@@ -177,8 +177,7 @@ fn keys_and_flags(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult
     write_keys(ctx.out, args.skip(2), |out, key, flags| {
         out.array(2);
         out.bulk(key);
-        // How the flags were found out is part of the command's description, not of this request.
-        describe::write_key_flags(out, KeyFlags(flags.0 & !KeyFlags::VARIABLE_FLAGS.0));
+        describe::write_key_flags(out, flags);
     })
 }
 
@@ -194,14 +193,16 @@ fn write_keys(
     const INVALID: CommandError = CommandError::new("ERR Invalid arguments specified for command");
     let command = super::resolve(request).map_err(|_| INVALID_COMMAND)?;
     let spec = command.spec;
-    if spec.keys.is_empty() && spec.find_keys.is_none() {
+    // Names of shard channels are found like keys, but are none.
+    let names_keys = spec.keys.iter().any(|keys| !keys.flags.contains(KeyFlags::NOT_KEY));
+    if !names_keys && spec.find_keys.is_none() {
         return Err(NO_KEYS);
     }
     if !spec.accepts(request.len()) {
         return Err(WRONG_COUNT);
     }
     let mut found = Vec::new();
-    spec.for_each_key(request, &mut |index, flags| found.push((index, flags))).map_err(|_| INVALID)?;
+    spec.for_each_key_exactly(request, &mut |index, flags| found.push((index, flags))).map_err(|_| INVALID)?;
     if found.is_empty() && !spec.flags.contains(Flags::NO_MANDATORY_KEYS) {
         return Err(INVALID);
     }

@@ -45,6 +45,7 @@ pub const COMMANDS: &[Spec] = &[
         arity: -3,
         flags: WRITES,
         keys: &[SET_KEY],
+        key_access: Some(write::set_access),
         summary: "Sets a key to a string, whatever it held.",
         syntax: "key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds | \
                  PXAT unix-time-milliseconds | KEEPTTL]",

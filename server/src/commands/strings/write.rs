@@ -3,6 +3,7 @@
 use super::lifetime::{Lifetime, Term};
 use super::read::answer_string;
 use crate::commands::ctx::Ctx;
+use crate::commands::spec::{KeyFlags, OW_UPDATE, RW_ACCESS_UPDATE};
 use crate::error::{CommandError, CommandResult, SYNTAX};
 use crate::notify::EventClass;
 use crate::resp::Args;
@@ -167,6 +168,11 @@ fn put_pairs(ctx: &mut Ctx<'_, '_>, args: Args<'_>, name: &str) -> CommandResult
 
 fn refuse_half_pair(args: Args<'_>, name: &str) -> CommandResult {
     if args.len() % 2 == 1 { Ok(()) } else { Err(CommandError::wrong_arity(name)) }
+}
+
+/// SET reads its key only with GET.
+pub fn set_access(args: Args<'_>) -> KeyFlags {
+    if (3..args.len()).any(|at| args.is(at, "GET")) { RW_ACCESS_UPDATE } else { OW_UPDATE }
 }
 
 #[cfg(test)]
