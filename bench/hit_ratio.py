@@ -104,10 +104,12 @@ def main() -> int:
     parser.add_argument("--basalt", required=True)
     parser.add_argument("--redis-server", default="redis-server")
     parser.add_argument("--port", type=int, default=7310)
-    parser.add_argument("--policies", nargs="+", default=["allkeys-lru", "allkeys-lfu", "volatile-lru", "allkeys-random"])
+    policies = ["allkeys-lru", "allkeys-lfu", "volatile-lru", "allkeys-random"]
+    parser.add_argument("--policies", nargs="+", default=policies)
     arguments = parser.parse_args()
     keys = stream(seed=1)
     worse = 0
+    names = ("basalt", "redis-server")
     with tempfile.TemporaryDirectory() as directory:
         servers = []
         for number, binary in enumerate([arguments.basalt, arguments.redis_server]):
@@ -117,7 +119,8 @@ def main() -> int:
         try:
             for policy in arguments.policies:
                 ours, theirs = (hit_ratio(Client(port), policy, keys) for _, port in servers)
-                print(f"{policy:16} basalt {ours[0]:.4f} with {ours[1]} keys, redis-server {theirs[0]:.4f} with {theirs[1]}")
+                shown = (f"{name} {ratio:.4f} with {held} keys" for name, (ratio, held) in zip(names, (ours, theirs)))
+                print(f"{policy:16} {', '.join(shown)}")
                 sys.stdout.flush()
                 worse += ours[0] < theirs[0]
         finally:

@@ -1,4 +1,5 @@
-//! Side-by-side benchmark of Basalt and redis-server: `./dev bench [--quick] [--record] [speed|latency|threads|memory ...]`.
+//! Side-by-side benchmark of Basalt and redis-server: `./dev bench [--quick] [--record] [speed|latency|threads|memory
+//! ...]`.
 //!
 //! The server is pinned to one core and the client to the other; servers take turns within each round, so that what
 //! disturbs the machine disturbs them alike; what counts are medians and ratios. A null server, which answers `+OK`

@@ -152,7 +152,8 @@ fn check(server: &Server, session: &mut Session, args: Args<'_>) -> Result<Admis
         && !speaks_to_subscriber(command)
     {
         return refuse(CommandError::owned(format!(
-            "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+            "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this \
+             context",
             command.full_name
         )));
     }

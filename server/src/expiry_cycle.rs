@@ -1,9 +1,9 @@
 //! The active expiry cycle: which stripes are swept, for how long, and when it is enough.
 //!
-//! A cycle may take the share of CPU that Redis's slow cycle takes (`active-expire-effort`). It always spends a tenth of
-//! that on whatever is due, so that few keys among many go in time, and the rest only while it pays: as long as more of
-//! what it looks at is due than the effort says to put up with. It works in slices so short that a request which comes
-//! right behind one hardly notices.
+//! A cycle may take the share of CPU that Redis's slow cycle takes (`active-expire-effort`). It always spends a tenth
+//! of that on whatever is due, so that few keys among many go in time, and the rest only while it pays: as long as more
+//! of what it looks at is due than the effort says to put up with. It works in slices so short that a request which
+//! comes right behind one hardly notices.
 
 use crate::commands::ctx::Outcome;
 use crate::server::Server;

@@ -1,7 +1,7 @@
 //! What clients may cost, and who is closed when it is too much: output limits, `maxmemory-clients`, idle time.
 //!
-//! Connections check their own output and report their own memory after each wake-up, and only if a limit is set; what no
-//! wake-up would notice (idle clients, output that stays) is found by a walk over all clients, [`patrol`].
+//! Connections check their own output and report their own memory after each wake-up, and only if a limit is set; what
+//! no wake-up would notice (idle clients, output that stays) is found by a walk over all clients, [`patrol`].
 
 use crate::client::{Client, ClientKind};
 use crate::config::setting::OutputLimits;
@@ -100,8 +100,8 @@ pub fn forget_memory(server: &Server, client: &Client) {
     server.client_limits.reported_bytes.fetch_sub(reported, Relaxed);
 }
 
-/// Closes the largest clients until the others stay below `maxmemory-clients`. Those that CLIENT NO-EVICT protects count,
-/// but stay.
+/// Closes the largest clients until the others stay below `maxmemory-clients`. Those that CLIENT NO-EVICT protects
+/// count, but stay.
 pub fn evict(server: &Server) {
     let max = server.config.hot.maxmemory_clients.load(Relaxed) as i64;
     if max == 0 {

@@ -1,7 +1,7 @@
 //! The global allocator, counting: what `used_memory` says and `maxmemory` limits.
 //!
-//! Every thread counts in a cell of its own, so that counting costs no shared cache line; whoever asks adds the cells up.
-//! What is counted is what the allocator really hands out, that is size classes, not what was asked for.
+//! Every thread counts in a cell of its own, so that counting costs no shared cache line; whoever asks adds the cells
+//! up. What is counted is what the allocator really hands out, that is size classes, not what was asked for.
 
 use basalt_storage::size_class;
 use std::alloc::{GlobalAlloc, Layout};

@@ -85,7 +85,8 @@ pub fn diagnose(report: &Report, clients: usize) -> String {
     if ratio(report.peak, report.used) > 1.5 {
         findings.push(
             "Peak memory: this server has used more than one and a half times of what it uses now. The allocator may \
-             keep some of the difference for the next peak, so the process may look larger to the system than its data. \
+             keep some of the difference for the next peak, so the process may look larger to the system than its \
+             data. \
              MEMORY PURGE asks the allocator to give back what it can.",
         );
     }

@@ -1,9 +1,9 @@
 //! **The law of the house**: applying the recorded effects to an empty keyspace gives what the commands have made.
 //!
-//! Random commands of all families run against a server: alone, in transactions, from several clients, with clients that
-//! wait for keys and are served, with keys that expire while nobody looks and keys that are evicted. All the while the
-//! effects are recorded, and again and again they are applied to a second keyspace, which must then hold the same keys
-//! with the same values and expiries. To replay a failure, give its seed to `stream`.
+//! Random commands of all families run against a server: alone, in transactions, from several clients, with clients
+//! that wait for keys and are served, with keys that expire while nobody looks and keys that are evicted. All the while
+//! the effects are recorded, and again and again they are applied to a second keyspace, which must then hold the same
+//! keys with the same values and expiries. To replay a failure, give its seed to `stream`.
 
 mod common;
 

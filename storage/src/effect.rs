@@ -5,7 +5,8 @@
 //! command, transaction or blocking wake-up form one [`Batch`], which is applied whole or not at all.
 //!
 //! **Law** (tested with random command streams): applying the recorded batches in order to an empty keyspace gives the
-//! same digest as the keyspace that recorded them. [`crate::keyspace`] records them; [`crate::keyspace::apply`] applies them.
+//! same digest as the keyspace that recorded them. [`crate::keyspace`] records them; [`crate::keyspace::apply`] applies
+//! them.
 
 use crate::clock::UnixMs;
 use crate::types::End;

@@ -13,8 +13,8 @@
 //! ```
 //!
 //! Invariants: the allocation is `size_class::round_up` of the layout's size, so its size follows from the content; the
-//! kind in the flags says which payload is alive; a handle payload is dropped exactly once. All `unsafe` of the keyspace
-//! lives here; neighbours are [`crate::table`], which holds entries by their pointer, and [`crate::value`].
+//! kind in the flags says which payload is alive; a handle payload is dropped exactly once. All `unsafe` of the
+//! keyspace lives here; neighbours are [`crate::table`], which holds entries by their pointer, and [`crate::value`].
 
 use crate::clock::UnixMs;
 use crate::size_class;

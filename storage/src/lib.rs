@@ -1,4 +1,5 @@
-//! What one Basalt node holds: keyspace, values, effects, expiry, eviction, dumps. Knows nothing of clients or networks.
+//! What one Basalt node holds: keyspace, values, effects, expiry, eviction, dumps. Knows nothing of clients or
+//! networks.
 
 pub mod access;
 mod cache_line;

@@ -61,8 +61,8 @@ pub fn sample<E>(count: usize, len: usize, all: impl Iterator<Item = E>, rng: &m
     split(count, len, all, rng, take, drop);
 }
 
-/// Takes `count` of the `len` elements that `all` yields and leaves the others, each in their order. An element is taken
-/// with the probability that the number still wanted has among those still to come.
+/// Takes `count` of the `len` elements that `all` yields and leaves the others, each in their order. An element is
+/// taken with the probability that the number still wanted has among those still to come.
 pub fn split<E>(
     count: usize,
     len: usize,

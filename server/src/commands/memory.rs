@@ -198,7 +198,8 @@ fn help(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
             ("STATS", "Who uses how much memory."),
             (
                 "USAGE <key> [SAMPLES <count>]",
-                "Bytes that <key> and its value take. Of nested values <count> are looked at\n(default: 5, 0 means all).",
+                "Bytes that <key> and its value take. Of nested values <count> are looked at\n\
+                 (default: 5, 0 means all).",
             ),
         ],
     );

@@ -53,8 +53,8 @@ fn save(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
     Ok(())
 }
 
-/// With SCHEDULE Redis waits for the rewriting of an append-only file, of which there is none here. Within a transaction
-/// the locks are held that fix a point in time, so there the dump is begun a moment later, as Redis does.
+/// With SCHEDULE Redis waits for the rewriting of an append-only file, of which there is none here. Within a
+/// transaction the locks are held that fix a point in time, so there the dump is begun a moment later, as Redis does.
 fn bgsave(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
     if args.len() > 2 || (args.len() == 2 && !args.is(1, "SCHEDULE")) {
         return Err(SYNTAX);

@@ -296,8 +296,8 @@ fn spublish(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
     send(ctx, Scope::Shard, args)
 }
 
-/// Redis 7.2 lets a message to the sender itself follow the reply, or that of the whole transaction, where 7.0 put it in
-/// front. So a message leaves with the other consequences of the command, in their order.
+/// Redis 7.2 lets a message to the sender itself follow the reply, or that of the whole transaction, where 7.0 put it
+/// in front. So a message leaves with the other consequences of the command, in their order.
 fn send(ctx: &mut SessionCtx<'_, '_>, scope: Scope, args: Args<'_>) -> CommandResult {
     ctx.out.count(ctx.server.pubsub.receivers(scope, args.at(1)));
     ctx.outcome.announce(Message { scope, channel: args.at(1).into(), payload: args.at(2).into() });

@@ -107,7 +107,8 @@ fn help(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
         &[
             (
                 "GET [<count>]",
-                "The newest <count> entries (default: 10, -1: all), each with\nid, time, microseconds, arguments, address and name of the client.",
+                "The newest <count> entries (default: 10, -1: all), each with\n\
+                 id, time, microseconds, arguments, address and name of the client.",
             ),
             ("LEN", "Number of entries."),
             ("RESET", "Empty the log."),

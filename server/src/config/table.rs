@@ -204,7 +204,8 @@ pub static SETTINGS: &[Setting] = &[
         "0",
         AtRunTime,
         Applied(apply::maxmemory_clients),
-        "Memory that all clients together may use, in bytes or percent of `maxmemory`; beyond it the largest are disconnected. 0 for no limit.",
+        "Memory that all clients together may use, in bytes or percent of `maxmemory`; beyond it the largest are \
+         disconnected. 0 for no limit.",
     ),
     row(
         "lfu-log-factor",
@@ -228,7 +229,8 @@ pub static SETTINGS: &[Setting] = &[
         "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
         AtRunTime,
         Applied(apply::output_limits),
-        "Replies a client may leave unread, by class: hard limit in bytes, soft limit in bytes, seconds above the soft limit. 0 for no limit.",
+        "Replies a client may leave unread, by class: hard limit in bytes, soft limit in bytes, seconds above the \
+         soft limit. 0 for no limit.",
     ),
     row(
         "client-query-buffer-limit",
@@ -447,7 +449,8 @@ pub static SETTINGS: &[Setting] = &[
         "3600 1 300 100 60 10000",
         AtRunTime,
         Applied(apply::saving),
-        "When the data is saved by itself, as pairs: after so many seconds, if there were so many changes; empty never. Then it is also saved when the server ends.",
+        "When the data is saved by itself, as pairs: after so many seconds, if there were so many changes; empty \
+         never. Then it is also saved when the server ends.",
     ),
     row("rdbcompression", Kind::Bool, "yes", AtRunTime, Read, "Whether long strings in dumps are compressed."),
     row("rdbchecksum", Kind::Bool, "yes", AtStart, Irrelevant, "Dumps always carry a checksum."),
@@ -666,7 +669,8 @@ pub static SETTINGS: &[Setting] = &[
         "{title} {listen-addr} {server-mode}",
         AtRunTime,
         Applied(apply::proc_title),
-        "What `ps` shows, with {title}, {listen-addr}, {server-mode}, {port}, {tls-port}, {unixsocket} and {config-file}.",
+        "What `ps` shows, with {title}, {listen-addr}, {server-mode}, {port}, {tls-port}, {unixsocket} and \
+         {config-file}.",
     ),
     row("oom-score-adj", Kind::Enum(&["no", "yes", "relative", "absolute"]), "no", AtRunTime, Irrelevant, PROCESS),
     row("oom-score-adj-values", Kind::Words, "0 200 800", AtRunTime, Irrelevant, PROCESS),

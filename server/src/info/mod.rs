@@ -1,7 +1,7 @@
 //! INFO: the state of the server as text, in Redis's sections and field names, so that existing tools read it.
 //!
-//! Each section is a function in one of the modules; [`SECTIONS`] names them in the order in which they are shown. What does
-//! not exist here (replication, scripts, forks) is shown as Redis shows it when it is not used.
+//! Each section is a function in one of the modules; [`SECTIONS`] names them in the order in which they are shown. What
+//! does not exist here (replication, scripts, forks) is shown as Redis shows it when it is not used.
 
 pub mod average_ttl;
 mod commands;

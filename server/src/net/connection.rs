@@ -1,8 +1,8 @@
 //! One client's connection: reads, has its requests answered, writes; waits for whatever comes first.
 //!
 //! One wake-up handles all complete requests that have arrived and answers them with one write. Requests are decoded
-//! where they were read: in a buffer that all connections of a thread share, so that an idle connection holds none; only
-//! what is incomplete is copied into the connection's own. A connection stays on its thread.
+//! where they were read: in a buffer that all connections of a thread share, so that an idle connection holds none;
+//! only what is incomplete is copied into the connection's own. A connection stays on its thread.
 
 use super::stream::Stream;
 use crate::blocked::End;

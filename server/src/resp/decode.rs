@@ -1,7 +1,7 @@
 //! The request decoder: a hand-written fast path for arrays of bulk strings, and inline commands.
 //!
-//! Pure and incremental: it remembers how far it got, so a request that arrives in many pieces is looked at once, and it
-//! holds positions only, so nothing is copied. Bounds: bulk lengths by `proto-max-bulk-len`, counts by
+//! Pure and incremental: it remembers how far it got, so a request that arrives in many pieces is looked at once, and
+//! it holds positions only, so nothing is copied. Bounds: bulk lengths by `proto-max-bulk-len`, counts by
 //! [`MULTIBULK_MAX`], lines by [`INLINE_MAX`]; before authentication much lower ones. Checked against the
 //! redis-protocol crate by a fuzzer.
 
@@ -255,8 +255,8 @@ fn line_number(
     Ok(Some((basalt_storage::number::parse_i64(&buffer[start..end]), end + 2)))
 }
 
-/// Splits a line into words as Redis's inline protocol and its configuration file do: double quotes with escapes, single
-/// quotes with `\'` only; a closing quote ends the word. `None` if quotes are unbalanced.
+/// Splits a line into words as Redis's inline protocol and its configuration file do: double quotes with escapes,
+/// single quotes with `\'` only; a closing quote ends the word. `None` if quotes are unbalanced.
 pub fn split_words(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut words = Vec::new();
     let mut rest = line;

@@ -1,8 +1,8 @@
 //! Random commands from the table's own syntax: a command that is added to the table is generated without further ado.
 //!
-//! The syntax of a row (Redis's documentation notation) is parsed into a tree, and a walk through the tree with a random
-//! generator yields arguments: each placeholder's name says what is likely to make sense there. Most commands are valid
-//! this way; those that are not test that errors change nothing.
+//! The syntax of a row (Redis's documentation notation) is parsed into a tree, and a walk through the tree with a
+//! random generator yields arguments: each placeholder's name says what is likely to make sense there. Most commands
+//! are valid this way; those that are not test that errors change nothing.
 
 use basalt_server::commands::spec::{Flags, Group};
 use basalt_server::commands::{self, Command};
@@ -33,7 +33,8 @@ pub struct Grammar {
     total: u64,
 }
 
-/// Commands about keys and their values, and those that change whole databases. All else is about clients and the server.
+/// Commands about keys and their values, and those that change whole databases. All else is about clients and the
+/// server.
 fn is_about_data(command: &Command) -> bool {
     let spec = command.spec;
     let by_group = matches!(

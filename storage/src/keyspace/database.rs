@@ -63,7 +63,7 @@ impl Database {
 
     #[inline]
     pub(super) fn find(&self, key: &Key<'_>) -> Option<Loc> {
-        self.slots.get(key.slot.within_stripe())?.table.find(key.hash, key.bytes)
+        self.slots.slot(key.slot.within_stripe())?.table.find(key.hash, key.bytes)
     }
 
     #[inline]

@@ -5,9 +5,9 @@
 //! walk has not reached yet first hands over what the entry still is; a flush hands over its tables whole, and the dump
 //! walks them without any lock. Nobody waits for the disk, and nothing is copied but what changes.
 //!
-//! Invariants: an entry that was there at the point in time comes out exactly once, as it was then (an entry that is due
-//! and meets its end before the walk does may be missing: no reader would load it); what was made later never comes out.
-//! The queue of handovers needs no bound of its own: it holds each entry of the point in time at most once.
+//! Invariants: an entry that was there at the point in time comes out exactly once, as it was then (an entry that is
+//! due and meets its end before the walk does may be missing: no reader would load it); what was made later never comes
+//! out. The queue of handovers needs no bound of its own: it holds each entry of the point in time at most once.
 
 use super::key::Key;
 use super::slots::Slots;
@@ -222,7 +222,7 @@ impl Progress {
     fn step(&mut self, slots: &Slots, pieces: &mut VecDeque<Piece>) -> Step {
         let mut left = STEP_ENTRIES;
         while self.within < SLOTS_PER_STRIPE {
-            let Some(table) = slots.get(self.within).map(|slot| &slot.table) else {
+            let Some(table) = slots.slot(self.within).map(|slot| &slot.table) else {
                 (self.within, self.cursor) = (self.within + 1, ScanCursor::START);
                 continue;
             };

@@ -1,9 +1,9 @@
 //! The active side of expiry: finds entries that are due without anybody asking for them.
 //!
-//! Every slot, and every stripe, knows a time before which nothing in it is due, so a sweep passes over what cannot have
-//! anything for it. A slot that may have something is walked by its marks; the walk also finds out the slot's next time.
-//! Where a sweep stands is kept beside the tables, under their lock: it follows them through SWAPDB and goes away with
-//! them. How much is swept when is the caller's decision (the server's cron).
+//! Every slot, and every stripe, knows a time before which nothing in it is due, so a sweep passes over what cannot
+//! have anything for it. A slot that may have something is walked by its marks; the walk also finds out the slot's next
+//! time. Where a sweep stands is kept beside the tables, under their lock: it follows them through SWAPDB and goes away
+//! with them. How much is swept when is the caller's decision (the server's cron).
 
 use super::Keyspace;
 use super::database::{Database, NEVER};
@@ -105,7 +105,7 @@ impl Database {
 
     /// Walks over a part of a slot and moves what is due to `taken`.
     fn sweep_slot(&mut self, within: usize, now: UnixMs, max_walked: usize, taken: &mut Vec<Entry>) -> SlotStep {
-        let Some(slot) = self.slots.get_mut(within) else {
+        let Some(slot) = self.slots.slot_mut(within) else {
             // All that was left of it went away since the last step.
             self.sweep = SweepPosition { slot: within + 1, cursor: ScanCursor::START };
             return SlotStep { walked: 0, examined: 0 };

@@ -1,7 +1,7 @@
 //! A collection to change in place.
 //!
-//! Changes go through [`Handle::change`], which records them. Dropping the handle of an empty collection deletes its key:
-//! so no command can leave an empty collection behind, and followers come to the same end by the same rule.
+//! Changes go through [`Handle::change`], which records them. Dropping the handle of an empty collection deletes its
+//! key: so no command can leave an empty collection behind, and followers come to the same end by the same rule.
 
 use super::database::{Counts, Database};
 use super::interest::Interests;

@@ -1,12 +1,12 @@
 //! The keyspace: all entries of one group on one node, in memory.
 //!
-//! Owns one table per slot and database, and one lock per stripe of slots. Everything that reads or changes entries goes
-//! through a [`View`], which holds the locks of the stripes it was opened with; the methods of the view and of the
+//! Owns one table per slot and database, and one lock per stripe of slots. Everything that reads or changes entries
+//! goes through a [`View`], which holds the locks of the stripes it was opened with; the methods of the view and of the
 //! [`Handle`]s it gives out are the only ways to change anything, and each records its [`crate::effect::Effect`] when
 //! somebody listens.
 //!
-//! Invariants: a collection is never empty; an entry is marked in its table if and only if it has an expiry; counts equal
-//! the tables; locks are taken in ascending stripe order; no lock is held across an `await`.
+//! Invariants: a collection is never empty; an entry is marked in its table if and only if it has an expiry; counts
+//! equal the tables; locks are taken in ascending stripe order; no lock is held across an `await`.
 //!
 //! | file | owns |
 //! |---|---|

@@ -66,7 +66,7 @@ impl Keyspace {
 
 #[inline]
 fn slot<'s>(stripe: &'s Stripe, db: DbIndex, key: &Key<'_>) -> Option<&'s SlotTable> {
-    stripe.databases[db.0 as usize].as_deref()?.slots.get(key.slot.within_stripe())
+    stripe.databases[db.0 as usize].as_deref()?.slots.slot(key.slot.within_stripe())
 }
 
 /// Asks for the members that requests about one key name.

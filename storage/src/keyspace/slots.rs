@@ -1,8 +1,8 @@
 //! The tables of one stripe's slots, in groups that exist while one of their slots has a key.
 //!
 //! There are 16384 slots per database. If all had a place from the first key on, a small cache would be mostly empty
-//! places, and evicting its keys would not make room. So neighbouring slots share an allocation, which goes with the last
-//! key in it.
+//! places, and evicting its keys would not make room. So neighbouring slots share an allocation, which goes with the
+//! last key in it.
 
 use super::database::SlotTable;
 use crate::slot::SLOTS_PER_STRIPE;
@@ -20,24 +20,24 @@ pub struct Slots {
 impl Slots {
     /// The slot at this position within the stripe; `None` if neither it nor its neighbours have keys.
     #[inline]
-    pub(super) fn get(&self, within: usize) -> Option<&SlotTable> {
+    pub(super) fn slot(&self, within: usize) -> Option<&SlotTable> {
         Some(&self.groups[within / GROUP].as_deref()?[within % GROUP])
     }
 
     #[inline]
-    pub(super) fn get_mut(&mut self, within: usize) -> Option<&mut SlotTable> {
+    pub(super) fn slot_mut(&mut self, within: usize) -> Option<&mut SlotTable> {
         Some(&mut self.groups[within / GROUP].as_deref_mut()?[within % GROUP])
     }
 
     /// The slot of an entry that was found.
     #[inline]
     pub(super) fn at(&self, within: usize) -> &SlotTable {
-        self.get(within).expect("an entry was found in this slot")
+        self.slot(within).expect("an entry was found in this slot")
     }
 
     #[inline]
     pub(super) fn at_mut(&mut self, within: usize) -> &mut SlotTable {
-        self.get_mut(within).expect("an entry was found in this slot")
+        self.slot_mut(within).expect("an entry was found in this slot")
     }
 
     /// The slot, to put an entry into.
@@ -50,7 +50,7 @@ impl Slots {
     /// Gives the place of a slot back if nothing is left in it and its neighbours.
     #[inline]
     pub(super) fn release(&mut self, within: usize) {
-        if self.get(within).is_some_and(|slot| slot.table.is_empty()) {
+        if self.slot(within).is_some_and(|slot| slot.table.is_empty()) {
             let group = &mut self.groups[within / GROUP];
             if group.as_ref().is_some_and(|slots| slots.iter().all(|slot| slot.table.is_empty())) {
                 *group = None;
@@ -95,10 +95,10 @@ mod tests {
         let second = slots.make(18).table.insert_new(hash, entry());
         assert_eq!(slots.iter_from(0).map(|(at, _)| at).collect::<Vec<_>>(), (16..32).collect::<Vec<_>>());
         assert_eq!(slots.iter_from(20).next().map(|(at, _)| at), Some(20));
-        assert!(slots.get(0).is_none() && slots.get(31).is_some());
+        assert!(slots.slot(0).is_none() && slots.slot(31).is_some());
         drop(slots.at_mut(17).table.remove(first));
         slots.release(17);
-        assert!(slots.get(17).is_some(), "a neighbour has a key");
+        assert!(slots.slot(17).is_some(), "a neighbour has a key");
         drop(slots.at_mut(18).table.remove(second));
         slots.release(18);
         assert_eq!((slots.iter().count(), slots.heap_bytes()), (0, 0));

@@ -1,6 +1,7 @@
 //! Looking at many keys: the pieces of SCAN and KEYS, RANDOMKEY's draw, and walks over whole databases.
 //!
-//! Nothing here changes an entry or its access stamp, and keys that are due are shown: whoever walks decides about them.
+//! Nothing here changes an entry or its access stamp, and keys that are due are shown: whoever walks decides about
+//! them.
 
 use super::database::SlotTable;
 use super::view::{View, with_rng};
@@ -14,7 +15,7 @@ use crate::table::ScanCursor;
 impl View<'_> {
     fn slot_table(&self, db: DbIndex, slot: Slot) -> Option<&SlotTable> {
         let database = self.stripe(slot.stripe()).databases[db.0 as usize].as_deref()?;
-        database.slots.get(slot.within_stripe())
+        database.slots.slot(slot.within_stripe())
     }
 
     /// Number of keys in a slot.

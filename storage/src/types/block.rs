@@ -220,8 +220,9 @@ pub const fn allocation_size(len: usize) -> usize {
 
 /// The allocation size that the allocator rounds `bytes` up to: steps of 8 up to 64, then four steps per doubling.
 ///
-/// These are mimalloc's classes if it is built with `MI_MAX_ALIGN_SIZE=8` and asked through `mi_malloc`. With its default
-/// of 16, odd multiples of 8 below 64 take 8 bytes more: still correct, but a member of 16 bytes then costs 32, not 24.
+/// These are mimalloc's classes if it is built with `MI_MAX_ALIGN_SIZE=8` and asked through `mi_malloc`. With its
+/// default of 16, odd multiples of 8 below 64 take 8 bytes more: still correct, but a member of 16 bytes then costs 32,
+/// not 24.
 pub const fn size_class(bytes: usize) -> usize {
     let step = if bytes <= 64 { 8 } else { 1 << ((bytes - 1).ilog2() - 2) };
     if bytes == 0 { step } else { bytes.next_multiple_of(step) }

@@ -1,8 +1,8 @@
 //! Integers inside strings: BITFIELD and BITFIELD_RO.
 //!
-//! All operations are read before the first is run, so a wrong one changes nothing. A field is changed by writing the few
-//! bytes that it touches. If anything is to be written, the string first becomes as long as the furthest field needs,
-//! even if that field then keeps its value; the first write does that on its way.
+//! All operations are read before the first is run, so a wrong one changes nothing. A field is changed by writing the
+//! few bytes that it touches. If anything is to be written, the string first becomes as long as the furthest field
+//! needs, even if that field then keeps its value; the first write does that on its way.
 
 use super::{BAD_OFFSET, in_longest_string, offset};
 use crate::algorithms::bitfield::{FieldType, Overflow};

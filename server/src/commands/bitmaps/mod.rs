@@ -1,5 +1,5 @@
-//! Bitmap commands: single bits and ranges of them (`bits`), integers inside strings (`fields`). The values are ordinary
-//! strings.
+//! Bitmap commands: single bits and ranges of them (`bits`), integers inside strings (`fields`). The values are
+//! ordinary strings.
 
 mod bits;
 mod fields;

@@ -218,11 +218,15 @@ fn help(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
             ("KILL <ip:port>", "Close the connection from <ip:port>."),
             (
                 "KILL <option> <value> [<option> <value> [...]]",
-                "Close all connections that fit. Options:\n* ID <client-id>\n* ADDR (<ip:port>|<unixsocket>:0): the client's end.\n* LADDR (<ip:port>|<unixsocket>:0): the server's end.\n* TYPE (NORMAL|MASTER|REPLICA|PUBSUB)\n* USER <username>\n* SKIPME (YES|NO): whether this connection is spared (default: yes).",
+                "Close all connections that fit. Options:\n* ID <client-id>\n\
+                 * ADDR (<ip:port>|<unixsocket>:0): the client's end.\n\
+                 * LADDR (<ip:port>|<unixsocket>:0): the server's end.\n* TYPE (NORMAL|MASTER|REPLICA|PUBSUB)\n\
+                 * USER <username>\n* SKIPME (YES|NO): whether this connection is spared (default: yes).",
             ),
             (
                 "LIST [options ...]",
-                "A line for each connection. Options:\n* TYPE (NORMAL|MASTER|REPLICA|PUBSUB)\n* ID <client-id> [<client-id> ...]",
+                "A line for each connection. Options:\n* TYPE (NORMAL|MASTER|REPLICA|PUBSUB)\n\
+                 * ID <client-id> [<client-id> ...]",
             ),
             ("UNPAUSE", "End a pause now."),
             ("PAUSE <timeout> [WRITE|ALL]", "Hold back all clients, or just writes, for <timeout> milliseconds."),

@@ -1,9 +1,9 @@
 //! The arguments of a command as a tree, read from the notation of Redis's documentation.
 //!
 //! `key [NX | XX] [EX seconds | KEEPTTL] value [value ...]`: words in capitals are tokens, others stand for values;
-//! brackets hold what may be left out, `<a | b>` a choice, and `x [x ...]` says that `x` may be repeated. A value's type
-//! follows from its name, or stands behind it: `increment/double`. One row of the command table thus yields both what
-//! people read and what COMMAND DOCS tells programs.
+//! brackets hold what may be left out, `<a | b>` a choice, and `x [x ...]` says that `x` may be repeated. A value's
+//! type follows from its name, or stands behind it: `increment/double`. One row of the command table thus yields both
+//! what people read and what COMMAND DOCS tells programs.
 
 use crate::commands::spec::Spec;
 use std::iter::Peekable;

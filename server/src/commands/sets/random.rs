@@ -65,8 +65,8 @@ fn pop_count(ctx: &mut Ctx<'_, '_>, key: &[u8], count: usize) -> CommandResult {
     Ok(())
 }
 
-/// Whether so many members stay that the others are better popped one by one. Otherwise Redis moves those that stay to a
-/// new set, and that shows: it is in the smallest form that its members fit into.
+/// Whether so many members stay that the others are better popped one by one. Otherwise Redis moves those that stay to
+/// a new set, and that shows: it is in the smallest form that its members fit into.
 fn enough_stay(popped: usize, len: usize) -> bool {
     (len - popped) * 5 > popped
 }
