@@ -81,8 +81,8 @@ pub const INDEX_OUT_OF_RANGE: CommandError = CommandError::new("ERR index out of
 pub const NO_SUCH_KEY: CommandError = CommandError::new("ERR no such key");
 pub const NO_AUTH: CommandError = CommandError::new("NOAUTH Authentication required.");
 pub const CANNOT_SAVE: CommandError = CommandError::new(
-    "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may \
-     modify the data set are disabled, because this instance is configured to report errors during writes if RDB \
+    "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that \
+     may modify the data set are disabled, because this instance is configured to report errors during writes if RDB \
      snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB \
      error.",
 );
