@@ -6,7 +6,15 @@
 //!
 //! **Law** (tested with random command streams): applying the recorded batches in order to an empty keyspace gives the
 //! same digest as the keyspace that recorded them. [`crate::keyspace`] records them; [`crate::keyspace::apply`] applies
-//! them.
+//! them. [`codec`] writes batches to the log and reads them back.
+
+mod body;
+pub mod codec;
+#[cfg(test)]
+pub(crate) mod samples;
+pub mod wire;
+
+pub use codec::{CodecError, decode, encode};
 
 use crate::clock::UnixMs;
 use crate::types::End;

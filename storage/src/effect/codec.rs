@@ -1,0 +1,314 @@
+//! Batches of effects as bytes, for the log.
+//!
+//! A version byte, the count of effects, then for each a tag and its parts, made of the primitives of [`crate::effect::wire`].
+//! Bytes that were not written by [`encode`] give an error, never a panic and never more memory than a small multiple
+//! of their own size. A new effect gets a new tag; a changed one too, so that old logs stay readable.
+
+use super::body::{put_value, read_value};
+use super::{Batch, Cause, DbIndex, Effect, KeyEffect};
+use crate::clock::UnixMs;
+use crate::effect::wire::{Malformed, Reader, put_bytes, put_signed, put_varint};
+use crate::types::End;
+
+/// The form that is written; others are refused.
+const VERSION: u8 = 1;
+
+const RENAME: u8 = 0;
+const FLUSH: u8 = 1;
+const SWAP: u8 = 2;
+const PUT: u8 = 3;
+const PUT_VOLATILE: u8 = 4;
+const DELETE: u8 = 5;
+const PERSIST: u8 = 6;
+const EXPIRE: u8 = 7;
+const SPLICE: u8 = 8;
+const LIST_PUSH: u8 = 9;
+const LIST_POP: u8 = 10;
+const LIST_SET: u8 = 11;
+const LIST_INSERT: u8 = 12;
+const LIST_REMOVE: u8 = 13;
+const LIST_TRIM: u8 = 14;
+const SET_ADD: u8 = 15;
+const SET_REMOVE: u8 = 16;
+const HASH_PUT: u8 = 17;
+const HASH_REMOVE: u8 = 18;
+const ZSET_PUT: u8 = 19;
+const ZSET_REMOVE: u8 = 20;
+
+/// Why bytes are no batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    #[error(
+        "a batch of effects in form {0}, which this version does not know; use the version that wrote it, or later"
+    )]
+    UnknownVersion(u8),
+    #[error("a batch of effects is damaged: {0}")]
+    Malformed(#[from] Malformed),
+}
+
+/// Appends `batch` to `out`.
+pub fn encode(batch: &[Effect], out: &mut Vec<u8>) {
+    out.push(VERSION);
+    put_varint(out, batch.len() as u64);
+    for effect in batch {
+        match effect {
+            Effect::Key { db, key, change } => put_change(out, *db, key, change),
+            Effect::Rename { from_db, from, to_db, to } => {
+                put_head(out, RENAME, *from_db, from);
+                put_varint(out, to_db.0.into());
+                put_bytes(out, to);
+            }
+            Effect::Flush { db } => {
+                out.push(FLUSH);
+                put_varint(out, db.0.into());
+            }
+            Effect::SwapDb { one, other } => {
+                out.push(SWAP);
+                put_varint(out, one.0.into());
+                put_varint(out, other.0.into());
+            }
+        }
+    }
+}
+
+/// Reads what [`encode`] wrote, all of it.
+pub fn decode(bytes: &[u8]) -> Result<Batch, CodecError> {
+    let mut reader = Reader::new(bytes);
+    let version = reader.byte()?;
+    if version != VERSION {
+        return Err(CodecError::UnknownVersion(version));
+    }
+    let count = reader.count()?;
+    let batch = (0..count).map(|_| read_effect(&mut reader)).collect::<Result<Batch, Malformed>>()?;
+    if !reader.is_empty() {
+        return Err(Malformed("something follows the last effect").into());
+    }
+    Ok(batch)
+}
+
+fn put_head(out: &mut Vec<u8>, tag: u8, db: DbIndex, key: &[u8]) {
+    out.push(tag);
+    put_varint(out, db.0.into());
+    put_bytes(out, key);
+}
+
+fn put_change(out: &mut Vec<u8>, db: DbIndex, key: &[u8], change: &KeyEffect) {
+    let mut head = |tag| put_head(out, tag, db, key);
+    match change {
+        KeyEffect::Put { value, expiry: None } => {
+            head(PUT);
+            put_value(out, value);
+        }
+        KeyEffect::Put { value, expiry: Some(at) } => {
+            head(PUT_VOLATILE);
+            put_signed(out, at.0);
+            put_value(out, value);
+        }
+        KeyEffect::Delete(cause) => {
+            head(DELETE);
+            out.push(*cause as u8);
+        }
+        KeyEffect::SetExpiry(None) => head(PERSIST),
+        KeyEffect::SetExpiry(Some(at)) => {
+            head(EXPIRE);
+            put_signed(out, at.0);
+        }
+        KeyEffect::Splice { offset, bytes } => {
+            head(SPLICE);
+            put_varint(out, *offset as u64);
+            put_bytes(out, bytes);
+        }
+        KeyEffect::ListPush { end, elements } => {
+            head(LIST_PUSH);
+            out.push(*end as u8);
+            put_all(out, elements);
+        }
+        KeyEffect::ListPop { end, count } => {
+            head(LIST_POP);
+            out.push(*end as u8);
+            put_varint(out, *count as u64);
+        }
+        KeyEffect::ListSet { index, element } => {
+            head(LIST_SET);
+            put_varint(out, *index as u64);
+            put_bytes(out, element);
+        }
+        KeyEffect::ListInsert { index, element } => {
+            head(LIST_INSERT);
+            put_varint(out, *index as u64);
+            put_bytes(out, element);
+        }
+        KeyEffect::ListRemove { count, element } => {
+            head(LIST_REMOVE);
+            put_signed(out, *count);
+            put_bytes(out, element);
+        }
+        KeyEffect::ListTrim { start, end } => {
+            head(LIST_TRIM);
+            put_varint(out, *start as u64);
+            put_varint(out, *end as u64);
+        }
+        KeyEffect::SetAdd { members } => {
+            head(SET_ADD);
+            put_all(out, members);
+        }
+        KeyEffect::SetRemove { members } => {
+            head(SET_REMOVE);
+            put_all(out, members);
+        }
+        KeyEffect::HashPut { fields } => {
+            head(HASH_PUT);
+            put_varint(out, fields.len() as u64);
+            for (field, value) in fields {
+                put_bytes(out, field);
+                put_bytes(out, value);
+            }
+        }
+        KeyEffect::HashRemove { fields } => {
+            head(HASH_REMOVE);
+            put_all(out, fields);
+        }
+        KeyEffect::ZsetPut { members } => {
+            head(ZSET_PUT);
+            put_varint(out, members.len() as u64);
+            for (member, score) in members {
+                put_bytes(out, member);
+                out.extend_from_slice(&score.to_le_bytes());
+            }
+        }
+        KeyEffect::ZsetRemove { members } => {
+            head(ZSET_REMOVE);
+            put_all(out, members);
+        }
+    }
+}
+
+fn put_all(out: &mut Vec<u8>, elements: &[Box<[u8]>]) {
+    put_varint(out, elements.len() as u64);
+    elements.iter().for_each(|element| put_bytes(out, element));
+}
+
+fn read_effect(reader: &mut Reader<'_>) -> Result<Effect, Malformed> {
+    let tag = reader.byte()?;
+    let db = read_db(reader)?;
+    match tag {
+        FLUSH => return Ok(Effect::Flush { db }),
+        SWAP => return Ok(Effect::SwapDb { one: db, other: read_db(reader)? }),
+        _ => {}
+    }
+    let key = read_box(reader)?;
+    if tag == RENAME {
+        return Ok(Effect::Rename { from_db: db, from: key, to_db: read_db(reader)?, to: read_box(reader)? });
+    }
+    Ok(Effect::Key { db, key, change: read_change(reader, tag)? })
+}
+
+fn read_change(reader: &mut Reader<'_>, tag: u8) -> Result<KeyEffect, Malformed> {
+    Ok(match tag {
+        PUT => KeyEffect::Put { value: read_value(reader)?, expiry: None },
+        PUT_VOLATILE => {
+            let expiry = Some(UnixMs(reader.signed()?));
+            KeyEffect::Put { value: read_value(reader)?, expiry }
+        }
+        DELETE => KeyEffect::Delete(read_cause(reader)?),
+        PERSIST => KeyEffect::SetExpiry(None),
+        EXPIRE => KeyEffect::SetExpiry(Some(UnixMs(reader.signed()?))),
+        SPLICE => KeyEffect::Splice { offset: reader.size()?, bytes: read_box(reader)? },
+        LIST_PUSH => KeyEffect::ListPush { end: read_end(reader)?, elements: read_all(reader)? },
+        LIST_POP => KeyEffect::ListPop { end: read_end(reader)?, count: reader.size()? },
+        LIST_SET => KeyEffect::ListSet { index: reader.size()?, element: read_box(reader)? },
+        LIST_INSERT => KeyEffect::ListInsert { index: reader.size()?, element: read_box(reader)? },
+        LIST_REMOVE => KeyEffect::ListRemove { count: reader.signed()?, element: read_box(reader)? },
+        LIST_TRIM => KeyEffect::ListTrim { start: reader.size()?, end: reader.size()? },
+        SET_ADD => KeyEffect::SetAdd { members: read_all(reader)? },
+        SET_REMOVE => KeyEffect::SetRemove { members: read_all(reader)? },
+        HASH_PUT => {
+            let count = reader.count()?;
+            let fields = (0..count).map(|_| Ok((read_box(reader)?, read_box(reader)?))).collect::<Result<_, _>>()?;
+            KeyEffect::HashPut { fields }
+        }
+        HASH_REMOVE => KeyEffect::HashRemove { fields: read_all(reader)? },
+        ZSET_PUT => {
+            let count = reader.count()?;
+            let members = (0..count).map(|_| Ok((read_box(reader)?, reader.score()?))).collect::<Result<_, _>>()?;
+            KeyEffect::ZsetPut { members }
+        }
+        ZSET_REMOVE => KeyEffect::ZsetRemove { members: read_all(reader)? },
+        _ => return Err(Malformed("an effect of unknown kind")),
+    })
+}
+
+fn read_db(reader: &mut Reader<'_>) -> Result<DbIndex, Malformed> {
+    u16::try_from(reader.varint()?).map(DbIndex).map_err(|_| Malformed("a database number of more than 16 bits"))
+}
+
+fn read_box(reader: &mut Reader<'_>) -> Result<Box<[u8]>, Malformed> {
+    reader.bytes().map(Box::from)
+}
+
+fn read_all(reader: &mut Reader<'_>) -> Result<Vec<Box<[u8]>>, Malformed> {
+    let count = reader.count()?;
+    (0..count).map(|_| read_box(reader)).collect()
+}
+
+fn read_end(reader: &mut Reader<'_>) -> Result<End, Malformed> {
+    let byte = reader.byte()?;
+    [End::Front, End::Back].into_iter().find(|&end| end as u8 == byte).ok_or(Malformed("neither end of a list"))
+}
+
+fn read_cause(reader: &mut Reader<'_>) -> Result<Cause, Malformed> {
+    let byte = reader.byte()?;
+    let causes = [Cause::Deleted, Cause::Expired, Cause::Evicted];
+    causes.into_iter().find(|&cause| cause as u8 == byte).ok_or(Malformed("an unknown cause of a deletion"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{describe, effect};
+    use super::*;
+    use crate::rng::Rng;
+
+    #[test]
+    fn every_batch_survives() {
+        let mut rng = Rng::seeded(1);
+        for _ in 0..300 {
+            let batch: Batch = (0..rng.below(30)).map(|_| effect(&mut rng)).collect();
+            let mut bytes = vec![7];
+            encode(&batch, &mut bytes);
+            let again = decode(&bytes[1..]).unwrap();
+            assert_eq!(batch.iter().map(describe).collect::<Vec<_>>(), again.iter().map(describe).collect::<Vec<_>>());
+            let mut twice = vec![7];
+            encode(&again, &mut twice);
+            assert_eq!(bytes, twice);
+        }
+    }
+
+    #[test]
+    fn damaged_batches_never_panic_and_short_ones_are_errors() {
+        let mut rng = Rng::seeded(2);
+        for _ in 0..300 {
+            let batch: Batch = (0..1 + rng.below(4)).map(|_| effect(&mut rng)).collect();
+            let mut bytes = Vec::new();
+            encode(&batch, &mut bytes);
+            let end = rng.below(bytes.len() as u64) as usize;
+            assert!(decode(&bytes[..end]).is_err());
+            for _ in 0..20 {
+                let mut damaged = bytes.clone();
+                for _ in 0..1 + rng.below(3) {
+                    let at = rng.below(damaged.len() as u64) as usize;
+                    damaged[at] = rng.next_u64() as u8;
+                }
+                // Whatever comes out: if it is a batch, it can be written again.
+                if let Ok(batch) = decode(&damaged) {
+                    encode(&batch, &mut Vec::new());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn other_versions_are_refused() {
+        assert_eq!(decode(&[9, 0]).err(), Some(CodecError::UnknownVersion(9)));
+        assert!(matches!(decode(&[VERSION, 0]), Ok(batch) if batch.is_empty()));
+    }
+}
