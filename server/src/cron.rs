@@ -45,5 +45,5 @@ pub async fn expire_actively(server: Arc<Server>) {
 fn may_expire(server: &Server) -> bool {
     let switches = &server.switches;
     let is_on = switches.active_expiry.load(Relaxed) && switches.cron.load(Relaxed);
-    is_on && !server.pause.stops_expiry(server)
+    is_on && !server.persistence.loading.is_active() && !server.pause.stops_expiry(server)
 }

@@ -6,7 +6,7 @@
 use crate::commands::ctx::{Attempt, Ctx, Outcome, SessionCtx};
 use crate::commands::spec::{Flags, Handler};
 use crate::commands::{self, Command};
-use crate::error::{CANNOT_SAVE, CommandError, CommandResult, NO_AUTH, OUT_OF_MEMORY};
+use crate::error::{CANNOT_SAVE, CommandError, CommandResult, LOADING, NO_AUTH, OUT_OF_MEMORY};
 use crate::eviction;
 use crate::resp::{Args, Protocol, ReplyBuf};
 use crate::server::Server;
@@ -156,6 +156,9 @@ fn check(server: &Server, session: &mut Session, args: Args<'_>) -> Result<Admis
              context",
             command.full_name
         )));
+    }
+    if server.persistence.loading.is_active() && !spec.flags.contains(Flags::LOADING) {
+        return refuse(LOADING);
     }
     if session.transaction.is_queueing() && !controls_transaction(command) {
         if spec.flags.contains(Flags::NO_MULTI) {

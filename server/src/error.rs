@@ -80,6 +80,7 @@ pub const NOT_POSITIVE: CommandError = CommandError::new("ERR value is out of ra
 pub const INDEX_OUT_OF_RANGE: CommandError = CommandError::new("ERR index out of range");
 pub const NO_SUCH_KEY: CommandError = CommandError::new("ERR no such key");
 pub const NO_AUTH: CommandError = CommandError::new("NOAUTH Authentication required.");
+pub const LOADING: CommandError = CommandError::new("LOADING Redis is loading the dataset in memory");
 pub const CANNOT_SAVE: CommandError = CommandError::new(
     "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that \
      may modify the data set are disabled, because this instance is configured to report errors during writes if RDB \

@@ -107,8 +107,8 @@ pub fn make_room(server: &Server) -> bool {
 
 #[cold]
 fn make_room_now(server: &Server) -> Room {
-    // The data set stands still while clients are paused.
-    if server.pause.is_on(server) {
+    // The data set stands still while clients are paused, and is not complete while a dump is loaded.
+    if server.pause.is_on(server) || server.persistence.loading.is_active() {
         return Room::Enough;
     }
     server.eviction.note_exceeded(server);

@@ -4,6 +4,7 @@ use crate::config::Config;
 use crate::cron;
 use crate::eviction;
 use crate::net::io_thread::IoThreads;
+use crate::persistence::loading::Pending;
 use crate::persistence::{self, Persistence};
 use crate::server::Server;
 use crate::shutdown::{Due, OnSignal};
@@ -50,7 +51,7 @@ async fn run_thread_zero(server: Arc<Server>) -> Result<(), StartError> {
     if !config.ignored.is_empty() {
         tracing::info!(settings = config.ignored.join(" "), "these settings are accepted and do nothing here");
     }
-    persistence::load::at_start(&server)?;
+    let dump = persistence::loading::find(&server)?;
     Persistence::start(&server)?;
     let (threads, thread_zero) = IoThreads::start(&server, config.io_threads())?;
     server.listeners.start(&server, threads).map_err(StartError::Setting)?;
@@ -60,8 +61,7 @@ async fn run_thread_zero(server: Arc<Server>) -> Result<(), StartError> {
     tokio::spawn(eviction::evict_in_background(server.clone()));
     tokio::spawn(crate::limits::patrol(server.clone()));
     server.note_running();
-    tracing::info!(port = config.int("port"), unixsocket = config.text("unixsocket"), "Ready to accept connections");
-    wait_for_end(&server).await?;
+    serve_until_end(&server, dump).await?;
     let unix_socket = config.text("unixsocket");
     if !unix_socket.is_empty() {
         // The next start removes it as well.
@@ -69,6 +69,21 @@ async fn run_thread_zero(server: Arc<Server>) -> Result<(), StartError> {
     }
     tracing::info!("Basalt is now ready to exit, bye bye...");
     Ok(())
+}
+
+/// Loads the dump, and returns when the server must end, which may be before all is loaded.
+async fn serve_until_end(server: &Arc<Server>, dump: Option<Pending>) -> Result<(), StartError> {
+    let mut end = std::pin::pin!(wait_for_end(server));
+    if let Some(dump) = dump {
+        let loaded = dump.start(server)?;
+        tokio::select! {
+            result = loaded => result.map_err(|_| std::io::Error::other("the thread that loads the dump has died"))??,
+            result = &mut end => return result,
+        }
+    }
+    let config = &server.config;
+    tracing::info!(port = config.int("port"), unixsocket = config.text("unixsocket"), "Ready to accept connections");
+    end.await
 }
 
 /// Returns when the server must end and the data is saved, if it was to be.

@@ -130,7 +130,8 @@ impl Server {
             Save::Never => false,
             Save::AsConfigured => self.persistence.saves_by_itself(),
         };
-        if !is_wanted {
+        // A dump that is being loaded must not be replaced by a part of itself.
+        if !is_wanted || self.persistence.loading.is_active() {
             self.persistence.cancel();
             return Ok(());
         }

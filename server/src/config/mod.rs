@@ -11,7 +11,7 @@ pub mod setting;
 pub mod table;
 
 use crate::commands::Command;
-use crate::error::CommandError;
+use crate::error::{CommandError, LOADING};
 use crate::resp::decode::Limits;
 use crate::server::Server;
 use crate::session::Session;
@@ -22,7 +22,7 @@ use setting::{Change, Kind, OutputLimits, Role, Setting, Value};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use table::{HIDDEN, SETTINGS};
+use table::{FIXED_WHILE_LOADING, HIDDEN, SETTINGS};
 
 static INDEX: LazyLock<HashMap<&'static str, usize>> = LazyLock::new(|| {
     let mut index = HashMap::new();
@@ -262,8 +262,9 @@ pub fn set(server: &Server, session: &Session, pairs: &[(String, String)]) -> Re
     let failed = |name: &str, reason: String| {
         CommandError::owned(format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}"))
     };
-    let mut changes: Vec<(usize, Value)> = Vec::new();
-    for (name, text) in pairs {
+    // As in Redis, a name that may not be set is told before any value that cannot be read.
+    let mut indexes: Vec<usize> = Vec::new();
+    for (name, _) in pairs {
         let index = find(name).ok_or_else(|| {
             CommandError::owned(format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'"))
         })?;
@@ -273,9 +274,17 @@ pub fn set(server: &Server, session: &Session, pairs: &[(String, String)]) -> Re
             Change::AtStart => return Err(failed(name, "can't set immutable config".into())),
             Change::Protected => admit_protected(config, session).map_err(|reason| failed(name, reason))?,
         }
-        if changes.iter().any(|(other, _)| *other == index) {
+        if server.persistence.loading.is_active() && FIXED_WHILE_LOADING.contains(&setting.name) {
+            return Err(LOADING);
+        }
+        if indexes.contains(&index) {
             return Err(failed(name, "duplicate parameter".into()));
         }
+        indexes.push(index);
+    }
+    let mut changes: Vec<(usize, Value)> = Vec::new();
+    for (index, (name, text)) in indexes.into_iter().zip(pairs) {
+        let setting = &SETTINGS[index];
         let words = match setting.kind.takes_words() {
             true => split(text).ok_or_else(|| failed(name, "unbalanced quotes".into()))?,
             false => vec![text.clone()],

@@ -66,6 +66,9 @@ const NO_TRACKING: &str = "Client-side caching is not supported yet.";
 /// and a client that writes back all it read could not set.
 pub const HIDDEN: &[&str] = &["mode", "key-load-delay", "rdb-key-save-delay"];
 
+/// What cannot be set while a dump is loaded: where dumps are, and what in Redis would load another one.
+pub const FIXED_WHILE_LOADING: &[&str] = &["dir", "appendonly", "repl-diskless-load"];
+
 /// All settings.
 pub static SETTINGS: &[Setting] = &[
     // What kind of server.

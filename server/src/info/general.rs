@@ -84,7 +84,8 @@ pub fn clients(server: &Server, fields: &mut Fields) {
 pub fn persistence(server: &Server, fields: &mut Fields) {
     let report = server.persistence.report(server);
     let seconds = |time: Option<Duration>| time.map_or(-1, |time| time.as_secs() as i64);
-    fields.put("loading", 0);
+    let loading = server.persistence.loading.report(server.now());
+    fields.put("loading", u8::from(loading.is_some()));
     fields.put("async_loading", 0);
     for field in ["current_cow_peak", "current_cow_size", "current_cow_size_age"] {
         fields.put(field, 0);
@@ -114,6 +115,13 @@ pub fn persistence(server: &Server, fields: &mut Fields) {
     fields.put("aof_last_cow_size", 0);
     fields.put("module_fork_in_progress", 0);
     fields.put("module_fork_last_cow_size", 0);
+    let Some(loading) = loading else { return };
+    fields.put("loading_start_time", loading.since_s);
+    fields.put("loading_total_bytes", loading.total_bytes);
+    fields.put("loading_rdb_used_mem", loading.dump_memory);
+    fields.put("loading_loaded_bytes", loading.loaded_bytes);
+    fields.put("loading_loaded_perc", format_args!("{:.2}", loading.percent));
+    fields.put("loading_eta_seconds", loading.seconds_left);
 }
 
 pub fn replication(server: &Server, fields: &mut Fields) {

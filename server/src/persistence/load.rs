@@ -1,4 +1,4 @@
-//! Reads a dump into the keyspace: when the server starts, and for DEBUG RELOAD.
+//! Reads a dump into the keyspace: when the server starts ([`super::loading`]), and for DEBUG RELOAD.
 
 use crate::server::Server;
 use basalt_storage::access;
@@ -10,7 +10,8 @@ use basalt_storage::rdb::values::{Builder, Limits};
 use basalt_storage::slot::StripeSet;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 /// What was in a dump.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +19,24 @@ pub struct Loaded {
     pub keys: u64,
     /// Keys that were left out since they are due.
     pub expired: u64,
+}
+
+/// What was loaded so far of the dump that is being loaded, or was loaded last.
+#[derive(Default)]
+pub struct Progress {
+    keys: AtomicU64,
+    expired: AtomicU64,
+}
+
+impl Progress {
+    fn reset(&self) {
+        self.keys.store(0, Relaxed);
+        self.expired.store(0, Relaxed);
+    }
+
+    pub fn counts(&self) -> Loaded {
+        Loaded { keys: self.keys.load(Relaxed), expired: self.expired.load(Relaxed) }
+    }
 }
 
 /// Why a dump was not loaded.
@@ -42,44 +61,25 @@ pub enum Existing {
     Refused,
 }
 
-/// Loads the dump of an earlier run, if there is one. Nobody is served yet.
-pub fn at_start(server: &Server) -> Result<(), LoadError> {
-    let name = server.config.text("dbfilename");
-    let file = match File::open(&name) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
-    if file.metadata()?.is_dir() {
-        return Err(io::Error::from(io::ErrorKind::IsADirectory).into());
-    }
-    let since = Instant::now();
-    let mut view = server.keyspace.lock(StripeSet::ALL, server.now());
-    let loaded = load(server, &mut view, BufReader::new(file), Existing::Refused)?;
-    drop(view);
-    tracing::info!(
-        "Done loading RDB, keys loaded: {}, keys expired: {}. DB loaded from disk: {:.3} seconds",
-        loaded.keys,
-        loaded.expired,
-        since.elapsed().as_secs_f64()
-    );
-    server.persistence.note_loaded(server, loaded);
-    Ok(())
-}
-
-/// Loads what is in the file that `dbfilename` names.
-pub fn from_file(server: &Server, view: &mut View<'_>, existing: Existing) -> Result<Loaded, LoadError> {
+/// Loads what is in the file that `dbfilename` names; the view holds all stripes.
+pub fn from_file<'k>(server: &'k Server, view: &mut View<'k>, existing: Existing) -> Result<Loaded, LoadError> {
     let file = File::open(server.config.text("dbfilename"))?;
-    load(server, view, BufReader::new(file), existing)
+    load(server, Some(view), BufReader::new(file), existing)
 }
 
-/// Puts all entries of a dump into the keyspace; the view holds all stripes.
-pub fn load(server: &Server, view: &mut View<'_>, source: impl Read, existing: Existing) -> Result<Loaded, LoadError> {
-    let settings = &server.keyspace.settings;
-    let limits = Limits::of(settings);
+/// Puts all entries of a dump into the keyspace. Where no view is held, the stripe of an entry is locked for that entry
+/// only, so that nobody who asks about the state meanwhile has to wait.
+pub fn load<'k>(
+    server: &'k Server,
+    mut held: Option<&mut View<'k>>,
+    source: impl Read,
+    existing: Existing,
+) -> Result<Loaded, LoadError> {
+    let limits = Limits::of(&server.keyspace.settings);
     let delay = Duration::from_micros(u64::try_from(server.config.int("key-load-delay")).unwrap_or(0));
+    let progress = &server.persistence.loaded;
+    progress.reset();
     let mut reader = file::Reader::new(source)?;
-    let mut loaded = Loaded::default();
     while let Some(record) = reader.next_record::<Builder>(&limits)? {
         let entry = match record {
             Record::Entry(entry) => entry,
@@ -87,26 +87,48 @@ pub fn load(server: &Server, view: &mut View<'_>, source: impl Read, existing: E
                 tracing::warn!("the file has a library of functions, which are not supported yet: it is left out");
                 continue;
             }
-            Record::Aux { .. } | Record::Database { .. } | Record::Sizes { .. } => continue,
+            Record::Aux { name, value } => {
+                note_fact(server, &name, &value);
+                continue;
+            }
+            Record::Database { .. } | Record::Sizes { .. } => continue,
         };
+        let key = Key::new(&entry.key);
         let db = server.keyspace.database(entry.db.into()).ok_or(LoadError::NoSuchDatabase(entry.db))?;
+        let mut own = match held {
+            Some(_) => None,
+            None => Some(server.keyspace.lock(StripeSet::of(key.slot.stripe()), server.now())),
+        };
+        let view = held.as_deref_mut().or(own.as_mut()).expect("one of them is there");
         // What is due by now is gone.
         if entry.expiry.is_some_and(|at| at.is_due(view.now())) {
-            loaded.expired += 1;
+            progress.expired.fetch_add(1, Relaxed);
             continue;
         }
-        let key = Key::new(&entry.key);
         if existing == Existing::Refused && view.survives(db, &key) {
             return Err(LoadError::Duplicate { db: entry.db, key: entry.key.escape_ascii().to_string() });
         }
         let stamp = stamp(view, entry.access);
         view.put_stamped(db, &key, entry.value, entry.expiry, stamp);
-        loaded.keys += 1;
+        progress.keys.fetch_add(1, Relaxed);
+        drop(own);
         if !delay.is_zero() {
             std::thread::sleep(delay);
         }
     }
-    Ok(loaded)
+    Ok(progress.counts())
+}
+
+/// What the server that wrote the dump says about itself.
+fn note_fact(server: &Server, name: &[u8], value: &[u8]) {
+    match name {
+        b"redis-ver" => tracing::info!("Loading RDB produced by version {}", value.escape_ascii()),
+        b"used-mem" => {
+            let bytes = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
+            server.persistence.loading.note_dump_memory(bytes.unwrap_or(0));
+        }
+        _ => {}
+    }
 }
 
 /// All databases, as DEBUG RELOAD empties them.

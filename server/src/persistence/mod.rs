@@ -2,10 +2,12 @@
 //!
 //! A dump is of one point in time and stops nobody: see `basalt_storage::keyspace::dump`. BGSAVE fixes the point in
 //! time when it is called and leaves the writing to a thread of its own; SAVE writes on the thread of its client, and
-//! the last save of a server on the way out does so while all clients wait. [`file`] writes, [`load`] reads.
+//! the last save of a server on the way out does so while all clients wait. [`file`] writes, [`load`] reads, and
+//! [`loading`] is the load at the start.
 
 pub mod file;
 pub mod load;
+pub mod loading;
 mod points;
 
 use crate::server::Server;
@@ -73,7 +75,8 @@ pub struct Persistence {
     keys_processed: AtomicU64,
     keys_total: AtomicU64,
     history: Mutex<History>,
-    loaded: Mutex<load::Loaded>,
+    loaded: load::Progress,
+    pub loading: loading::Loading,
     points: Mutex<Vec<SavePoint>>,
     /// A dump is to be begun as soon as possible.
     is_scheduled: AtomicBool,
@@ -100,7 +103,8 @@ impl Persistence {
             keys_processed: AtomicU64::new(0),
             keys_total: AtomicU64::new(0),
             history: Mutex::new(history),
-            loaded: Mutex::default(),
+            loaded: load::Progress::default(),
+            loading: loading::Loading::default(),
             points: Mutex::default(),
             is_scheduled: AtomicBool::new(false),
             refuses_writes: AtomicBool::new(false),
@@ -244,6 +248,9 @@ impl Persistence {
 
     /// Begins a dump if one is due. Called often.
     pub fn tick(&self, server: &Server) {
+        if self.loading.is_active() {
+            return;
+        }
         if self.is_scheduled.load(Relaxed) {
             if self.begin_in_background(server).is_ok() {
                 self.is_scheduled.store(false, Relaxed);
@@ -271,8 +278,7 @@ impl Persistence {
     }
 
     /// What is in memory now is what is on disk.
-    pub fn note_loaded(&self, server: &Server, loaded: load::Loaded) {
-        *self.loaded.lock() = loaded;
+    pub fn note_loaded(&self, server: &Server) {
         self.history.lock().changes = server.keyspace.stats.changes.load(Relaxed);
     }
 
@@ -305,11 +311,6 @@ impl Persistence {
         self.idle.notify_all();
     }
 
-    /// DEBUG RELOAD has gone through the file: nothing has changed since.
-    pub fn note_reloaded(&self, server: &Server) {
-        self.history.lock().changes = server.keyspace.stats.changes.load(Relaxed);
-    }
-
     /// Second of the last dump that succeeded; of the start, if there was none.
     pub fn saved_at_s(&self) -> i64 {
         self.history.lock().saved_at_s
@@ -330,7 +331,7 @@ impl Persistence {
             background_failed: history.background_failed,
             background_time: history.background_time,
             saves: history.saves,
-            loaded: self.loaded.lock().clone(),
+            loaded: self.loaded.counts(),
         }
     }
 }

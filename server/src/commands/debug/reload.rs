@@ -1,7 +1,7 @@
 //! DEBUG RELOAD: all data through the file of dumps and back.
 
 use crate::commands::ctx::SessionCtx;
-use crate::error::{CommandError, CommandResult};
+use crate::error::{CommandError, CommandResult, LOADING};
 use crate::persistence::file;
 use crate::persistence::load::{self, Existing};
 use crate::resp::Args;
@@ -49,6 +49,10 @@ impl Options {
 pub fn reload(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
     let options = Options::parse(args)?;
     let server = ctx.server;
+    if server.persistence.loading.is_active() {
+        // Redis saves what it has so far, and loses the rest.
+        return Err(LOADING);
+    }
     // Nothing may be loaded twice unless that is asked for.
     let existing = if options.merges { Existing::Replaced } else { Existing::Refused };
     ctx.with_stripes(StripeSet::ALL, |view| {
@@ -66,7 +70,7 @@ pub fn reload(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
             LOAD_FAILED
         })
     })?;
-    server.persistence.note_reloaded(server);
+    server.persistence.note_loaded(server);
     ctx.out.ok();
     Ok(())
 }
