@@ -25,7 +25,11 @@ pub struct TestServer {
 
 impl TestServer {
     pub fn start() -> TestServer {
-        let server = Server::new(Config::new()).expect("the defaults are valid");
+        TestServer::with(Config::new())
+    }
+
+    pub fn with(config: Config) -> TestServer {
+        let server = Server::new(config).expect("the settings can be had");
         server.clock.stop_at(START);
         TestServer { server, now: START }
     }
