@@ -13,6 +13,7 @@ use basalt_storage::effect::Batch;
 use basalt_storage::eviction::Policy;
 use basalt_storage::keyspace::{BatchSink, Keyspace};
 use basalt_storage::rng::Rng;
+use basalt_storage::seq::Seq;
 use common::grammar::{Grammar, World};
 use common::{TestClient, TestServer, image};
 use std::sync::{Arc, Mutex};
@@ -27,9 +28,11 @@ const CHECK_EVERY: usize = 500;
 struct Recorder(Mutex<Vec<Batch>>);
 
 impl BatchSink for Recorder {
-    fn propose(&self, batch: Batch) {
+    fn propose(&self, batch: Batch) -> Seq {
         assert!(!batch.is_empty(), "a batch has effects");
-        self.0.lock().expect("no holder panics").push(batch);
+        let mut batches = self.0.lock().expect("no holder panics");
+        batches.push(batch);
+        Seq(batches.len() as u64)
     }
 }
 

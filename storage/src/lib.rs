@@ -12,6 +12,7 @@ pub mod number;
 pub mod rdb;
 pub mod reaper;
 pub mod rng;
+pub mod seq;
 pub mod size_class;
 pub mod slot;
 pub mod table;

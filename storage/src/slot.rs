@@ -31,6 +31,11 @@ impl Slot {
         Slot(State::<XMODEM>::calculate(hash_tag(key)) & (SLOT_COUNT as u16 - 1))
     }
 
+    /// All slots in order.
+    pub fn all() -> impl Iterator<Item = Slot> {
+        (0..SLOT_COUNT as u16).map(Slot)
+    }
+
     #[inline]
     pub const fn number(self) -> u16 {
         self.0

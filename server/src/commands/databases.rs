@@ -104,6 +104,7 @@ fn swap_db(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 }
 
 fn db_size(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
+    ctx.server.keyspace.see_all();
     ctx.out.integer(ctx.server.keyspace.key_count(ctx.session.db) as i64);
     Ok(())
 }

@@ -16,12 +16,21 @@ pub struct SlotTable {
     pub(crate) volatile: u32,
     /// No entry is due before this; `i64::MAX` if none has an expiry.
     pub(crate) next_due: UnixMs,
+    /// Entries that only the engine has, and how many of them have an expiry.
+    pub(crate) cold: u32,
+    pub(crate) cold_volatile: u32,
 }
 
 pub(super) const NEVER: UnixMs = UnixMs(i64::MAX);
 
 impl SlotTable {
-    pub(super) const EMPTY: SlotTable = SlotTable { table: Table::new(), volatile: 0, next_due: NEVER };
+    pub(super) const EMPTY: SlotTable =
+        SlotTable { table: Table::new(), volatile: 0, next_due: NEVER, cold: 0, cold_volatile: 0 };
+
+    /// Whether nothing is lost with this slot's place.
+    pub(super) fn is_vacant(&self) -> bool {
+        self.table.is_empty() && self.cold == 0
+    }
 }
 
 /// Entry counts that others read without the stripe's lock; only whoever holds the lock changes them.
@@ -29,19 +38,28 @@ pub(super) struct Counts {
     pub(super) entries: AtomicU64,
     pub(super) volatile: AtomicU64,
     pub(super) next_due: AtomicI64,
+    /// Those of the entries that are in memory.
+    pub(super) resident: AtomicU64,
+    pub(super) resident_volatile: AtomicU64,
 }
 
 impl Default for Counts {
     fn default() -> Counts {
-        Counts { entries: AtomicU64::new(0), volatile: AtomicU64::new(0), next_due: AtomicI64::new(NEVER.0) }
+        let zero = || AtomicU64::new(0);
+        let next_due = AtomicI64::new(NEVER.0);
+        Counts { entries: zero(), volatile: zero(), next_due, resident: zero(), resident_volatile: zero() }
     }
 }
 
 /// The slots of one stripe in one database. Allocated when the first key arrives.
 pub struct Database {
     pub(super) slots: Slots,
+    /// Entries in memory.
     pub(super) entries: u64,
     pub(super) volatile: u64,
+    /// Entries that only the engine has.
+    pub(super) cold: u64,
+    pub(super) cold_volatile: u64,
     /// No entry is due before this.
     pub(super) next_due: UnixMs,
     pub(super) sweep: SweepPosition,
@@ -55,6 +73,8 @@ impl Database {
             slots: Slots::default(),
             entries: 0,
             volatile: 0,
+            cold: 0,
+            cold_volatile: 0,
             next_due: NEVER,
             sweep: SweepPosition::default(),
             dump: None,
@@ -161,8 +181,10 @@ impl Database {
 
     #[inline]
     pub(super) fn publish(&self, counts: &Counts) {
-        counts.entries.store(self.entries, Ordering::Relaxed);
-        counts.volatile.store(self.volatile, Ordering::Relaxed);
+        counts.entries.store(self.entries + self.cold, Ordering::Relaxed);
+        counts.volatile.store(self.volatile + self.cold_volatile, Ordering::Relaxed);
+        counts.resident.store(self.entries, Ordering::Relaxed);
+        counts.resident_volatile.store(self.volatile, Ordering::Relaxed);
         counts.next_due.store(self.next_due.0, Ordering::Relaxed);
     }
 }

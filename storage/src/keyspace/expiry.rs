@@ -75,12 +75,17 @@ impl View<'_> {
 
     fn account_for_expired(&mut self, db: DbIndex, stripe: StripeIndex, within: usize, taken: &mut Vec<Entry>) {
         let (guarded, core) = self.stripe_mut(stripe);
+        let database = guarded.databases[db.0 as usize].as_deref();
+        let has_cold = database.is_some_and(|database| database.has_cold(stripe.slot(within)));
         core.keyspace.stats.expired.fetch_add(taken.len() as u64, Ordering::Relaxed);
         for entry in taken.drain(..) {
             // Nobody looks this key up any more, so its hash is of no use.
             let key = Key { bytes: entry.as_ref().key(), slot: stripe.slot(within), hash: 0 };
             core.changed(&mut guarded.interests, db, &key, || KeyEffect::Delete(Cause::Expired));
             core.note_expired(db, key.bytes);
+            if has_cold && let Some(pending) = &mut guarded.pending {
+                pending.bury(core.keyspace.physical(db), &key);
+            }
             core.keyspace.reaper.discard(entry);
         }
     }

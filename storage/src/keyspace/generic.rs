@@ -6,8 +6,9 @@ use super::view::View;
 use crate::clock::UnixMs;
 use crate::effect::{Cause, DbIndex, Effect, KeyEffect};
 use crate::entry::{Entry, Stamp};
-use crate::slot::{StripeIndex, StripeSet};
+use crate::slot::{Slot, StripeIndex, StripeSet};
 use crate::value::Value;
+use std::sync::atomic::Ordering;
 
 impl View<'_> {
     /// Makes `key` hold exactly this, whatever was there.
@@ -28,7 +29,7 @@ impl View<'_> {
         core.key_changed(&mut stripe.interests, db, key);
         if let Some(value) = recorded {
             let change = KeyEffect::Put { value, expiry };
-            core.record(|| Effect::Key { db, key: key.bytes.into(), change });
+            core.record_key(db, key, || change);
         }
     }
 
@@ -73,7 +74,12 @@ impl View<'_> {
             let (stripe, core) = self.stripe_mut(key.slot.stripe());
             core.key_changed(&mut stripe.interests, db, key);
         }
-        self.core.record(|| Effect::Rename { from_db, from: from.bytes.into(), to_db, to: to.bytes.into() });
+        self.core.record([from.slot, to.slot], || Effect::Rename {
+            from_db,
+            from: from.bytes.into(),
+            to_db,
+            to: to.bytes.into(),
+        });
         true
     }
 
@@ -88,12 +94,14 @@ impl View<'_> {
             removed += self.flush_stripe(db, stripe);
         }
         if removed > 0 {
-            self.core.record(|| Effect::Flush { db });
+            self.keyspace().cold.renew(db);
+            self.core.record(Slot::all(), || Effect::Flush { db });
         }
         removed
     }
 
     fn flush_stripe(&mut self, db: DbIndex, index: StripeIndex) -> u64 {
+        self.load_interesting(db, index);
         let keyspace = self.keyspace();
         let counts = &keyspace.counts[index.number()][db.0 as usize];
         let (stripe, core) = self.stripe_mut(index);
@@ -107,8 +115,9 @@ impl View<'_> {
                 core.key_changed(&mut stripe.interests, db, &key);
             }
         }
-        core.add_changes(database.entries);
-        let removed = database.entries;
+        let removed = database.entries + database.cold;
+        core.add_changes(removed);
+        keyspace.residency().cold.fetch_sub(database.cold, Ordering::Relaxed);
         let slots = Box::new(database.slots);
         match database.dump {
             Some(progress) => progress.hand_over_tables(slots),
@@ -129,10 +138,13 @@ impl View<'_> {
         for index in StripeIndex::all() {
             self.swap_stripe(one, other, index);
         }
-        self.core.record(|| Effect::SwapDb { one, other });
+        self.keyspace().cold.swap(one, other);
+        self.core.record(Slot::all(), || Effect::SwapDb { one, other });
     }
 
     fn swap_stripe(&mut self, one: DbIndex, other: DbIndex, index: StripeIndex) {
+        self.load_interesting(one, index);
+        self.load_interesting(other, index);
         let keyspace = self.keyspace();
         let (stripe, core) = self.stripe_mut(index);
         stripe.databases.swap(one.0 as usize, other.0 as usize);

@@ -3,9 +3,11 @@
 //! Changes go through [`Handle::change`], which records them. Dropping the handle of an empty collection deletes its
 //! key: so no command can leave an empty collection behind, and followers come to the same end by the same rule.
 
+use super::Stripe;
 use super::database::{Counts, Database};
 use super::interest::Interests;
 use super::key::Key;
+use super::pending::Pending;
 use super::settings::Settings;
 use super::view::{Core, View, WrongType};
 use crate::effect::{DbIndex, KeyEffect};
@@ -62,6 +64,7 @@ collection!(Zset);
 pub struct Handle<'v, 'k, T: Collection> {
     database: &'v mut Database,
     interests: &'v mut Interests,
+    pending: &'v mut Option<Box<Pending>>,
     core: &'v mut Core<'k>,
     counts: &'k Counts,
     db: DbIndex,
@@ -108,6 +111,11 @@ impl<T: Collection> Drop for Handle<'_, '_, T> {
         if self.value().is_empty() {
             // Not recorded: whoever applies the effects comes to the same end by this very rule.
             drop(self.database.remove(&self.key, self.loc));
+            if self.database.has_cold(self.key.slot)
+                && let Some(pending) = &mut *self.pending
+            {
+                pending.bury(self.core.keyspace.physical(self.db), &self.key);
+            }
             self.database.publish(self.counts);
         }
     }
@@ -161,7 +169,8 @@ impl<'k> View<'k> {
         let keyspace = self.keyspace();
         let counts = &keyspace.counts[stripe_index.number()][db.0 as usize];
         let (stripe, core) = self.stripe_mut(stripe_index);
-        let database = stripe.databases[db.0 as usize].as_deref_mut().expect("an entry was found in this database");
-        Handle { database, interests: &mut stripe.interests, core, counts, db, key: *key, loc, collection: PhantomData }
+        let Stripe { databases, interests, pending } = stripe;
+        let database = databases[db.0 as usize].as_deref_mut().expect("an entry was found in this database");
+        Handle { database, interests, pending, core, counts, db, key: *key, loc, collection: PhantomData }
     }
 }

@@ -20,6 +20,8 @@
 //! | `sampling` | drawing entries at random, evicting |
 //! | `expiry` | the sweep for entries that are due |
 //! | `interest` | watches and waiters |
+//! | `pending`, `high_water` | what is evaluated and not applied yet, and which batch an output depends on |
+//! | `residency` | cold entries: loading from the engine, and dropping resident copies |
 //! | `dump` | all entries as they were at one point in time |
 //! | `database`, `slots` | tables and counts of one stripe |
 
@@ -31,10 +33,13 @@ mod footprint;
 mod generic;
 mod handle;
 mod hashes;
+pub mod high_water;
 mod interest;
 mod key;
 mod lists;
+mod pending;
 mod prefetch;
+mod residency;
 mod sampling;
 mod sets;
 mod settings;
@@ -48,7 +53,9 @@ pub use expiry::Swept;
 pub use handle::{Collection, Handle};
 pub use interest::WatchFlag;
 pub use key::{HashedKey, Key};
+pub use pending::PhysicalDb;
 pub use prefetch::Upcoming;
+pub use residency::{ColdCount, ColdStore, Loaded, Loading, Lookup, ResidencyStats, Tier, Unreadable};
 pub use sampling::Fate;
 pub use settings::{AccessPolicy, Settings};
 pub use slots::Slots;
@@ -58,16 +65,22 @@ pub use view::{ExpiredKey, ReadyKey, View, WrongType, with_rng};
 use crate::clock::UnixMs;
 use crate::effect::{Batch, DbIndex};
 use crate::reaper::Reaper;
+use crate::seq::{Seq, SeqMark};
 use crate::slot::{STRIPE_COUNT, StripeIndex, StripeSet};
 use database::{Counts, Database};
 use interest::Interests;
 use parking_lot::Mutex;
+use pending::Pending;
+use residency::Cold;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// What one stripe's lock guards.
 pub(crate) struct Stripe {
     databases: Box<[Option<Box<Database>>]>,
     interests: Interests,
+    /// While batches are recorded.
+    pending: Option<Box<Pending>>,
 }
 
 /// Counters that INFO shows; written when a view closes.
@@ -83,7 +96,8 @@ pub struct Stats {
 
 /// Where recorded batches go: called while the stripe locks are still held, so that log order is evaluation order.
 pub trait BatchSink: Send + Sync {
-    fn propose(&self, batch: Batch);
+    /// Takes a batch, and says which place in the order it has. Never waits.
+    fn propose(&self, batch: Batch) -> Seq;
 }
 
 /// All entries of one group on this node.
@@ -92,7 +106,11 @@ pub struct Keyspace {
     counts: Box<[Box<[Counts]>]>,
     databases: u16,
     recording: AtomicBool,
-    sink: Mutex<Option<std::sync::Arc<dyn BatchSink>>>,
+    sink: OnceLock<Arc<dyn BatchSink>>,
+    /// The last batch that was proposed, and the last that the engine has applied.
+    proposed: SeqMark,
+    applied: SeqMark,
+    cold: Cold,
     reaper: Reaper,
     pub settings: Settings,
     pub stats: Stats,
@@ -101,14 +119,21 @@ pub struct Keyspace {
 impl Keyspace {
     pub fn new(databases: u16) -> Keyspace {
         assert!(databases > 0, "a keyspace has at least one database");
-        let stripe = || Stripe { databases: (0..databases).map(|_| None).collect(), interests: Interests::default() };
+        let stripe = || Stripe {
+            databases: (0..databases).map(|_| None).collect(),
+            interests: Interests::default(),
+            pending: None,
+        };
         let counts = || (0..databases).map(|_| Counts::default()).collect();
         Keyspace {
             stripes: (0..STRIPE_COUNT).map(|_| Mutex::new(stripe())).collect(),
             counts: (0..STRIPE_COUNT).map(|_| counts()).collect(),
             databases,
             recording: AtomicBool::new(false),
-            sink: Mutex::new(None),
+            sink: OnceLock::new(),
+            proposed: SeqMark::default(),
+            applied: SeqMark::default(),
+            cold: Cold::new(databases),
             reaper: Reaper::start(),
             settings: Settings::default(),
             stats: Stats::default(),
@@ -155,9 +180,30 @@ impl Keyspace {
     }
 
     /// From now on every view records, and its batches go to `sink`. Views that are open already do not take part.
-    pub fn record_to(&self, sink: std::sync::Arc<dyn BatchSink>) {
-        *self.sink.lock() = Some(sink);
+    ///
+    /// # Panics
+    /// If batches go somewhere already.
+    pub fn record_to(&self, sink: Arc<dyn BatchSink>) {
+        assert!(self.sink.set(sink).is_ok(), "batches go to one place");
+        for stripe in &self.stripes {
+            stripe.lock().pending = Some(Box::default());
+        }
         self.recording.store(true, Ordering::SeqCst);
+    }
+
+    /// The last batch that was proposed: what has seen everything depends on it.
+    pub fn proposed(&self) -> Seq {
+        self.proposed.load()
+    }
+
+    /// What this thread answers next depends on all batches so far.
+    pub fn see_all(&self) {
+        high_water::raise(self.proposed());
+    }
+
+    /// The engine has applied all batches up to this one.
+    pub fn note_applied(&self, seq: Seq) {
+        self.applied.advance(seq);
     }
 
     /// Frees on its own thread what takes long to free.

@@ -4,7 +4,7 @@
 //! key has nearly the same chance, although one draw takes one lock and touches one table.
 
 use super::Keyspace;
-use super::database::{Database, SlotTable};
+use super::database::{Counts, Database, SlotTable};
 use super::key::Key;
 use super::view::View;
 use crate::effect::{Cause, DbIndex};
@@ -12,6 +12,7 @@ use crate::entry::EntryRef;
 use crate::eviction::{self, Candidate, Policy, Scope};
 use crate::rng::Rng;
 use crate::slot::StripeIndex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Looks into a table for one entry with an expiry.
 const PROBES_MAX: usize = 64;
@@ -26,20 +27,14 @@ pub enum Fate {
 }
 
 impl Keyspace {
-    /// Number of keys that a policy of this scope may evict.
+    /// Number of keys in memory that a policy of this scope may evict.
     pub fn evictable_count(&self, db: DbIndex, scope: Scope) -> u64 {
-        match scope {
-            Scope::All => self.key_count(db),
-            Scope::Volatile => self.volatile_count(db),
-        }
+        self.sum(db, |counts| counts.evictable(scope))
     }
 
     /// A stripe of a database, drawn by the number of its keys; `None` if there are none.
     pub fn draw_stripe(&self, db: DbIndex, scope: Scope, rng: &mut Rng) -> Option<StripeIndex> {
-        let count = |stripe| match scope {
-            Scope::All => self.stripe_key_count(db, stripe),
-            Scope::Volatile => self.stripe_volatile_count(db, stripe),
-        };
+        let count = |stripe: StripeIndex| self.counts[stripe.number()][db.0 as usize].evictable(scope).load(Relaxed);
         let total = self.evictable_count(db, scope);
         if total == 0 {
             return None;
@@ -98,6 +93,15 @@ impl View<'_> {
         }
         let is_wanted = is_wanted == Some(true);
         if is_wanted && self.delete_for(db, &key, Cause::Evicted) { Fate::Evicted } else { Fate::Spared }
+    }
+}
+
+impl Counts {
+    fn evictable(&self, scope: Scope) -> &AtomicU64 {
+        match scope {
+            Scope::All => &self.resident,
+            Scope::Volatile => &self.resident_volatile,
+        }
     }
 }
 

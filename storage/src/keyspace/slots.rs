@@ -50,9 +50,9 @@ impl Slots {
     /// Gives the place of a slot back if nothing is left in it and its neighbours.
     #[inline]
     pub(super) fn release(&mut self, within: usize) {
-        if self.slot(within).is_some_and(|slot| slot.table.is_empty()) {
+        if self.slot(within).is_some_and(SlotTable::is_vacant) {
             let group = &mut self.groups[within / GROUP];
-            if group.as_ref().is_some_and(|slots| slots.iter().all(|slot| slot.table.is_empty())) {
+            if group.as_ref().is_some_and(|slots| slots.iter().all(SlotTable::is_vacant)) {
                 *group = None;
             }
         }

@@ -6,18 +6,19 @@
 use super::database::Database;
 use super::interest::{Interests, Touch, WatchFlag};
 use super::key::Key;
-use super::{Keyspace, Stripe};
+use super::{Keyspace, Stripe, high_water};
 use crate::access;
 use crate::clock::UnixMs;
 use crate::effect::{Batch, Cause, DbIndex, Effect, KeyEffect};
 use crate::entry::{Entry, EntryRef, Stamp, ValueRef};
 use crate::rng::Rng;
+use crate::seq::Seq;
 use crate::slot::{Slot, StripeIndex, StripeSet};
 use crate::table::Loc;
 use crate::types::{Hash, List, Set, Zset};
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::Ordering;
 
 thread_local! {
@@ -62,6 +63,10 @@ pub(crate) struct Core<'k> {
     expiry: Expiry,
     recording: bool,
     batch: Batch,
+    /// The slots that the batch changes.
+    changed_slots: SmallVec<[Slot; 2]>,
+    /// The highest batch among those of the slots that were looked at.
+    seen: Cell<Seq>,
     changes: u64,
     hits: u64,
     misses: u64,
@@ -81,7 +86,13 @@ impl Core<'_> {
         effect: impl FnOnce() -> KeyEffect,
     ) {
         self.touched(interests, db, key, Touch::Changed);
+        self.record_key(db, key, effect);
+    }
+
+    #[inline]
+    pub(super) fn record_key(&mut self, db: DbIndex, key: &Key<'_>, effect: impl FnOnce() -> KeyEffect) {
         if self.recording {
+            self.changed_slots.push(key.slot);
             self.batch.push(Effect::Key { db, key: key.bytes.into(), change: effect() });
         }
     }
@@ -121,8 +132,10 @@ impl Core<'_> {
         self.changes += changes;
     }
 
-    pub(super) fn record(&mut self, effect: impl FnOnce() -> Effect) {
+    /// Records an effect on these slots.
+    pub(super) fn record(&mut self, slots: impl IntoIterator<Item = Slot>, effect: impl FnOnce() -> Effect) {
         if self.recording {
+            self.changed_slots.extend(slots);
             self.batch.push(effect());
         }
     }
@@ -170,6 +183,8 @@ impl<'k> View<'k> {
                 expiry: Expiry::Delete,
                 recording: keyspace.recording.load(Ordering::Relaxed),
                 batch: Batch::new(),
+                changed_slots: SmallVec::new(),
+                seen: Cell::new(Seq::NONE),
                 changes: 0,
                 hits: 0,
                 misses: 0,
@@ -269,8 +284,22 @@ impl<'k> View<'k> {
     /// Finds an entry that is not due; one that is due is deleted on the way.
     #[inline]
     pub(super) fn find(&mut self, db: DbIndex, key: &Key<'_>) -> Option<Loc> {
+        if self.core.recording {
+            self.see(key.slot);
+        }
         let database = self.database(db, key.slot)?;
-        let loc = database.find(key)?;
+        let Some(loc) = database.find(key) else {
+            return if database.has_cold(key.slot) { self.find_cold(db, key) } else { None };
+        };
+        if !database.is_due(key, loc, self.core.now) {
+            return Some(loc);
+        }
+        self.unless_due(db, key, loc)
+    }
+
+    /// An entry that was found, if it is not due or may be seen nevertheless.
+    pub(super) fn unless_due(&mut self, db: DbIndex, key: &Key<'_>, loc: Loc) -> Option<Loc> {
+        let database = self.database(db, key.slot).expect("an entry was found in this database");
         if !database.is_due(key, loc, self.core.now) {
             return Some(loc);
         }
@@ -304,7 +333,7 @@ impl<'k> View<'k> {
         let (stripe, core) = self.stripe_mut(key.slot.stripe());
         let touch = if cause == Cause::Expired { Touch::Expired } else { Touch::Changed };
         core.touched(&mut stripe.interests, db, key, touch);
-        core.record(|| Effect::Key { db, key: key.bytes.into(), change: KeyEffect::Delete(cause) });
+        core.record_key(db, key, || KeyEffect::Delete(cause));
         let stats = &core.keyspace.stats;
         match cause {
             Cause::Deleted => {}
@@ -320,6 +349,11 @@ impl<'k> View<'k> {
         let (stripe, core) = self.stripe_mut(stripe_index);
         let database = stripe.databases[db.0 as usize].as_deref_mut().expect("an entry was found in this database");
         let entry = database.remove(key, loc);
+        if database.has_cold(key.slot)
+            && let Some(pending) = &mut stripe.pending
+        {
+            pending.bury(core.keyspace.physical(db), key);
+        }
         database.publish(&core.keyspace.counts[stripe_index.number()][db.0 as usize]);
         entry
     }
@@ -458,10 +492,21 @@ impl<'k> View<'k> {
         self.holds_due(db, key) && !self.stripe(key.slot.stripe()).interests.was_due(db, key, flag)
     }
 
+    /// What comes of this evaluation depends on the last batch of a slot.
+    #[inline]
+    pub(super) fn see(&self, slot: Slot) {
+        self.core.seen.set(self.core.seen.get().max(self.last_of(slot)));
+    }
+
+    /// What comes of this evaluation depends on all batches so far.
+    pub(super) fn see_all(&self) {
+        self.core.seen.set(self.core.seen.get().max(self.core.keyspace.proposed.load()));
+    }
+
     fn holds_due(&self, db: DbIndex, key: &Key<'_>) -> bool {
         let database = self.stripe(key.slot.stripe()).databases[db.0 as usize].as_deref();
         let found = database.and_then(|database| database.find(key).map(|loc| (database, loc)));
-        found.is_some_and(|(database, loc)| database.is_due(key, loc, self.core.now))
+        found.map_or_else(|| self.is_cold_due(db, key), |(database, loc)| database.is_due(key, loc, self.core.now))
     }
 
     pub fn unwatch(&mut self, db: DbIndex, key: &Key<'_>, flag: &WatchFlag) {
@@ -475,6 +520,29 @@ impl<'k> View<'k> {
 
     pub fn remove_waiter(&mut self, db: DbIndex, key: &Key<'_>) {
         self.stripe_mut(key.slot.stripe()).0.interests.remove_waiter(db, key);
+    }
+}
+
+impl View<'_> {
+    /// Gives the batch its place in the order, and the thread its mark.
+    fn propose(&mut self) {
+        let core = &mut self.core;
+        if !core.batch.is_empty() {
+            let keyspace = core.keyspace;
+            let sink = keyspace.sink.get().expect("what is recorded goes somewhere");
+            let seq = sink.propose(std::mem::take(&mut core.batch));
+            keyspace.proposed.advance(seq);
+            for slot in core.changed_slots.drain(..) {
+                let guard = &mut self.guards[self.stripes.rank(slot.stripe())];
+                guard.pending.as_mut().expect("a stripe that is recorded has marks").note_written(slot, seq);
+            }
+            let applied = keyspace.applied.load();
+            for guard in &mut self.guards {
+                guard.pending.as_mut().expect("a stripe that is recorded has marks").note_proposed(seq, applied);
+            }
+            core.seen.set(seq);
+        }
+        high_water::raise(core.seen.get());
     }
 }
 
@@ -493,11 +561,8 @@ impl Drop for View<'_> {
         if core.misses > 0 {
             stats.misses.fetch_add(core.misses, Ordering::Relaxed);
         }
-        if !core.batch.is_empty() {
-            let batch = std::mem::take(&mut core.batch);
-            if let Some(sink) = core.keyspace.sink.lock().as_ref() {
-                sink.propose(batch);
-            }
+        if core.recording {
+            self.propose();
         }
     }
 }

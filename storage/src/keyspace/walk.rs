@@ -33,6 +33,7 @@ impl View<'_> {
         count: usize,
         mut visit: impl FnMut(EntryRef<'_>),
     ) -> ScanCursor {
+        self.see(slot);
         match self.slot_table(db, slot) {
             Some(slot) => slot.table.scan(cursor, count, |entry| visit(entry.as_ref())),
             None => ScanCursor::START,
@@ -41,6 +42,7 @@ impl View<'_> {
 
     /// Visits all entries of a database in the stripes that the view holds.
     pub fn for_each_entry(&self, db: DbIndex, mut visit: impl FnMut(EntryRef<'_>)) {
+        self.see_all();
         for stripe in self.stripes().iter() {
             let Some(database) = self.stripe(stripe).databases[db.0 as usize].as_deref() else { continue };
             for slot in database.slots.iter() {
@@ -61,6 +63,7 @@ impl View<'_> {
 
     /// Any key of one stripe, each with the same chance.
     pub fn random_key_of(&self, db: DbIndex, stripe: StripeIndex) -> Option<Vec<u8>> {
+        self.see_all();
         let database = self.stripe(stripe).databases[db.0 as usize].as_deref()?;
         with_rng(|rng| {
             let mut rank = database.entries.checked_sub(1).map(|last| rng.below(last + 1))?;
