@@ -5,6 +5,7 @@ pub mod access;
 mod cache_line;
 pub mod clock;
 pub mod effect;
+pub mod engine;
 pub mod entry;
 pub mod eviction;
 pub mod keyspace;

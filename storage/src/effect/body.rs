@@ -6,20 +6,81 @@
 use crate::effect::wire::{Malformed, Reader, put_bytes, put_signed, put_varint};
 use crate::types::zset::{Outcome, ZsetLimits};
 use crate::types::{Encoding, End, Hash, HashLimits, List, ListLimits, PutOutcome, Set, SetLimits, Zset};
-use crate::value::{Str, StrForm, Value};
+use crate::value::{Str, StrForm, Type, Value};
 
-const INT: u8 = 0;
-const PLAIN: u8 = 1;
-const MODIFIED: u8 = 2;
-const LIST_PACKED: u8 = 3;
-const LIST_LARGE: u8 = 4;
-const SET_INTS: u8 = 5;
-const SET_PACKED: u8 = 6;
-const SET_LARGE: u8 = 7;
-const HASH_PACKED: u8 = 8;
-const HASH_LARGE: u8 = 9;
-const ZSET_PACKED: u8 = 10;
-const ZSET_LARGE: u8 = 11;
+/// What a value is, and in which form it was. The numbers are part of the log and of the layout on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    Int,
+    Plain,
+    Modified,
+    ListPacked,
+    ListLarge,
+    SetInts,
+    SetPacked,
+    SetLarge,
+    HashPacked,
+    HashLarge,
+    ZsetPacked,
+    ZsetLarge,
+}
+
+impl Kind {
+    const ALL: [Kind; 12] = [
+        Kind::Int,
+        Kind::Plain,
+        Kind::Modified,
+        Kind::ListPacked,
+        Kind::ListLarge,
+        Kind::SetInts,
+        Kind::SetPacked,
+        Kind::SetLarge,
+        Kind::HashPacked,
+        Kind::HashLarge,
+        Kind::ZsetPacked,
+        Kind::ZsetLarge,
+    ];
+
+    pub fn of(value: &Value) -> Kind {
+        match value {
+            Value::Str(Str::Int(_)) => Kind::Int,
+            Value::Str(Str::Bytes(_, StrForm::Plain)) => Kind::Plain,
+            Value::Str(Str::Bytes(_, StrForm::Modified)) => Kind::Modified,
+            Value::List(list) if list.encoding() == Encoding::Listpack => Kind::ListPacked,
+            Value::List(_) => Kind::ListLarge,
+            Value::Set(set) => match set.encoding() {
+                Encoding::Intset => Kind::SetInts,
+                Encoding::Listpack => Kind::SetPacked,
+                _ => Kind::SetLarge,
+            },
+            Value::Hash(hash) if hash.encoding() == Encoding::Listpack => Kind::HashPacked,
+            Value::Hash(_) => Kind::HashLarge,
+            Value::Zset(zset) if zset.encoding() == Encoding::Listpack => Kind::ZsetPacked,
+            Value::Zset(_) => Kind::ZsetLarge,
+        }
+    }
+
+    pub fn read(reader: &mut Reader<'_>) -> Result<Kind, Malformed> {
+        let code = reader.byte()?;
+        Kind::ALL.get(usize::from(code)).copied().ok_or(Malformed("a value of unknown kind"))
+    }
+
+    pub fn value_type(self) -> Type {
+        match self {
+            Kind::Int | Kind::Plain | Kind::Modified => Type::String,
+            Kind::ListPacked | Kind::ListLarge => Type::List,
+            Kind::SetInts | Kind::SetPacked | Kind::SetLarge => Type::Set,
+            Kind::HashPacked | Kind::HashLarge => Type::Hash,
+            Kind::ZsetPacked | Kind::ZsetLarge => Type::Zset,
+        }
+    }
+
+    /// Whether a collection had left its small form.
+    pub fn is_large(self) -> bool {
+        matches!(self, Kind::ListLarge | Kind::SetLarge | Kind::HashLarge | Kind::ZsetLarge)
+    }
+}
 
 /// More bytes than any listpack has.
 const NO_LISTPACK_BYTES: usize = u32::MAX as usize;
@@ -28,31 +89,19 @@ const TWICE: Malformed = Malformed("the same member twice");
 
 /// Appends `value`.
 pub fn put_value(out: &mut Vec<u8>, value: &Value) {
+    out.push(Kind::of(value) as u8);
     match value {
-        Value::Str(Str::Int(number)) => {
-            out.push(INT);
-            put_signed(out, *number);
-        }
-        Value::Str(Str::Bytes(bytes, form)) => {
-            out.push(if *form == StrForm::Plain { PLAIN } else { MODIFIED });
-            put_bytes(out, bytes);
-        }
+        Value::Str(Str::Int(number)) => put_signed(out, *number),
+        Value::Str(Str::Bytes(bytes, _)) => put_bytes(out, bytes),
         Value::List(list) => {
-            out.push(if list.encoding() == Encoding::Listpack { LIST_PACKED } else { LIST_LARGE });
             put_varint(out, list.len() as u64);
             list.iter().for_each(|element| put_bytes(out, element));
         }
         Value::Set(set) => {
-            out.push(match set.encoding() {
-                Encoding::Intset => SET_INTS,
-                Encoding::Listpack => SET_PACKED,
-                _ => SET_LARGE,
-            });
             put_varint(out, set.len() as u64);
             set.iter().for_each(|member| put_bytes(out, &member));
         }
         Value::Hash(hash) => {
-            out.push(if hash.encoding() == Encoding::Listpack { HASH_PACKED } else { HASH_LARGE });
             put_varint(out, hash.len() as u64);
             for field in hash.iter() {
                 put_bytes(out, field.name());
@@ -60,7 +109,6 @@ pub fn put_value(out: &mut Vec<u8>, value: &Value) {
             }
         }
         Value::Zset(zset) => {
-            out.push(if zset.encoding() == Encoding::Listpack { ZSET_PACKED } else { ZSET_LARGE });
             put_varint(out, zset.len() as u64);
             for (member, score) in zset.iter() {
                 put_bytes(out, member);
@@ -72,16 +120,15 @@ pub fn put_value(out: &mut Vec<u8>, value: &Value) {
 
 /// Reads what [`put_value`] wrote. A collection is not empty and has no member twice.
 pub fn read_value(reader: &mut Reader<'_>) -> Result<Value, Malformed> {
-    let kind = reader.byte()?;
+    let kind = Kind::read(reader)?;
     Ok(match kind {
-        INT => Value::Str(Str::Int(reader.signed()?)),
-        PLAIN => Value::Str(Str::Bytes(reader.bytes()?.to_vec(), StrForm::Plain)),
-        MODIFIED => Value::Str(Str::Bytes(reader.bytes()?.to_vec(), StrForm::Modified)),
-        LIST_PACKED | LIST_LARGE => Value::List(read_list(reader, kind)?),
-        SET_INTS | SET_PACKED | SET_LARGE => Value::Set(read_set(reader, kind)?),
-        HASH_PACKED | HASH_LARGE => Value::Hash(read_hash(reader, kind)?),
-        ZSET_PACKED | ZSET_LARGE => Value::Zset(read_zset(reader, kind)?),
-        _ => return Err(Malformed("a value of unknown kind")),
+        Kind::Int => Value::Str(Str::Int(reader.signed()?)),
+        Kind::Plain => Value::Str(Str::Bytes(reader.bytes()?.to_vec(), StrForm::Plain)),
+        Kind::Modified => Value::Str(Str::Bytes(reader.bytes()?.to_vec(), StrForm::Modified)),
+        Kind::ListPacked | Kind::ListLarge => Value::List(read_list(reader, kind)?),
+        Kind::SetInts | Kind::SetPacked | Kind::SetLarge => Value::Set(read_set(reader, kind)?),
+        Kind::HashPacked | Kind::HashLarge => Value::Hash(read_hash(reader, kind)?),
+        Kind::ZsetPacked | Kind::ZsetLarge => Value::Zset(read_zset(reader, kind)?),
     })
 }
 
@@ -92,10 +139,10 @@ fn elements(reader: &mut Reader<'_>) -> Result<usize, Malformed> {
     }
 }
 
-fn read_list(reader: &mut Reader<'_>, kind: u8) -> Result<List, Malformed> {
+fn read_list(reader: &mut Reader<'_>, kind: Kind) -> Result<List, Malformed> {
     let mut list = List::new();
-    let limits = if kind == LIST_PACKED { ListLimits::new(-5) } else { ListLimits::default() };
-    if kind == LIST_LARGE {
+    let limits = if kind == Kind::ListPacked { ListLimits::new(-5) } else { ListLimits::default() };
+    if kind == Kind::ListLarge {
         list.anticipate(NO_LISTPACK_BYTES, 0, &limits);
     }
     for _ in 0..elements(reader)? {
@@ -104,12 +151,12 @@ fn read_list(reader: &mut Reader<'_>, kind: u8) -> Result<List, Malformed> {
     Ok(list)
 }
 
-fn read_set(reader: &mut Reader<'_>, kind: u8) -> Result<Set, Malformed> {
+fn read_set(reader: &mut Reader<'_>, kind: Kind) -> Result<Set, Malformed> {
     let max = |is_kind| if is_kind { usize::MAX } else { 0 };
     let limits = SetLimits {
-        max_intset_entries: max(kind == SET_INTS),
-        max_listpack_entries: max(kind == SET_PACKED),
-        max_listpack_value: max(kind == SET_PACKED),
+        max_intset_entries: max(kind == Kind::SetInts),
+        max_listpack_entries: max(kind == Kind::SetPacked),
+        max_listpack_value: max(kind == Kind::SetPacked),
     };
     let count = elements(reader)?;
     let mut set = Set::new();
@@ -121,8 +168,8 @@ fn read_set(reader: &mut Reader<'_>, kind: u8) -> Result<Set, Malformed> {
     Ok(set)
 }
 
-fn read_hash(reader: &mut Reader<'_>, kind: u8) -> Result<Hash, Malformed> {
-    let max = if kind == HASH_PACKED { usize::MAX } else { 0 };
+fn read_hash(reader: &mut Reader<'_>, kind: Kind) -> Result<Hash, Malformed> {
+    let max = if kind == Kind::HashPacked { usize::MAX } else { 0 };
     let limits = HashLimits { max_listpack_entries: max, max_listpack_value: max };
     let mut hash = Hash::new();
     for _ in 0..elements(reader)? {
@@ -133,8 +180,8 @@ fn read_hash(reader: &mut Reader<'_>, kind: u8) -> Result<Hash, Malformed> {
     Ok(hash)
 }
 
-fn read_zset(reader: &mut Reader<'_>, kind: u8) -> Result<Zset, Malformed> {
-    let max = if kind == ZSET_PACKED { usize::MAX } else { 0 };
+fn read_zset(reader: &mut Reader<'_>, kind: Kind) -> Result<Zset, Malformed> {
+    let max = if kind == Kind::ZsetPacked { usize::MAX } else { 0 };
     let limits = ZsetLimits { max_listpack_entries: max, max_listpack_value: max };
     let mut zset = Zset::new();
     for _ in 0..elements(reader)? {

@@ -8,7 +8,7 @@
 //! same digest as the keyspace that recorded them. [`crate::keyspace`] records them; [`crate::keyspace::apply`] applies
 //! them. [`codec`] writes batches to the log and reads them back.
 
-mod body;
+pub(crate) mod body;
 pub mod codec;
 #[cfg(test)]
 pub(crate) mod samples;

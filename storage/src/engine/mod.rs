@@ -1,0 +1,87 @@
+//! What a node keeps on disk: the log of each group, and the state that applying it has built.
+//!
+//! [`rocks::Rocks`] is the node's one database; `Engine` is the state of one group in it. Batches of effects go in
+//! through `Engine::apply`, in the order of the log, each entry once; everything else reads. Cold keys are read by
+//! whoever needs them, from any thread.
+//!
+//! Invariants: data, counts, index of expiries, garbage and the applied index change in one write, so that a restart
+//! finds a state that is the log up to some entry, never half of one. A collection on disk is never empty. Only
+//! [`rocks`] knows the database underneath.
+
+pub mod rocks;
+#[cfg(test)]
+mod tests;
+
+pub use rocks::{Durability, LogWrite, OpenError, Rocks, RocksOptions, Statistics};
+
+use crate::clock::UnixMs;
+use crate::value::{Type, Value};
+
+/// A Raft group on this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupId(pub u32);
+
+/// A position in the log of a group; the first entry has 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
+pub struct LogIndex(pub u64);
+
+/// How far a read may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// Only to what is in memory: the caller must not wait for a disk.
+    Memory,
+    Disk,
+}
+
+/// What a read found.
+#[derive(Clone, Debug)]
+pub enum Found<T> {
+    Found(T),
+    Absent,
+    /// Only for [`Tier::Memory`].
+    NeedsDisk,
+}
+
+/// What `Engine::load` found.
+pub type Lookup = Found<Loaded>;
+
+/// An entry as it is on disk, whether it is due or not.
+#[derive(Clone)]
+pub struct Loaded {
+    pub value: Value,
+    pub expiry: Option<UnixMs>,
+}
+
+/// What is known of an entry without its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    pub value_type: Type,
+    /// Bytes of a string, elements of a collection.
+    pub len: u64,
+    pub expiry: Option<UnixMs>,
+}
+
+/// How many entries a slot of a database has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct SlotCounts {
+    pub entries: u64,
+    /// Those with an expiry, due or not.
+    pub volatile: u64,
+}
+
+/// Why the engine could not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// What is on disk is not what was written. Going on would spread the damage.
+    #[error("{what} on disk is damaged: {detail}")]
+    Corrupt { what: String, detail: String },
+    /// The volume has no room left.
+    #[error("no space left while {action}: {detail}")]
+    NoSpace { action: &'static str, detail: String },
+    /// The disk or the database refuses. After a failed write nobody knows what is on disk: the process must stop.
+    #[error("{action} failed: {detail}")]
+    Io { action: &'static str, detail: String },
+    /// An effect does not fit the data that it meets: this replica has diverged from the leader.
+    #[error("log entry {index:?} does not fit the data on disk: {detail}", index = .index.0)]
+    Diverged { index: LogIndex, detail: String },
+}

@@ -1,0 +1,77 @@
+//! Figures about the database, for INFO and for back-pressure.
+
+use super::open::Rocks;
+use rocksdb::properties;
+use rocksdb::statistics::Ticker;
+
+/// What RocksDB has done since it was opened, and how it stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Tables and write-ahead log.
+    pub disk_bytes: u64,
+    pub table_bytes: u64,
+    /// What would be left after a full compaction, about.
+    pub live_bytes: u64,
+    pub memtable_bytes: u64,
+    pub cache_bytes: u64,
+    pub cache_hits: u64,
+    pub cache_misses: u64,
+    /// Reads that a bloom filter made unnecessary.
+    pub filter_hits: u64,
+    /// Keys and values as handed in.
+    pub payload_bytes_written: u64,
+    pub wal_bytes_written: u64,
+    pub flush_bytes_written: u64,
+    pub compaction_bytes_written: u64,
+    pub pending_compaction_bytes: u64,
+    pub running_compactions: u64,
+    pub stalled_us: u64,
+    pub background_errors: u64,
+}
+
+impl Rocks {
+    pub fn statistics(&self) -> Statistics {
+        let ticker = |ticker| self.options.get_ticker_count(ticker);
+        Statistics {
+            disk_bytes: self.disk_bytes(),
+            table_bytes: self.sum(properties::TOTAL_SST_FILES_SIZE),
+            live_bytes: self.sum(properties::ESTIMATE_LIVE_DATA_SIZE),
+            memtable_bytes: self.sum(properties::CUR_SIZE_ALL_MEM_TABLES),
+            cache_bytes: self.memory.cache.get_usage() as u64,
+            cache_hits: ticker(Ticker::BlockCacheHit),
+            cache_misses: ticker(Ticker::BlockCacheMiss),
+            filter_hits: ticker(Ticker::BloomFilterUseful),
+            payload_bytes_written: ticker(Ticker::BytesWritten),
+            wal_bytes_written: ticker(Ticker::WalFileBytes),
+            flush_bytes_written: ticker(Ticker::FlushWriteBytes),
+            compaction_bytes_written: ticker(Ticker::CompactWriteBytes),
+            pending_compaction_bytes: self.sum(properties::ESTIMATE_PENDING_COMPACTION_BYTES),
+            running_compactions: self.whole(properties::NUM_RUNNING_COMPACTIONS),
+            stalled_us: ticker(Ticker::StallMicros),
+            background_errors: self.whole(properties::BACKGROUND_ERRORS),
+        }
+    }
+
+    /// What the files of the data directory take.
+    pub fn disk_bytes(&self) -> u64 {
+        let Ok(files) = std::fs::read_dir(self.db.path()) else { return 0 };
+        files.flatten().filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
+    }
+
+    /// Whether RocksDB slows writers down or holds them up: whoever can should make fewer.
+    pub fn is_stalled(&self) -> bool {
+        self.whole(properties::IS_WRITE_STOPPED) > 0 || self.whole(properties::ACTUAL_DELAYED_WRITE_RATE) > 0
+    }
+
+    fn whole(&self, name: &properties::PropName) -> u64 {
+        self.db.property_int_value(name).ok().flatten().unwrap_or(0)
+    }
+
+    fn sum(&self, name: &properties::PropName) -> u64 {
+        let one = |family: &str| {
+            let family = self.db.cf_handle(family)?;
+            self.db.property_int_value_cf(family, name).ok().flatten()
+        };
+        super::layout::FAMILIES.iter().copied().chain(["default"]).filter_map(one).sum()
+    }
+}
