@@ -12,7 +12,8 @@ use crate::client::{Client, ClientId};
 use crate::commands::Command;
 use crate::commands::ctx::{Attempt, Ctx, Outcome};
 use crate::commands::spec::Handler;
-use crate::error::{CommandError, CommandResult};
+use crate::durability::release::Delivery;
+use crate::error::CommandError;
 use crate::resp::{OwnedArgs, ReplyBuf};
 use crate::server::Server;
 use basalt_storage::effect::DbIndex;
@@ -154,7 +155,7 @@ impl BlockedClients {
             }
             End::Disconnect => {}
         }
-        waiter.deliver(reply, result);
+        Delivery { client: waiter.client.clone(), reply, result }.deliver();
         true
     }
 
@@ -263,19 +264,9 @@ impl BlockedClients {
             reply.error(error);
         }
         if let Some(waiter) = self.remove(view, waiter.client.id) {
-            waiter.deliver(reply, result);
+            outcome.deliveries.push(Delivery { client: waiter.client.clone(), reply, result });
         }
         Retried::Answered
-    }
-}
-
-impl Waiter {
-    fn deliver(&self, mut reply: ReplyBuf, result: CommandResult) {
-        self.client.info.is_blocked.store(false, std::sync::atomic::Ordering::Relaxed);
-        self.client.post(|inbox| {
-            inbox.bytes.append(&mut reply.take());
-            inbox.unblocked = Some(result);
-        });
     }
 }
 

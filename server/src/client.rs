@@ -8,6 +8,7 @@ use crate::commands::{self, Command};
 use crate::error::CommandResult;
 use crate::resp::Protocol;
 use basalt_storage::effect::DbIndex;
+use basalt_storage::keyspace::Unreadable;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -45,6 +46,8 @@ pub struct Inbox {
     pub bytes: Vec<u8>,
     /// The client no longer waits, and this has come of its command; its reply is at the end of `bytes`.
     pub unblocked: Option<CommandResult>,
+    /// The keys that the client's request needs were read from disk, or could not be.
+    pub loaded: Option<Result<(), Unreadable>>,
     /// The connection must close, for this reason.
     pub close: Option<&'static str>,
     /// The connection is idle and should give back its buffers.

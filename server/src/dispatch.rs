@@ -6,6 +6,7 @@
 use crate::commands::ctx::{Attempt, Ctx, Outcome, SessionCtx};
 use crate::commands::spec::{Flags, Handler};
 use crate::commands::{self, Command};
+use crate::durability::admission as durability;
 use crate::error::{CANNOT_SAVE, CommandError, CommandResult, LOADING, NO_AUTH, OUT_OF_MEMORY};
 use crate::eviction;
 use crate::resp::{Args, Protocol, ReplyBuf};
@@ -27,6 +28,10 @@ pub enum Flow {
     Blocked,
     /// Waits until CLIENT PAUSE is over, and then asks again with the same request.
     Paused,
+    /// Waits until the request's keys are in memory, and then asks again.
+    Loading,
+    /// Waits until there is room in the log, and then asks again.
+    Congested,
 }
 
 /// Answers one request.
@@ -41,6 +46,8 @@ pub fn dispatch(server: &Server, session: &mut Session, args: Args<'_>, out: &mu
             Flow::Next
         }
         Ok(Admission::Pause) => return Flow::Paused,
+        Ok(Admission::Load) => return Flow::Loading,
+        Ok(Admission::Drain) => return Flow::Congested,
         Err(_) if is_http(args) => {
             hang_up(session, out);
             Flow::Next
@@ -92,6 +99,10 @@ enum Admission {
     Run(&'static Command),
     Queue(&'static Command),
     Pause,
+    /// Its keys have to be read from disk.
+    Load,
+    /// Too many batches are on their way into the log.
+    Drain,
 }
 
 /// Why a request does not run; its command, if it has one.
@@ -144,7 +155,7 @@ fn check(server: &Server, session: &mut Session, args: Args<'_>) -> Result<Admis
     if server.has_memory_limit() && !eviction::make_room(server) && needs_room(session, command) {
         return refuse(OUT_OF_MEMORY);
     }
-    if server.persistence.refuses_writes() && (changes_data(session, command) || spec.name == "ping") {
+    if server.persistence.refuses_writes() && (session.changes_data(command) || spec.name == "ping") {
         return refuse(CANNOT_SAVE);
     }
     if !session.subscriptions.is_empty()
@@ -169,6 +180,14 @@ fn check(server: &Server, session: &mut Session, args: Args<'_>) -> Result<Admis
     if server.pause.holds(server, session, command) {
         return Ok(Admission::Pause);
     }
+    if let Some(durability) = &server.durability {
+        return match durability.admit(server, session, command, args) {
+            Ok(durability::Admission::Now) => Ok(Admission::Run(command)),
+            Ok(durability::Admission::WhenLoaded) => Ok(Admission::Load),
+            Ok(durability::Admission::WhenCommitted) => Ok(Admission::Drain),
+            Err(error) => refuse(error),
+        };
+    }
     Ok(Admission::Run(command))
 }
 
@@ -184,16 +203,6 @@ fn resolve(session: &mut Session, args: Args<'_>) -> Result<&'static Command, Co
     // A container's subcommand depends on the next argument too.
     session.last_command = command.is_plain().then_some(command);
     Ok(command)
-}
-
-/// Whether the command may change data, by itself or by what is queued.
-#[cold]
-fn changes_data(session: &Session, command: &Command) -> bool {
-    let writes = |command: &Command| command.spec.flags.contains(Flags::WRITE);
-    match (&session.transaction.phase, command.spec.name) {
-        (Phase::Queueing { queue, .. }, "exec") => queue.iter().any(|queued| writes(queued.command)),
-        _ => writes(command),
-    }
 }
 
 /// Whether the command may not run when memory is used up. A transaction takes memory already while it is queued.

@@ -8,6 +8,7 @@ pub mod commands;
 pub mod config;
 pub mod cron;
 pub mod dispatch;
+pub mod durability;
 pub mod error;
 pub mod eviction;
 pub mod expiry_cycle;

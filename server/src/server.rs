@@ -4,6 +4,8 @@ use crate::blocked::BlockedClients;
 use crate::client::Clients;
 use crate::clock::WallClock;
 use crate::config::Config;
+use crate::durability::Durability;
+use crate::durability::gate::CommitGate;
 use crate::eviction::Eviction;
 use crate::expiry_cycle::ExpiryCycle;
 use crate::info::Sampler;
@@ -33,6 +35,9 @@ pub struct Server {
     pub clients: Clients,
     pub client_limits: ClientLimits,
     pub blocked: BlockedClients,
+    pub gate: CommitGate,
+    /// In durable mode.
+    pub durability: Option<Durability>,
     pub pubsub: PubSub,
     pub notify: Notifications,
     pub monitors: Monitors,
@@ -67,6 +72,8 @@ impl Server {
             clients: Clients::default(),
             client_limits: ClientLimits::default(),
             blocked: BlockedClients::default(),
+            gate: CommitGate::default(),
+            durability: None,
             pubsub: PubSub::default(),
             notify: Notifications::default(),
             monitors: Monitors::default(),

@@ -2,11 +2,13 @@
 
 use crate::client::Client;
 use crate::commands::Command;
+use crate::commands::spec::Flags;
 use crate::pubsub::Scope;
 use crate::resp::OwnedArgs;
 use crate::server::Server;
 use crate::transaction::{Phase, Transaction};
 use basalt_storage::effect::DbIndex;
+use basalt_storage::keyspace::Unreadable;
 use hashbrown::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -30,6 +32,10 @@ pub struct Session {
     pub closing: bool,
     /// The command that made the client wait, until it is answered.
     pub waiting: Option<Waiting>,
+    /// How often the keys of the request at hand were read from disk.
+    pub loads: u32,
+    /// Why that has failed.
+    pub load_failure: Option<Unreadable>,
 }
 
 /// How long a blocked client waits, and for which command.
@@ -93,6 +99,17 @@ impl Session {
             last_command: None,
             closing: false,
             waiting: None,
+            loads: 0,
+            load_failure: None,
+        }
+    }
+
+    /// Whether the command may change data, by itself or by what is queued.
+    pub fn changes_data(&self, command: &Command) -> bool {
+        let writes = |command: &Command| command.spec.flags.contains(Flags::WRITE);
+        match (&self.transaction.phase, command.spec.name) {
+            (Phase::Queueing { queue, .. }, "exec") => queue.iter().any(|queued| writes(queued.command)),
+            _ => writes(command),
         }
     }
 

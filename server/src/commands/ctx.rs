@@ -2,6 +2,7 @@
 
 use crate::blocked::BlockRequest;
 use crate::client::ClientId;
+use crate::durability::release::{Delivery, Release};
 use crate::notify::{EventClass, KeyEvent};
 use crate::pubsub::Message;
 use crate::resp::ReplyBuf;
@@ -9,7 +10,7 @@ use crate::server::Server;
 use crate::session::Session;
 use basalt_storage::clock::UnixMs;
 use basalt_storage::effect::DbIndex;
-use basalt_storage::keyspace::{Key, ReadyKey, View};
+use basalt_storage::keyspace::{Key, ReadyKey, View, high_water};
 use basalt_storage::slot::StripeSet;
 
 /// Context of a command that works on the keyspace.
@@ -49,6 +50,8 @@ pub struct Outcome {
     pub events: Vec<Announcement>,
     /// The client must wait.
     pub block: Option<BlockRequest>,
+    /// Replies to clients that this evaluation has unblocked; they leave with the events, before them.
+    pub(crate) deliveries: Vec<Delivery>,
     /// Keys whose waiters are to be served once the locks of this evaluation are released.
     pub(crate) elsewhere: Vec<ReadyKey>,
 }
@@ -79,18 +82,17 @@ impl Outcome {
         }
     }
 
-    /// Lets out what the evaluation caused, once it is committed and its locks are released.
+    /// Lets out what the evaluation caused, when it is committed. Its locks are released already.
     #[inline]
     pub fn release(&mut self, server: &Server) {
         if !self.elsewhere.is_empty() {
             let ready = std::mem::take(&mut self.elsewhere);
             server.blocked.serve_elsewhere(server, ready, self);
         }
-        for event in self.events.drain(..) {
-            match event {
-                Announcement::Key(event) => server.notify.publish(server, &event),
-                Announcement::Message(message) => server.pubsub.send(&message),
-            }
+        if !self.events.is_empty() || !self.deliveries.is_empty() {
+            let announcements = std::mem::take(&mut self.events);
+            let release = Release { deliveries: std::mem::take(&mut self.deliveries), announcements };
+            server.gate.release(server, high_water::current(), release);
         }
     }
 }

@@ -8,6 +8,7 @@ use super::stream::Stream;
 use crate::blocked::End;
 use crate::client::{Client, REPLY_BUFFER_MAX, REPLY_BUFFER_MIN};
 use crate::dispatch::{self, Flow};
+use crate::durability::gate::Passage;
 use crate::error::CommandError;
 use crate::limits;
 use crate::pause::Waiting;
@@ -16,7 +17,10 @@ use crate::resp::batch::{Batch, Stop};
 use crate::resp::decode::{Decoded, Decoder, Limits, ProtocolError};
 use crate::server::Server;
 use crate::session::Session;
+use basalt_storage::keyspace::high_water;
+use basalt_storage::seq::Seq;
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
@@ -72,6 +76,14 @@ enum Event {
     /// The client has waited long enough for its keys.
     TimedOut,
     PauseOver,
+    /// A batch is committed that output, or the next request, has waited for.
+    Committed,
+}
+
+/// Output that depends on a batch that is not committed yet.
+struct Held {
+    depends_on: Seq,
+    bytes: Vec<u8>,
 }
 
 pub struct Connection {
@@ -92,6 +104,14 @@ pub struct Connection {
     /// What could not be written yet, from `written` on.
     backlog: Vec<u8>,
     written: usize,
+    /// What comes behind the backlog when it is committed.
+    held: VecDeque<Held>,
+    /// The commit that this connection has left its waker for.
+    awaited: Seq,
+    /// The next request is answered when this is committed: there was no room in the log.
+    congested_until: Option<Seq>,
+    /// The next request's keys are being read from disk.
+    is_loading: bool,
     is_paused: bool,
 }
 
@@ -110,6 +130,10 @@ impl Connection {
             out: ReplyBuf::default(),
             backlog: Vec::new(),
             written: 0,
+            held: VecDeque::new(),
+            awaited: Seq::NONE,
+            congested_until: None,
+            is_loading: false,
             is_paused: false,
         }
     }
@@ -138,6 +162,14 @@ impl Connection {
             Event::TimedOut => {
                 // Whether it was served just now or times out: the answer comes by mail.
                 self.server.blocked.end(&self.server, self.session.client.id, End::Timeout);
+                if let Some(waiting) = &mut self.session.waiting {
+                    waiting.until = None;
+                }
+            }
+            Event::Committed => {
+                self.let_out()?;
+                self.congested_until.take_if(|until| self.server.gate.is_committed(*until));
+                self.answer_input()?;
             }
             Event::PauseOver => {
                 self.note_pause(Waiting::Ends);
@@ -184,6 +216,9 @@ impl Connection {
         if self.session.client.poll_mail(cx) {
             return Poll::Ready(Ok(Event::Mail));
         }
+        if (!self.held.is_empty() || self.congested_until.is_some()) && self.poll_committed(cx) == Passage::Open {
+            return Poll::Ready(Ok(Event::Committed));
+        }
         if !self.backlog.is_empty()
             && let Poll::Ready(ready) = self.stream.poll_write_ready(cx)
         {
@@ -200,9 +235,25 @@ impl Connection {
         }
     }
 
+    /// Whether something was committed that this connection waits for; if not, its waker is left.
+    fn poll_committed(&mut self, cx: &mut Context<'_>) -> Passage {
+        let output = self.held.front().map(|held| held.depends_on);
+        let next = output.into_iter().chain(self.congested_until).min().expect("it waits for something");
+        if self.awaited == next && !self.server.gate.is_committed(next) {
+            return Passage::Closed;
+        }
+        self.awaited = next;
+        self.server.gate.wait(next, cx.waker())
+    }
+
+    /// Whether the next request must not be answered yet.
+    fn must_wait(&self) -> bool {
+        self.session.waiting.is_some() || self.is_paused || self.is_loading || self.congested_until.is_some()
+    }
+
     /// A client that waits may send more requests, but not without bound.
     fn input_is_full(&self) -> bool {
-        (self.session.waiting.is_some() || self.is_paused) && self.input.len() > READ_AHEAD_MAX
+        self.must_wait() && self.input.len() > READ_AHEAD_MAX
     }
 
     #[inline]
@@ -276,8 +327,7 @@ impl Connection {
     }
 
     fn answer_input(&mut self) -> Result<(), Ended> {
-        let must_wait = self.session.waiting.is_some() || self.is_paused || self.backlog_len() > BACKLOG_MAX;
-        if self.input.len() < self.needed || must_wait {
+        if self.input.len() < self.needed || self.must_wait() || self.backlog_len() > BACKLOG_MAX {
             return Ok(());
         }
         let input = std::mem::take(&mut self.input);
@@ -330,7 +380,7 @@ impl Connection {
                 Stop::Full => {}
                 Stop::Inline => match self.answer_inline(input, &mut used, limits)? {
                     Flow::Next => {}
-                    Flow::Blocked | Flow::Paused => return Ok(used),
+                    Flow::Blocked | Flow::Paused | Flow::Loading | Flow::Congested => return Ok(used),
                 },
                 Stop::Incomplete { needed } => {
                     self.needed = needed;
@@ -359,6 +409,14 @@ impl Connection {
             }
             Flow::Paused => {
                 self.note_pause(Waiting::Begins);
+                Ok(false)
+            }
+            Flow::Loading => {
+                self.is_loading = true;
+                Ok(false)
+            }
+            Flow::Congested => {
+                self.congested_until = Some(Seq(self.server.gate.committed().0 + 1));
                 Ok(false)
             }
         }
@@ -411,6 +469,11 @@ impl Connection {
         if mail.trim {
             self.trim();
         }
+        if let Some(loaded) = mail.loaded {
+            self.is_loading = false;
+            self.session.load_failure = loaded.err();
+            self.answer_input()?;
+        }
         if let Some(result) = mail.unblocked {
             dispatch::end_wait(&self.server, &mut self.session, &result);
             self.answer_input()?;
@@ -430,8 +493,13 @@ impl Connection {
         info.query_free_bytes.store(self.input.capacity() - self.input.len(), Relaxed);
     }
 
+    /// Bytes of output that wait: for the client, or for a commit.
     fn backlog_len(&self) -> usize {
-        self.backlog.len() - self.written
+        self.backlog.len() - self.written + self.held_bytes()
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.held.iter().map(|held| held.bytes.len()).sum()
     }
 
     /// Writes what the last wake-up has produced.
@@ -442,7 +510,10 @@ impl Connection {
         }
         if !self.out.bytes().is_empty() {
             self.check_output()?;
-            if self.backlog.is_empty() {
+            let depends_on = high_water::take();
+            if !self.held.is_empty() || !self.server.gate.is_committed(depends_on) {
+                self.hold(depends_on);
+            } else if self.backlog.is_empty() {
                 let written = self.try_write(self.out.bytes())?;
                 self.backlog.extend_from_slice(&self.out.bytes()[written..]);
             } else {
@@ -451,7 +522,34 @@ impl Connection {
             self.session.client.info.output_bytes.store(self.backlog_len(), Relaxed);
             self.out.clear();
         }
-        if self.session.closing && self.backlog.is_empty() { Err(Ended::Done) } else { Ok(()) }
+        let is_written = self.backlog.is_empty() && self.held.is_empty();
+        if self.session.closing && is_written { Err(Ended::Done) } else { Ok(()) }
+    }
+
+    /// Keeps output back until what it depends on is committed, and what was kept before it.
+    fn hold(&mut self, depends_on: Seq) {
+        let bytes = self.out.bytes();
+        match self.held.back_mut() {
+            Some(last) if depends_on <= last.depends_on => last.bytes.extend_from_slice(bytes),
+            _ => self.held.push_back(Held { depends_on, bytes: bytes.to_vec() }),
+        }
+    }
+
+    /// Writes the output that is committed by now.
+    fn let_out(&mut self) -> Result<(), Ended> {
+        while let Some(held) = self.held.front()
+            && self.server.gate.is_committed(held.depends_on)
+        {
+            let held = self.held.pop_front().expect("the front was just looked at");
+            if self.backlog.is_empty() {
+                let written = self.try_write(&held.bytes)?;
+                self.backlog.extend_from_slice(&held.bytes[written..]);
+            } else {
+                self.backlog.extend_from_slice(&held.bytes);
+            }
+        }
+        self.session.client.info.output_bytes.store(self.backlog_len(), Relaxed);
+        Ok(())
     }
 
     /// Checks the output limits before anything is written, as what is beyond them must not be seen.

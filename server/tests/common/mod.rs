@@ -71,7 +71,9 @@ impl TestClient {
         match dispatch::dispatch(&self.server, &mut self.session, args.as_args(), &mut self.out) {
             Flow::Next => Some(self.out.take()),
             Flow::Blocked => None,
-            Flow::Paused => panic!("no test pauses its clients"),
+            flow @ (Flow::Paused | Flow::Loading | Flow::Congested) => {
+                panic!("no test here makes clients wait: {flow:?}")
+            }
         }
     }
 
