@@ -180,7 +180,7 @@ fn check(server: &Server, session: &mut Session, args: Args<'_>) -> Result<Admis
     if server.pause.holds(server, session, command) {
         return Ok(Admission::Pause);
     }
-    if let Some(durability) = &server.durability {
+    if let Some(durability) = server.durability() {
         return match durability.admit(server, session, command, args) {
             Ok(durability::Admission::Now) => Ok(Admission::Run(command)),
             Ok(durability::Admission::WhenLoaded) => Ok(Admission::Load),

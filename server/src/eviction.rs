@@ -8,7 +8,7 @@ use crate::commands::ctx::{Announcement, Outcome};
 use crate::notify::{EventClass, KeyEvent};
 use crate::server::Server;
 use basalt_storage::effect::DbIndex;
-use basalt_storage::eviction::{self, Candidate, Policy, Pool, Rank};
+use basalt_storage::eviction::{self, Candidate, Policy, Pool, Rank, Scope};
 use basalt_storage::keyspace::{Fate, with_rng};
 use basalt_storage::slot::{Slot, StripeSet};
 use parking_lot::Mutex;
@@ -102,7 +102,8 @@ pub fn make_room(server: &Server) -> bool {
         server.eviction.note_fits(server);
         return true;
     }
-    make_room_now(server) != Room::None
+    // Durable mode only drops copies; where there are none that may go, they will when their batches are applied.
+    make_room_now(server) != Room::None || server.durability().is_some()
 }
 
 #[cold]
@@ -131,8 +132,17 @@ fn time_limit(tenacity: i64) -> Option<Duration> {
     }
 }
 
+/// What goes first; `None` if nothing may. In durable mode any copy may go, so of the policy only the order counts.
 fn policy(server: &Server) -> Option<Policy> {
-    Policy::named(&server.config.hot.maxmemory_policy.lock())
+    let named = Policy::named(&server.config.hot.maxmemory_policy.lock());
+    if server.durability().is_none() {
+        return named;
+    }
+    let rank = match named.map(|policy| policy.rank) {
+        None | Some(Rank::ShortestLife) => Rank::LeastRecent,
+        Some(rank) => rank,
+    };
+    Some(Policy { scope: Scope::All, rank })
 }
 
 /// Evicts until memory is below the limit, time is over, or nothing is left.
@@ -241,6 +251,9 @@ fn evict(server: &Server, candidate: &Candidate, policy: Policy) -> Fate {
     let stripe = Slot::of_key(&candidate.key).stripe();
     let mut outcome = Outcome::default();
     let mut view = server.keyspace.lock(StripeSet::of(stripe), server.now());
+    if server.durability().is_some() {
+        return view.cool(candidate, policy);
+    }
     let fate = view.evict(candidate, policy);
     let has_expired = view.has_news();
     if fate == Fate::Evicted && !has_expired && server.notify.wants(EventClass::Evicted) {

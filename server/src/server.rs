@@ -24,8 +24,8 @@ use crate::stats::Stats;
 use crate::switches::Switches;
 use basalt_storage::clock::UnixMs;
 use basalt_storage::keyspace::Keyspace;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// One running server.
@@ -37,7 +37,7 @@ pub struct Server {
     pub blocked: BlockedClients,
     pub gate: CommitGate,
     /// In durable mode.
-    pub durability: Option<Durability>,
+    durability: OnceLock<Durability>,
     pub pubsub: PubSub,
     pub notify: Notifications,
     pub monitors: Monitors,
@@ -73,7 +73,7 @@ impl Server {
             client_limits: ClientLimits::default(),
             blocked: BlockedClients::default(),
             gate: CommitGate::default(),
-            durability: None,
+            durability: OnceLock::new(),
             pubsub: PubSub::default(),
             notify: Notifications::default(),
             monitors: Monitors::default(),
@@ -95,6 +95,17 @@ impl Server {
         };
         server.config.apply_to(&server)?;
         Ok(Arc::new(server))
+    }
+
+    /// The parts of durable mode, if that is the mode.
+    #[inline]
+    pub fn durability(&self) -> Option<&Durability> {
+        self.durability.get()
+    }
+
+    /// From now on this is a durable node. Called once, before anything is evaluated.
+    pub(crate) fn become_durable(&self, durability: Durability) {
+        assert!(self.durability.set(durability).is_ok(), "a node becomes durable once");
     }
 
     /// The wall clock, as evaluation sees it.

@@ -7,13 +7,13 @@ use super::ctx::SessionCtx;
 use super::parse::{self, ScanOf, ScanOptions};
 use super::spec::{Flags, Handler::Session, Locks, Spec};
 use crate::algorithms::glob::{self, Case};
+use crate::durability::admission::refuse;
 use crate::error::CommandResult;
 use crate::resp::{Args, ReplyBuf};
 use basalt_storage::effect::DbIndex;
-use basalt_storage::entry::EntryRef;
-use basalt_storage::keyspace::{Key, Keyspace, View, with_rng};
+use basalt_storage::keyspace::{Key, Keyspace, Place, Unreadable, View, with_rng};
 use basalt_storage::slot::{SLOTS_PER_STRIPE, Slot, StripeIndex, StripeSet};
-use basalt_storage::table::ScanCursor;
+use basalt_storage::value::Type;
 use hashbrown::HashSet;
 
 pub const COMMANDS: &[Spec] = &[
@@ -70,7 +70,7 @@ fn keys(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
         let mut slots = stripe.slots().peekable();
         // What is too much for the client is not looked for: it will be closed.
         while slots.peek().is_some() && !listing.found.is_excessive() {
-            ctx.with_stripes(StripeSet::of(stripe), |view| listing.piece(view, db, &mut slots));
+            ctx.with_stripes(StripeSet::of(stripe), |view| listing.piece(view, db, &mut slots)).map_err(refuse)?;
         }
     }
     ctx.out.array(listing.count);
@@ -85,37 +85,43 @@ struct Listing<'p> {
     count: usize,
     /// Where the walk stands within its slot, and what it has shown of it: between two pieces the slot's table may
     /// change, and a walk may then come by some keys twice.
-    cursor: ScanCursor,
+    place: Place,
     shown: HashSet<Box<[u8]>>,
 }
 
 impl<'p> Listing<'p> {
     fn new(pattern: &'p [u8], ctx: &SessionCtx<'_, '_>) -> Listing<'p> {
         let found = ctx.out.part();
-        Listing { pattern, found, count: 0, cursor: ScanCursor::START, shown: HashSet::default() }
+        Listing { pattern, found, count: 0, place: Place::START, shown: HashSet::default() }
     }
 
     /// Goes on until it has looked at a piece's worth of keys, or the slots are at their end.
-    fn piece(&mut self, view: &View<'_>, db: DbIndex, slots: &mut std::iter::Peekable<impl Iterator<Item = Slot>>) {
+    fn piece(
+        &mut self,
+        view: &View<'_>,
+        db: DbIndex,
+        slots: &mut std::iter::Peekable<impl Iterator<Item = Slot>>,
+    ) -> Result<(), Unreadable> {
         let mut looked_at = 0;
         while looked_at < PIECE
             && let Some(&slot) = slots.peek()
         {
-            let is_split = !self.cursor.is_end() || view.slot_len(db, slot) > PIECE - looked_at;
-            self.cursor = view.scan_slot(db, slot, self.cursor, PIECE - looked_at, |entry| {
+            let is_split = self.place != Place::START || view.slot_len(db, slot) > PIECE - looked_at;
+            let next = view.walk_slot(db, slot, self.place, PIECE - looked_at, |met| {
                 looked_at += 1;
-                let key = entry.key();
-                let matches = self.pattern == b"*" || glob::matches(self.pattern, key, Case::Sensitive);
-                if matches && !view.is_due(entry) && (!is_split || self.shown.insert(key.into())) {
-                    self.found.bulk(key);
+                let matches = self.pattern == b"*" || glob::matches(self.pattern, met.key, Case::Sensitive);
+                if matches && !met.is_due && (!is_split || self.shown.insert(met.key.into())) {
+                    self.found.bulk(met.key);
                     self.count += 1;
                 }
-            });
-            if self.cursor.is_end() {
+            })?;
+            self.place = next.unwrap_or(Place::START);
+            if next.is_none() {
                 self.shown.clear();
                 slots.next();
             }
         }
+        Ok(())
     }
 }
 
@@ -124,20 +130,20 @@ impl<'p> Listing<'p> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Position {
     slot: u16,
-    cursor: ScanCursor,
+    place: Place,
 }
 
-const _: () = assert!(ScanCursor::BITS + Slot::BITS <= 53, "every cursor is a whole number of a double");
+const _: () = assert!(Place::BITS + Slot::BITS <= 53, "every cursor is a whole number of a double");
 
 impl Position {
     /// Any number is a position, since clients may send any.
     fn from_number(number: u64) -> Position {
-        let slot = (number >> ScanCursor::BITS) as u16 & ((1 << Slot::BITS) - 1);
-        Position { slot, cursor: ScanCursor::from_raw(number) }
+        let slot = (number >> Place::BITS) as u16 & ((1 << Slot::BITS) - 1);
+        Position { slot, place: Place::from_number(number) }
     }
 
     fn number(self) -> u64 {
-        u64::from(self.slot) << ScanCursor::BITS | self.cursor.raw()
+        u64::from(self.slot) << Place::BITS | self.place.number()
     }
 
     /// The next place worth looking at: stripes without keys are passed over. None at the end of the database.
@@ -149,7 +155,7 @@ impl Position {
         while keyspace.stripe_key_count(db, slot.stripe()) == 0 {
             slot = Slot::new(slot.stripe().slot(SLOTS_PER_STRIPE - 1).number() + 1)?;
         }
-        Some(Position { slot: slot.number(), cursor: ScanCursor::START })
+        Some(Position { slot: slot.number(), place: Place::START })
     }
 }
 
@@ -163,7 +169,7 @@ fn scan(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
         && page.left > 0
     {
         let stripe = Slot::new(from.slot).expect("a position is at a slot").stripe();
-        let next = ctx.with_stripes(StripeSet::of(stripe), |view| page.piece(view, db, from));
+        let next = ctx.with_stripes(StripeSet::of(stripe), |view| page.piece(view, db, from)).map_err(refuse)?;
         position = next.and_then(|next| next.skip_empty(&server.keyspace, db));
     }
     ctx.out.scan_page(position.map_or(0, Position::number), page.count, &page.found);
@@ -181,38 +187,38 @@ struct Page<'a> {
 
 impl Page<'_> {
     /// Looks at keys of one stripe from `from` on, at most a piece's worth; returns where to go on.
-    fn piece(&mut self, view: &mut View<'_>, db: DbIndex, from: Position) -> Option<Position> {
+    fn piece(&mut self, view: &mut View<'_>, db: DbIndex, from: Position) -> Result<Option<Position>, Unreadable> {
         let most = self.left.min(PIECE);
         let mut looked_at = 0;
         let mut due = Vec::new();
         let mut position = from;
-        let mut slot = Slot::new(from.slot)?;
+        let Some(mut slot) = Slot::new(from.slot) else { return Ok(None) };
         let stripe = slot.stripe();
         while looked_at < most && slot.stripe() == stripe {
-            position.cursor = view.scan_slot(db, slot, position.cursor, most - looked_at, |entry| {
+            let next = view.walk_slot(db, slot, position.place, most - looked_at, |met| {
                 looked_at += 1;
-                let key = entry.key();
-                if !self.options.admits(key) || !self.admits_type(entry) {
+                if !self.options.admits(met.key) || !self.admits_type(met.value_type) {
                     return;
                 }
-                if view.is_due(entry) {
-                    due.push(key.to_vec());
+                if met.is_due {
+                    due.push(met.key.to_vec());
                 } else {
-                    self.found.bulk(key);
+                    self.found.bulk(met.key);
                     self.count += 1;
                 }
-            });
-            if position.cursor.is_end() {
+            })?;
+            position.place = next.unwrap_or(Place::START);
+            if next.is_none() {
                 let Some(next) = Slot::new(slot.number() + 1) else {
                     self.finish_piece(view, db, looked_at, &due);
-                    return None;
+                    return Ok(None);
                 };
                 slot = next;
                 position.slot = next.number();
             }
         }
         self.finish_piece(view, db, looked_at, &due);
-        Some(position)
+        Ok(Some(position))
     }
 
     /// Keys that are due are deleted once they are met, like everywhere else.
@@ -223,8 +229,8 @@ impl Page<'_> {
         }
     }
 
-    fn admits_type(&self, entry: EntryRef<'_>) -> bool {
-        let name = entry.value().type_of().name();
+    fn admits_type(&self, value_type: Type) -> bool {
+        let name = value_type.name();
         self.options.type_name.is_none_or(|wanted| wanted.eq_ignore_ascii_case(name.as_bytes()))
     }
 }
@@ -256,11 +262,11 @@ mod tests {
 
     #[test]
     fn a_position_comes_back_from_its_number() {
-        let last = Position { slot: 16383, cursor: ScanCursor::from_raw(u64::MAX) };
-        for position in [Position::from_number(0), Position { slot: 1, cursor: ScanCursor::START }, last] {
+        let last = Position { slot: 16383, place: Place::from_number(u64::MAX) };
+        for position in [Position::from_number(0), Position { slot: 1, place: Place::START }, last] {
             assert_eq!(Position::from_number(position.number()), position);
             assert!(position.number() < 1 << 53);
         }
-        assert_eq!(Position::from_number(u64::MAX), last);
+        assert_eq!(last.place, Place::Engine(u32::MAX));
     }
 }

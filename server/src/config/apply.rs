@@ -179,6 +179,11 @@ pub fn encodings(server: &Server, _: &Value) -> Applied {
     Ok(())
 }
 
+/// Nothing is written yet.
+pub fn fsync(_: &Server, _: &Value) -> Applied {
+    Ok(())
+}
+
 pub fn hll(server: &Server, value: &Value) -> Applied {
     server.config.hot.hll_sparse_max_bytes.store(bytes(value) as usize, Relaxed);
     Ok(())

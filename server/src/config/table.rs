@@ -64,7 +64,7 @@ const NO_TRACKING: &str = "Client-side caching is not supported yet.";
 
 /// Settings that patterns of CONFIG GET leave out: the debugging aids that Redis hides, and what Redis does not have
 /// and a client that writes back all it read could not set.
-pub const HIDDEN: &[&str] = &["mode", "key-load-delay", "rdb-key-save-delay"];
+pub const HIDDEN: &[&str] = &["mode", "fsync", "engine-memory", "key-load-delay", "rdb-key-save-delay"];
 
 /// What cannot be set while a dump is loaded: where dumps are, and what in Redis would load another one.
 pub const FIXED_WHILE_LOADING: &[&str] = &["dir", "appendonly", "repl-diskless-load"];
@@ -74,11 +74,31 @@ pub static SETTINGS: &[Setting] = &[
     // What kind of server.
     row(
         "mode",
-        Kind::Enum(&["cache"]),
+        Kind::Enum(&["cache", "durable"]),
         "cache",
         AtStart,
         Read,
-        "What holds the data. `cache`: memory only, with eviction.",
+        "What holds the data. `cache`: memory only, with eviction. `durable`: a log and a database on disk, below `dir`; \
+         a write is acknowledged when it is on disk, and `maxmemory` bounds only what is held in memory besides.",
+    ),
+    row(
+        "fsync",
+        Kind::Enum(&["always", "everysec", "no"]),
+        "always",
+        AtRunTime,
+        Applied(apply::fsync),
+        "When durable mode asks the disk to keep what was written. `always`: before the client hears of it; nothing \
+         acknowledged is ever lost. `everysec`: every second; a power failure may take the last second of acknowledged \
+         writes, a crash of the server alone takes none. `no`: when the system likes; a power failure may take half a \
+         minute.",
+    ),
+    row(
+        "engine-memory",
+        Kind::Memory { min: 16 << 20, max: i64::MAX as u64 },
+        "268435456",
+        AtStart,
+        Read,
+        "Bytes that durable mode's database may use besides `maxmemory`: cached blocks and what is not flushed yet.",
     ),
     row("databases", int(1, 1024), "16", AtStart, Read, "Number of databases that SELECT can choose."),
     // Network.

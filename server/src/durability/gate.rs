@@ -20,6 +20,8 @@ pub struct CommitGate {
     committed: SeqMark,
     /// By the batch that they wait for.
     waiting: Mutex<VecDeque<(Seq, Waker)>>,
+    /// Clients whose next write waits until less is on its way.
+    congested: Mutex<Vec<Waker>>,
     releases: Mutex<VecDeque<(Seq, Release)>>,
     /// There are releases, so their thread must be woken.
     has_releases: AtomicBool,
@@ -56,6 +58,16 @@ impl CommitGate {
         Passage::Closed
     }
 
+    /// Leaves a waker that is woken when something on its way has arrived. Whoever leaves it then looks again.
+    pub fn wait_for_room(&self, waker: &Waker) {
+        self.congested.lock().push(waker.clone());
+    }
+
+    /// Something on its way has arrived.
+    pub fn note_room(&self) {
+        std::mem::take(&mut *self.congested.lock()).into_iter().for_each(Waker::wake);
+    }
+
     /// Lets a release out when `seq` is committed: at once and on this thread, if it is.
     pub fn release(&self, server: &Server, seq: Seq, release: Release) {
         if !self.has_releases.load(Ordering::Acquire) && self.is_committed(seq) {
@@ -79,6 +91,7 @@ impl CommitGate {
             }
         }
         due.into_iter().for_each(Waker::wake);
+        self.note_room();
         if self.has_releases.load(Ordering::Acquire) {
             let _releases = self.releases.lock();
             self.released.notify_one();

@@ -8,6 +8,7 @@ use super::stream::Stream;
 use crate::blocked::End;
 use crate::client::{Client, REPLY_BUFFER_MAX, REPLY_BUFFER_MIN};
 use crate::dispatch::{self, Flow};
+use crate::durability::Durability;
 use crate::durability::gate::Passage;
 use crate::error::CommandError;
 use crate::limits;
@@ -108,8 +109,8 @@ pub struct Connection {
     held: VecDeque<Held>,
     /// The commit that this connection has left its waker for.
     awaited: Seq,
-    /// The next request is answered when this is committed: there was no room in the log.
-    congested_until: Option<Seq>,
+    /// There was no room in the log for what the next request may write.
+    is_congested: bool,
     /// The next request's keys are being read from disk.
     is_loading: bool,
     is_paused: bool,
@@ -132,7 +133,7 @@ impl Connection {
             written: 0,
             held: VecDeque::new(),
             awaited: Seq::NONE,
-            congested_until: None,
+            is_congested: false,
             is_loading: false,
             is_paused: false,
         }
@@ -168,7 +169,7 @@ impl Connection {
             }
             Event::Committed => {
                 self.let_out()?;
-                self.congested_until.take_if(|until| self.server.gate.is_committed(*until));
+                self.is_congested = false;
                 self.answer_input()?;
             }
             Event::PauseOver => {
@@ -216,7 +217,8 @@ impl Connection {
         if self.session.client.poll_mail(cx) {
             return Poll::Ready(Ok(Event::Mail));
         }
-        if (!self.held.is_empty() || self.congested_until.is_some()) && self.poll_committed(cx) == Passage::Open {
+        let may_be_committed = !self.held.is_empty() && self.poll_committed(cx) == Passage::Open;
+        if may_be_committed || self.is_congested && self.poll_room(cx) == Passage::Open {
             return Poll::Ready(Ok(Event::Committed));
         }
         if !self.backlog.is_empty()
@@ -235,10 +237,9 @@ impl Connection {
         }
     }
 
-    /// Whether something was committed that this connection waits for; if not, its waker is left.
+    /// Whether output was committed that this connection holds; if not, its waker is left.
     fn poll_committed(&mut self, cx: &mut Context<'_>) -> Passage {
-        let output = self.held.front().map(|held| held.depends_on);
-        let next = output.into_iter().chain(self.congested_until).min().expect("it waits for something");
+        let next = self.held.front().expect("it holds output").depends_on;
         if self.awaited == next && !self.server.gate.is_committed(next) {
             return Passage::Closed;
         }
@@ -246,9 +247,19 @@ impl Connection {
         self.server.gate.wait(next, cx.waker())
     }
 
+    /// Whether there is room in the log again; if not, the waker is left.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Passage {
+        let is_congested = || self.server.durability().is_some_and(Durability::is_congested);
+        if is_congested() {
+            self.server.gate.wait_for_room(cx.waker());
+        }
+        // Looked at again after the waker is in place, so that no change slips by.
+        if is_congested() { Passage::Closed } else { Passage::Open }
+    }
+
     /// Whether the next request must not be answered yet.
     fn must_wait(&self) -> bool {
-        self.session.waiting.is_some() || self.is_paused || self.is_loading || self.congested_until.is_some()
+        self.session.waiting.is_some() || self.is_paused || self.is_loading || self.is_congested
     }
 
     /// A client that waits may send more requests, but not without bound.
@@ -416,7 +427,7 @@ impl Connection {
                 Ok(false)
             }
             Flow::Congested => {
-                self.congested_until = Some(Seq(self.server.gate.committed().0 + 1));
+                self.is_congested = true;
                 Ok(false)
             }
         }

@@ -55,12 +55,13 @@ pub use interest::WatchFlag;
 pub use key::{HashedKey, Key};
 pub use pending::PhysicalDb;
 pub use prefetch::Upcoming;
-pub use residency::{ColdCount, ColdStore, Loaded, Loading, Lookup, ResidencyStats, Tier, Unreadable};
+pub use residency::{ColdCount, ColdStore, Loading, ResidencyStats, Unreadable};
 pub use sampling::Fate;
 pub use settings::{AccessPolicy, Settings};
 pub use slots::Slots;
 pub use strings::{NewExpiry, StrRef};
 pub use view::{ExpiredKey, ReadyKey, View, WrongType, with_rng};
+pub use walk::{Met, Place};
 
 use crate::clock::UnixMs;
 use crate::effect::{Batch, DbIndex};

@@ -15,39 +15,21 @@ use super::key::Key;
 use super::pending::PhysicalDb;
 use super::sampling::Fate;
 use super::view::View;
+use super::walk::Met;
 use super::{Keyspace, Stripe};
 use crate::clock::UnixMs;
 use crate::effect::DbIndex;
+use crate::engine::rocks::key_hash;
+use crate::engine::{Found, Loaded, Lookup, Tier};
 use crate::entry::Entry;
 use crate::eviction::{self, Candidate, Policy};
+use crate::rng::Rng;
 use crate::seq::Seq;
 use crate::slot::{Slot, StripeIndex, StripeSet};
 use crate::table::Loc;
-use crate::value::Value;
+use crate::value::Type;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-
-/// How far a look into the engine may go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tier {
-    /// Only what needs no disk: memtables, bloom filters, the block cache.
-    Memory,
-    Disk,
-}
-
-/// What the engine knows of a key.
-pub enum Lookup {
-    Found(Loaded),
-    Absent,
-    /// The answer takes a disk read, which was not allowed.
-    NeedsDisk,
-}
-
-/// A cold entry's value, as the engine had it.
-pub struct Loaded {
-    pub value: Value,
-    pub expiry: Option<UnixMs>,
-}
 
 /// An entry that the engine has, and cannot read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +40,17 @@ pub struct Unreadable(pub String);
 pub trait ColdStore: Send + Sync {
     /// The entry of a key, as of the last batch that the engine has applied.
     fn load(&self, db: PhysicalDb, key: &Key<'_>, tier: Tier) -> Result<Lookup, Unreadable>;
+
+    /// Shows about `count` keys of a slot in the order of [`key_hash`], from a hash on; returns where to go on, if the
+    /// slot is not at its end. Keys of one hash are shown together.
+    fn walk_slot(
+        &self,
+        db: PhysicalDb,
+        slot: Slot,
+        from: u32,
+        count: usize,
+        visit: &mut dyn FnMut(&[u8], Type, Option<UnixMs>),
+    ) -> Result<Option<u32>, Unreadable>;
 }
 
 /// Number of cold entries of a slot, and how many of them have an expiry.
@@ -168,7 +161,7 @@ impl Keyspace {
     pub fn load(&self, loading: &Loading, now: UnixMs) -> Result<(), Unreadable> {
         let key = Key::new(&loading.key);
         let store = self.cold.store.get().expect("only an engine has cold keys");
-        let Lookup::Found(loaded) = store.load(loading.physical, &key, Tier::Disk)? else { return Ok(()) };
+        let Found::Found(loaded) = store.load(loading.physical, &key, Tier::Disk)? else { return Ok(()) };
         let mut view = self.lock(StripeSet::of(key.slot.stripe()), now);
         let is_current = self.physical(loading.db) == loading.physical && view.last_of(key.slot) == loading.as_of;
         if is_current && view.is_cold(loading.db, &key) {
@@ -188,12 +181,12 @@ impl View<'_> {
         let store = keyspace.cold.store.get().expect("only an engine has cold keys");
         let physical = keyspace.physical(db);
         Ok(match store.load(physical, key, Tier::Memory)? {
-            Lookup::Found(loaded) => {
+            Found::Found(loaded) => {
                 self.insert_loaded(db, key, loaded);
                 None
             }
-            Lookup::Absent => None,
-            Lookup::NeedsDisk => Some(Loading { db, key: key.bytes.into(), physical, as_of: self.last_of(key.slot) }),
+            Found::Absent => None,
+            Found::NeedsDisk => Some(Loading { db, key: key.bytes.into(), physical, as_of: self.last_of(key.slot) }),
         })
     }
 
@@ -226,14 +219,14 @@ impl View<'_> {
         let store = keyspace.cold.store.get().expect("only an engine has cold keys");
         let physical = keyspace.physical(db);
         let mut looked = store.load(physical, key, Tier::Memory);
-        if matches!(looked, Ok(Lookup::NeedsDisk)) {
+        if matches!(looked, Ok(Found::NeedsDisk)) {
             keyspace.cold.stats.loaded_in_place.fetch_add(1, Relaxed);
             looked = store.load(physical, key, Tier::Disk);
         }
         match looked {
-            Ok(Lookup::Found(loaded)) => Some(loaded),
-            Ok(Lookup::Absent) => None,
-            Ok(Lookup::NeedsDisk) => unreachable!("the disk was allowed"),
+            Ok(Found::Found(loaded)) => Some(loaded),
+            Ok(Found::Absent) => None,
+            Ok(Found::NeedsDisk) => unreachable!("the disk was allowed"),
             // An evaluation that has begun can neither go on without the entry nor be taken back.
             Err(unreadable) => panic!("{unreadable}"),
         }
@@ -275,6 +268,70 @@ impl View<'_> {
         stats.cold.fetch_sub(1, Relaxed);
         stats.loaded.fetch_add(1, Relaxed);
         loc
+    }
+
+    /// Shows about `count` keys of a slot that has cold entries, from a hash on; returns where to go on.
+    ///
+    /// While batches of the slot are on their way to the engine, its resident entries of the same range are looked at
+    /// too: all of them at each call, which is much only in a slot that is as large as it is busy.
+    pub(super) fn walk_cold_slot(
+        &self,
+        db: DbIndex,
+        slot: Slot,
+        from: u32,
+        count: usize,
+        mut visit: impl FnMut(Met<'_>),
+    ) -> Result<Option<u32>, Unreadable> {
+        let keyspace = self.keyspace();
+        let store = keyspace.cold.store.get().expect("only an engine has cold keys");
+        let applied = keyspace.applied.load();
+        let stripe = self.stripe(slot.stripe());
+        let pending = stripe.pending.as_ref().expect("cold keys are those of a keyspace that records");
+        let is_dirty = pending.last_of(slot) > applied;
+        let database = stripe.databases[db.0 as usize].as_deref();
+        let physical = keyspace.physical(db);
+        let is_due = |expiry: Option<UnixMs>| expiry.is_some_and(|at| at.is_due(self.now()));
+        let next = store.walk_slot(physical, slot, from, count, &mut |bytes, value_type, expiry| {
+            let key = Key::new(bytes);
+            let is_resident = || database.is_some_and(|database| database.find(&key).is_some());
+            if !(is_dirty && is_resident()) && !pending.is_buried(physical, &key, applied) {
+                visit(Met { key: bytes, value_type, is_due: is_due(expiry) });
+            }
+        })?;
+        if is_dirty && let Some(table) = database.and_then(|database| database.slots.slot(slot.within_stripe())) {
+            let is_in_range = |key: &[u8]| (from..next.unwrap_or(u32::MAX)).contains(&key_hash(key));
+            let is_last = |key: &[u8]| next.is_none() && key_hash(key) == u32::MAX;
+            table.table.iter().for_each(|entry| {
+                let met = Met::of(entry.as_ref(), self.now());
+                if is_in_range(met.key) || is_last(met.key) {
+                    visit(met);
+                }
+            });
+        }
+        Ok(next)
+    }
+
+    /// Any cold key of a stripe: one behind a hash that `draw` gives, in a slot that it gives by the number of cold
+    /// entries before it.
+    pub(super) fn random_cold_key(&self, db: DbIndex, stripe: StripeIndex, rng: &mut Rng) -> Option<Vec<u8>> {
+        let database = self.stripe(stripe).databases[db.0 as usize].as_deref()?;
+        let mut rank = database.cold.checked_sub(1).map(|last| rng.below(last + 1))?;
+        let slot = stripe.slots().find(|slot| {
+            let cold = database.slots.slot(slot.within_stripe()).map_or(0, |table| u64::from(table.cold));
+            let is_here = rank < cold;
+            rank = rank.saturating_sub(cold);
+            is_here
+        })?;
+        let mut found = None;
+        for from in [rng.below(1 << 32) as u32, 0] {
+            let take = |met: Met<'_>| {
+                found.get_or_insert_with(|| met.key.to_vec());
+            };
+            if self.walk_cold_slot(db, slot, from, 1, take).is_err() || found.is_some() {
+                break;
+            }
+        }
+        found
     }
 
     /// Drops the resident copy of a candidate if the engine has the same, and if it asks for it as much as when it was

@@ -4,15 +4,88 @@
 //! them.
 
 use super::database::SlotTable;
+use super::residency::Unreadable;
 use super::view::{View, with_rng};
 use super::{Key, Keyspace};
+use crate::clock::UnixMs;
 use crate::effect::DbIndex;
 use crate::entry::EntryRef;
 use crate::rng::Rng;
 use crate::slot::{SLOTS_PER_STRIPE, Slot, StripeIndex};
 use crate::table::ScanCursor;
+use crate::value::Type;
+
+/// A key that a walk has met.
+#[derive(Clone, Copy, Debug)]
+pub struct Met<'a> {
+    pub key: &'a [u8],
+    pub value_type: Type,
+    /// It is logically gone.
+    pub is_due: bool,
+}
+
+impl<'a> Met<'a> {
+    pub(super) fn of(entry: EntryRef<'a>, now: UnixMs) -> Met<'a> {
+        let is_due = entry.expiry().is_some_and(|at| at.is_due(now));
+        Met { key: entry.key(), value_type: entry.value().type_of(), is_due }
+    }
+}
+
+/// Where a walk stands within a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In its table: all entries are in memory.
+    Table(ScanCursor),
+    /// In the engine, at a hash.
+    Engine(u32),
+}
+
+impl Place {
+    pub const START: Place = Place::Table(ScanCursor::START);
+    /// How many bits its number has.
+    pub const BITS: u32 = ScanCursor::BITS + 1;
+
+    /// Any number is a place, since clients may send any.
+    pub fn from_number(number: u64) -> Place {
+        match number >> ScanCursor::BITS & 1 {
+            0 => Place::Table(ScanCursor::from_raw(number)),
+            _ => Place::Engine(number as u32),
+        }
+    }
+
+    pub fn number(self) -> u64 {
+        match self {
+            Place::Table(cursor) => cursor.raw(),
+            Place::Engine(hash) => 1 << ScanCursor::BITS | u64::from(hash),
+        }
+    }
+}
+
+const _: () = assert!(ScanCursor::BITS >= u32::BITS, "a hash fits where a cursor fits");
 
 impl View<'_> {
+    /// Visits about `count` keys of a slot from a place on, or all up to its end; returns where to go on, if it is not at
+    /// its end. What is there from the first call of a walk to the last is visited at least once, resident or cold: a
+    /// walk through the table starts over in the engine when entries of the slot have become cold.
+    pub fn walk_slot(
+        &self,
+        db: DbIndex,
+        slot: Slot,
+        place: Place,
+        count: usize,
+        mut visit: impl FnMut(Met<'_>),
+    ) -> Result<Option<Place>, Unreadable> {
+        self.see(slot);
+        let has_cold = self.slot_table(db, slot).is_some_and(|slot| slot.cold != 0);
+        let cursor = match place {
+            Place::Table(cursor) if !has_cold => cursor,
+            Place::Table(_) => return Ok(self.walk_cold_slot(db, slot, 0, count, visit)?.map(Place::Engine)),
+            Place::Engine(from) => return Ok(self.walk_cold_slot(db, slot, from, count, visit)?.map(Place::Engine)),
+        };
+        let next = self.scan_slot(db, slot, cursor, count, |entry| visit(Met::of(entry, self.now())));
+        Ok((!next.is_end()).then_some(Place::Table(next)))
+    }
+
     fn slot_table(&self, db: DbIndex, slot: Slot) -> Option<&SlotTable> {
         let database = self.stripe(slot.stripe()).databases[db.0 as usize].as_deref()?;
         database.slots.slot(slot.within_stripe())
@@ -20,12 +93,11 @@ impl View<'_> {
 
     /// Number of keys in a slot.
     pub fn slot_len(&self, db: DbIndex, slot: Slot) -> usize {
-        self.slot_table(db, slot).map_or(0, |slot| slot.table.len())
+        self.slot_table(db, slot).map_or(0, |slot| slot.table.len() + slot.cold as usize)
     }
 
-    /// Visits about `count` entries of a slot from `cursor` on, or all up to its end. What is there from the first call
-    /// of a walk to the last is visited at least once.
-    pub fn scan_slot(
+    /// Visits about `count` resident entries of a slot from `cursor` on, or all up to its end.
+    fn scan_slot(
         &self,
         db: DbIndex,
         slot: Slot,
@@ -33,14 +105,13 @@ impl View<'_> {
         count: usize,
         mut visit: impl FnMut(EntryRef<'_>),
     ) -> ScanCursor {
-        self.see(slot);
         match self.slot_table(db, slot) {
             Some(slot) => slot.table.scan(cursor, count, |entry| visit(entry.as_ref())),
             None => ScanCursor::START,
         }
     }
 
-    /// Visits all entries of a database in the stripes that the view holds.
+    /// Visits all resident entries of a database in the stripes that the view holds.
     pub fn for_each_entry(&self, db: DbIndex, mut visit: impl FnMut(EntryRef<'_>)) {
         self.see_all();
         for stripe in self.stripes().iter() {
@@ -66,7 +137,11 @@ impl View<'_> {
         self.see_all();
         let database = self.stripe(stripe).databases[db.0 as usize].as_deref()?;
         with_rng(|rng| {
-            let mut rank = database.entries.checked_sub(1).map(|last| rng.below(last + 1))?;
+            let total = database.entries + database.cold;
+            let mut rank = total.checked_sub(1).map(|last| rng.below(last + 1))?;
+            if rank >= database.entries {
+                return self.random_cold_key(db, stripe, rng);
+            }
             for slot in database.slots.iter() {
                 let len = slot.table.len() as u64;
                 if rank < len {
@@ -107,7 +182,6 @@ impl StripeIndex {
 mod tests {
     use super::super::NewExpiry;
     use super::*;
-    use crate::clock::UnixMs;
     use crate::slot::StripeSet;
     use hashbrown::HashMap;
 

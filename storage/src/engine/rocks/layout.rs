@@ -48,7 +48,7 @@ const HASH_BYTES: usize = 4;
 pub(super) const VERSION_PREFIX: usize = 4 + 8;
 
 /// The hash that orders the keys of a slot, and is the cursor of a walk. Part of the layout: it must never change.
-pub(super) fn key_hash(key: &[u8]) -> u32 {
+pub(crate) fn key_hash(key: &[u8]) -> u32 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let (words, rest) = key.as_chunks::<8>();
     let mut mix = |word: u64| {

@@ -22,6 +22,7 @@ mod statistics;
 #[cfg(test)]
 pub(super) mod testing;
 
+pub(crate) use layout::key_hash;
 pub use log::{Durability, LogWrite};
 pub use open::{OpenError, Rocks};
 pub use options::RocksOptions;
