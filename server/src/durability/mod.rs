@@ -34,6 +34,7 @@ impl Durability {
 }
 
 /// Starts the thread that lets events and answers out when they are committed; it ends with the process.
+#[expect(dead_code, reason = "the group follows")]
 pub(crate) fn letting_out(server: &Arc<Server>) -> std::io::Result<()> {
     let server = server.clone();
     let let_out = move || {
