@@ -1,5 +1,6 @@
 //! The composition root: puts the server together, starts its threads, and ends them.
 
+use crate::commands::names::Names;
 use crate::config::Config;
 use crate::cron;
 use crate::eviction;
@@ -23,7 +24,8 @@ pub enum StartError {
 }
 
 /// Runs a server until it is told to stop.
-pub fn run(config: Config) -> Result<(), StartError> {
+pub fn run(mut config: Config) -> Result<(), StartError> {
+    config.names.take().into_iter().for_each(Names::choose);
     let server = Server::new(config).map_err(StartError::Setting)?;
     let pid_file = server.config.text("pidfile");
     if !pid_file.is_empty() {

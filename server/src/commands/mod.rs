@@ -22,6 +22,7 @@ pub mod keys;
 pub mod latency;
 pub mod lists;
 pub mod memory;
+pub mod names;
 pub mod node;
 pub mod object;
 pub mod parse;
@@ -40,7 +41,7 @@ pub mod zsets;
 use crate::error::CommandError;
 use crate::resp::Args;
 use basalt_storage::slot::StripeSet;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use spec::{Flags, InvalidKeys, Locks, Spec};
 use std::sync::LazyLock;
 
@@ -92,11 +93,13 @@ pub struct Command {
     pub id: CommandId,
     /// The name as COMMAND shows it: `get`, `config|get`.
     pub full_name: &'static str,
+    /// What clients call it (`rename-command`); nothing for subcommands, and for what cannot be called.
+    pub called: Option<&'static str>,
     pub spec: &'static Spec,
     subcommands: HashMap<&'static [u8], &'static Command>,
 }
 
-/// All commands, by lower-case name.
+/// All commands, by what clients call them in lower case.
 struct Table {
     by_name: HashMap<&'static [u8], &'static Command>,
     by_id: Vec<&'static Command>,
@@ -104,27 +107,32 @@ struct Table {
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
     let mut table = Table { by_name: HashMap::default(), by_id: Vec::new() };
+    let mut names = names::chosen().by_own_name();
+    let mut rows = HashSet::new();
     for spec in FAMILIES.iter().flat_map(|family| family.iter()) {
-        let command = table.add(spec, None);
-        let before = table.by_name.insert(spec.name.as_bytes(), command);
-        assert!(before.is_none(), "two rows for the command {}", spec.name);
+        assert!(rows.insert(spec.name), "two rows for the command {}", spec.name);
+        let called = names.remove(spec.name).map(|name| &*name.leak());
+        let command = table.add(spec, None, called);
+        if let Some(called) = called {
+            table.by_name.insert(called.as_bytes(), command);
+        }
     }
     table
 });
 
 impl Table {
-    fn add(&mut self, spec: &'static Spec, parent: Option<&str>) -> &'static Command {
+    fn add(&mut self, spec: &'static Spec, parent: Option<&str>, called: Option<&'static str>) -> &'static Command {
         let full_name: &'static str = match parent {
             None => spec.name,
             Some(parent) => Box::leak(format!("{parent}|{}", spec.name).into_boxed_str()),
         };
         let mut subcommands = HashMap::default();
         for sub in spec.subcommands {
-            subcommands.insert(sub.name.as_bytes(), self.add(sub, Some(spec.name)));
+            subcommands.insert(sub.name.as_bytes(), self.add(sub, Some(spec.name), None));
         }
         // Rows live as long as the process: leaking them once makes every reference to them static.
         let id = CommandId(self.by_id.len());
-        let command: &'static Command = Box::leak(Box::new(Command { id, full_name, spec, subcommands }));
+        let command: &'static Command = Box::leak(Box::new(Command { id, full_name, called, spec, subcommands }));
         self.by_id.push(command);
         command
     }
@@ -135,18 +143,23 @@ pub fn all() -> &'static [&'static Command] {
     &TABLE.by_id
 }
 
-/// The commands that have a name of their own, in no particular order.
+/// The commands that can be called by a name of their own, in no particular order.
 pub fn top_level() -> impl ExactSizeIterator<Item = &'static Command> {
     TABLE.by_name.values().copied()
 }
 
-/// The command or container of this name, in any case.
+/// The commands that can be called, each followed by its subcommands.
+pub fn callable() -> impl Iterator<Item = &'static Command> {
+    top_level().flat_map(|command| std::iter::once(command).chain(command.subcommands()))
+}
+
+/// The command or container that is called so, in any case.
 #[inline]
 pub fn find(name: &[u8]) -> Option<&'static Command> {
     lowered(name, |name| TABLE.by_name.get(name).copied())
 }
 
-/// The command of this full name, such as `get`, `config`, `config|get`.
+/// The command that is called so, such as `get`, `config`, `config|get`.
 pub fn find_full(name: &[u8]) -> Option<&'static Command> {
     let mut parts = name.splitn(2, |byte| *byte == b'|');
     let command = parts.next().and_then(find)?;
@@ -159,18 +172,21 @@ pub fn find_full(name: &[u8]) -> Option<&'static Command> {
 /// Calls `f` with the name in lower case; names longer than any command's are nobody's.
 #[inline]
 fn lowered<R>(name: &[u8], f: impl FnOnce(&[u8]) -> Option<R>) -> Option<R> {
-    const NAME_MAX: usize = 32;
-    let mut buffer = [0; NAME_MAX];
-    let buffer = buffer.get_mut(..name.len())?;
+    /// All names but some that operators have chosen.
+    const USUAL_MAX: usize = 32;
+    let mut buffer = [0; USUAL_MAX];
+    let Some(buffer) = buffer.get_mut(..name.len()) else {
+        return if name.len() <= names::LENGTH_MAX { f(&name.to_ascii_lowercase()) } else { None };
+    };
     buffer.copy_from_slice(name);
     buffer.make_ascii_lowercase();
     f(buffer)
 }
 
 impl Command {
-    /// Whether the name alone says which command it is.
+    /// Whether its own name, and that alone, is what a request for it begins with.
     pub fn is_plain(&self) -> bool {
-        self.subcommands.is_empty() && !self.full_name.contains('|')
+        self.subcommands.is_empty() && self.called == Some(self.spec.name)
     }
 
     pub fn subcommand(&self, name: &[u8]) -> Option<&'static Command> {

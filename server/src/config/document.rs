@@ -8,7 +8,8 @@ const WIDTH: usize = 100;
 const INTRODUCTION: &str = "\
 # Basalt's settings, each with its default. Start the server with `basalt FILE`; options win over the file:
 # `basalt FILE --port 7000`. Sizes take units: 1k is 1000 bytes, 1kb is 1024, likewise m, mb, g, gb.
-# `include FILE` reads another file in its place.
+# `include FILE` reads another file in its place. `rename-command NAME NEW` gives a command another name; an empty
+# one takes the command away.
 #
 # This file is generated from server/src/config/table.rs by `basalt --print-default-config`.
 ";

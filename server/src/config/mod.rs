@@ -11,6 +11,7 @@ pub mod setting;
 pub mod table;
 
 use crate::commands::Command;
+use crate::commands::names::Names;
 use crate::error::{CommandError, LOADING};
 use crate::resp::decode::Limits;
 use crate::server::Server;
@@ -23,6 +24,8 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use table::{FIXED_WHILE_LOADING, HIDDEN, SETTINGS};
+
+const BAD_DIRECTIVE: &str = "Bad directive or wrong number of arguments";
 
 static INDEX: LazyLock<HashMap<&'static str, usize>> = LazyLock::new(|| {
     let mut index = HashMap::new();
@@ -42,6 +45,8 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// Settings that were given and do nothing here; logged once.
     pub ignored: Vec<&'static str>,
+    /// What clients call the commands, if `rename-command` has changed that.
+    pub names: Option<Names>,
     pub hot: Hot,
 }
 
@@ -77,7 +82,8 @@ impl Config {
             setting.kind.read(&words, &unset).unwrap_or_else(|error| panic!("default of {}: {error}", setting.name))
         };
         let values = SETTINGS.iter().map(default).collect();
-        let config = Config { values: RwLock::new(values), file: None, ignored: Vec::new(), hot: Hot::default() };
+        let config =
+            Config { values: RwLock::new(values), file: None, ignored: Vec::new(), names: None, hot: Hot::default() };
         // A container's own loopback is all that a default server listens to, so the directory is made absolute once.
         let directory = std::env::current_dir().unwrap_or_default().display().to_string();
         config.store(INDEX["dir"], Value::Text(directory));
@@ -91,8 +97,12 @@ impl Config {
         let mut has_save = false;
         for directive in directives {
             let refuse = |reason: String| directive.refused(reason);
-            let index =
-                find(&directive.name).ok_or_else(|| refuse("Bad directive or wrong number of arguments".into()))?;
+            if directive.name == "rename-command" {
+                let [old, new] = directive.words.as_slice() else { return Err(refuse(BAD_DIRECTIVE.into())) };
+                config.names.get_or_insert_default().rename(old, new).map_err(refuse)?;
+                continue;
+            }
+            let index = find(&directive.name).ok_or_else(|| refuse(BAD_DIRECTIVE.into()))?;
             let setting = &SETTINGS[index];
             let mut words = directive.words.clone();
             if let ([only], true) = (words.as_slice(), setting.kind.takes_words())

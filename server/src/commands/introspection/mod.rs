@@ -163,7 +163,7 @@ impl<'a> Filter<'a> {
 
 fn list(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
     let filter = Filter::parse(args)?;
-    let commands: Vec<_> = super::all().iter().filter(|command| filter.admits(command)).collect();
+    let commands: Vec<_> = super::callable().filter(|command| filter.admits(command)).collect();
     ctx.out.array(commands.len());
     commands.iter().for_each(|command| ctx.out.bulk_str(command.full_name));
     Ok(())
