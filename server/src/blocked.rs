@@ -233,7 +233,7 @@ impl BlockedClients {
                 }
                 place += usize::from(self.retry(server, &mut view, &waiter, outcome) == Retried::StillWaits);
                 ready.extend(self.serve(server, &mut view, outcome));
-                outcome.note_expired(server, &mut view);
+                outcome.note_news(server, &mut view);
             }
         }
     }

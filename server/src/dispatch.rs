@@ -351,6 +351,9 @@ pub fn call_queued<'k>(ctx: &mut SessionCtx<'_, 'k>, view: &mut View<'k>, queued
         ),
         Handler::Container => Err(CommandError::wrong_arity(command.full_name)),
     };
+    if view.has_key_news() {
+        ctx.outcome.note_news(server, view);
+    }
     if let Err(error) = &result {
         ctx.out.rewind(mark);
         ctx.out.error(error);

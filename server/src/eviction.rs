@@ -71,6 +71,11 @@ impl Eviction {
         self.exceeded_since_us.store(0, Relaxed);
     }
 
+    /// Lets eviction in the background make room as soon as it can.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
     fn note_exceeded(&self, server: &Server) {
         let now = (server.uptime().as_micros() as u64).max(1);
         let _ = self.exceeded_since_us.compare_exchange(0, now, Relaxed, Relaxed);
@@ -116,7 +121,7 @@ fn make_room_now(server: &Server) -> Room {
     let room = evict_for(server, time_limit(server.config.hot.maxmemory_eviction_tenacity.load(Relaxed)));
     match room {
         Room::Enough => server.eviction.note_fits(server),
-        Room::Soon => server.eviction.wake.notify_one(),
+        Room::Soon => server.eviction.wake(),
         Room::None => {}
     }
     room
@@ -182,7 +187,10 @@ pub fn evict_some(server: &Server, policy: Policy, count: usize) -> usize {
 pub async fn evict_in_background(server: std::sync::Arc<Server>) {
     loop {
         server.eviction.wake.notified().await;
-        while server.has_memory_limit() && evict_for(&server, Some(SLICE)) == Room::Soon {
+        while server.has_memory_limit() && !server.pause.is_on(&server) {
+            if evict_for(&server, Some(SLICE)) != Room::Soon {
+                break;
+            }
             tokio::task::yield_now().await;
         }
         if excess(&server) == 0 {
@@ -255,7 +263,7 @@ fn evict(server: &Server, candidate: &Candidate, policy: Policy) -> Fate {
         return view.cool(candidate, policy);
     }
     let fate = view.evict(candidate, policy);
-    let has_expired = view.has_news();
+    let has_expired = view.has_key_news();
     if fate == Fate::Evicted && !has_expired && server.notify.wants(EventClass::Evicted) {
         let (db, key) = (candidate.db, candidate.key.clone());
         outcome.events.push(Announcement::Key(KeyEvent { class: EventClass::Evicted, event: "evicted", db, key }));

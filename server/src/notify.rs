@@ -3,6 +3,7 @@
 
 use crate::server::Server;
 use basalt_storage::effect::DbIndex;
+use basalt_storage::keyspace::Happened;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The class of an event, one letter of `notify-keyspace-events`.
@@ -72,6 +73,12 @@ impl Notifications {
         let Some(flags) = parse(letters) else { return false };
         self.0.store(flags, Ordering::Relaxed);
         true
+    }
+
+    /// What the keyspace must tell for the events of these classes.
+    pub fn wanted_news(&self) -> Vec<Happened> {
+        let news = [(EventClass::New, Happened::Created), (EventClass::KeyMiss, Happened::Missed)];
+        news.into_iter().filter(|(class, _)| self.wants(*class)).map(|(_, happened)| happened).collect()
     }
 
     /// The letters, in Redis's order.

@@ -10,7 +10,7 @@ use crate::server::Server;
 use crate::session::Session;
 use basalt_storage::clock::UnixMs;
 use basalt_storage::effect::DbIndex;
-use basalt_storage::keyspace::{Key, ReadyKey, View, high_water};
+use basalt_storage::keyspace::{Happened, Key, KeyNews, ReadyKey, View, high_water};
 use basalt_storage::slot::StripeSet;
 
 /// Context of a command that works on the keyspace.
@@ -57,13 +57,14 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Ends an evaluation whose locks are still held: serves waiters, notes what expired on the way.
+    /// Ends an evaluation whose locks are still held: notes what happened to keys on the way, serves waiters.
     #[inline]
     pub fn settle(&mut self, server: &Server, view: &mut View<'_>) {
         if view.has_news() {
+            self.note_news(server, view);
             let elsewhere = server.blocked.serve(server, view, self);
             self.elsewhere.extend(elsewhere);
-            self.note_expired(server, view);
+            self.note_news(server, view);
         }
     }
 
@@ -72,12 +73,16 @@ impl Outcome {
         self.events.push(Announcement::Message(message));
     }
 
-    pub fn note_expired(&mut self, server: &Server, view: &mut View<'_>) {
-        for expired in view.take_expired() {
-            if server.notify.wants(EventClass::Expired) {
-                let (db, key) = (expired.db, expired.key);
-                let event = KeyEvent { class: EventClass::Expired, event: "expired", db, key };
-                self.events.push(Announcement::Key(event));
+    /// Turns what the view tells of keys into events, behind those that are there already.
+    pub fn note_news(&mut self, server: &Server, view: &mut View<'_>) {
+        for KeyNews { happened, db, key } in view.take_news() {
+            let (class, event) = match happened {
+                Happened::Expired => (EventClass::Expired, "expired"),
+                Happened::Created => (EventClass::New, "new"),
+                Happened::Missed => (EventClass::KeyMiss, "keymiss"),
+            };
+            if server.notify.wants(class) {
+                self.events.push(Announcement::Key(KeyEvent { class, event, db, key }));
             }
         }
     }
@@ -113,6 +118,8 @@ impl<'c, 'k> Ctx<'c, 'k> {
     #[inline]
     pub fn notify_in(&mut self, db: DbIndex, class: EventClass, event: &'static str, key: &[u8]) {
         if self.server.notify.wants(class) {
+            // What happened on the way here comes first: a key is new before it is set.
+            self.outcome.note_news(self.server, self.view);
             self.outcome.events.push(Announcement::Key(KeyEvent { class, event, db, key: key.into() }));
         }
     }

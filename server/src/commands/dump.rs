@@ -117,7 +117,7 @@ fn restore(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
         }
     } else {
         let stamp = stamp(ctx, &options);
-        ctx.view.put_stamped(ctx.db, &key, value, expiry, stamp);
+        ctx.view.put_anew(ctx.db, &key, value, expiry, stamp);
         ctx.notify(EventClass::Generic, "restore", key.bytes);
     }
     ctx.out.ok();

@@ -9,6 +9,7 @@ use super::spec::{
 use crate::error::{CommandError, CommandResult, NO_SUCH_KEY, SYNTAX};
 use crate::notify::EventClass;
 use crate::resp::Args;
+use basalt_storage::access;
 use basalt_storage::effect::DbIndex;
 use basalt_storage::keyspace::Key;
 
@@ -196,7 +197,8 @@ fn copy(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
         ctx.out.integer(0);
         return Ok(());
     }
-    ctx.view.put(options.db, &to, value, expiry);
+    let stamp = access::fresh(&ctx.server.keyspace.settings, ctx.now());
+    ctx.view.put_anew(options.db, &to, value, expiry, stamp);
     ctx.notify_in(options.db, EventClass::Generic, "copy_to", to.bytes);
     ctx.out.integer(1);
     Ok(())

@@ -68,7 +68,7 @@ const IS_LFU: CommandError = CommandError::new(
 );
 
 fn encoding(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    match ctx.view.inspect(ctx.db, &Key::new(args.at(2))) {
+    match ctx.view.examine(ctx.db, &Key::new(args.at(2))) {
         Some(entry) => ctx.out.bulk_str(entry.encoding().name()),
         None => ctx.out.null(),
     }
@@ -78,7 +78,7 @@ fn encoding(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 fn freq(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     let now = ctx.now();
     let settings = &ctx.server.keyspace.settings;
-    match ctx.view.inspect(ctx.db, &Key::new(args.at(2))) {
+    match ctx.view.examine(ctx.db, &Key::new(args.at(2))) {
         None => ctx.out.null(),
         Some(_) if settings.access_policy() != AccessPolicy::Lfu => return Err(NO_LFU),
         Some(entry) => ctx.out.integer(i64::from(access::frequency(entry.stamp(), settings, now))),
@@ -89,7 +89,7 @@ fn freq(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 fn idletime(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     let now = ctx.now();
     let settings = &ctx.server.keyspace.settings;
-    match ctx.view.inspect(ctx.db, &Key::new(args.at(2))) {
+    match ctx.view.examine(ctx.db, &Key::new(args.at(2))) {
         None => ctx.out.null(),
         Some(_) if settings.access_policy() == AccessPolicy::Lfu => return Err(IS_LFU),
         Some(entry) => ctx.out.integer((access::idle_ms(entry.stamp(), now) / 1000) as i64),
@@ -103,7 +103,7 @@ const SHARED: i64 = i32::MAX as i64;
 const SHARED_INTEGERS: RangeInclusive<i64> = 0..=9999;
 
 fn refcount(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    match ctx.view.inspect(ctx.db, &Key::new(args.at(2))).map(|entry| entry.value()) {
+    match ctx.view.examine(ctx.db, &Key::new(args.at(2))).map(|entry| entry.value()) {
         None => ctx.out.null(),
         Some(ValueRef::Int(number)) if SHARED_INTEGERS.contains(&number) && shares_integers(ctx.server) => {
             ctx.out.integer(SHARED);

@@ -226,10 +226,7 @@ impl<'a> Pattern<'a> {
 fn sort(ctx: &mut Ctx<'_, '_>, args: Args<'_>, store: Store) -> CommandResult {
     let mut options = Options::parse(args, store)?;
     let key = args.key(1);
-    let source = match options.destination {
-        None => ctx.view.read(ctx.db, &key),
-        Some(_) => ctx.view.peek(ctx.db, &key),
-    };
+    let source = ctx.view.read(ctx.db, &key);
     let (kind, mut elements) = source.map_or(Ok((Type::List, Vec::new())), elements_of)?;
     // Redis turns a sorted set into a skiplist to walk it, and OBJECT ENCODING tells; its members stay the same.
     if kind == Type::Zset

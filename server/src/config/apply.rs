@@ -96,6 +96,8 @@ pub fn maxmemory(server: &Server, value: &Value) -> Applied {
     server.config.hot.maxmemory.store(bytes(value), Relaxed);
     if bytes(value) != 0 && crate::memory::used() > bytes(value) && server.is_running() {
         tracing::warn!("the new maxmemory is below what is in use: keys will be evicted, or writes refused");
+        // Not evicted here: the caller may be a transaction, which holds the locks that eviction needs.
+        server.eviction.wake();
     }
     maxmemory_clients(server, &server.config.value("maxmemory-clients"))
 }
@@ -192,6 +194,7 @@ pub fn hll(server: &Server, value: &Value) -> Applied {
 pub fn notify(server: &Server, value: &Value) -> Applied {
     let known = server.notify.configure(text(value));
     assert!(known, "the letters were read before");
+    server.keyspace.tell(&server.notify.wanted_news());
     Ok(())
 }
 

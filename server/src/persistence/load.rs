@@ -109,7 +109,7 @@ pub fn load<'k>(
             return Err(LoadError::Duplicate { db: entry.db, key: entry.key.escape_ascii().to_string() });
         }
         let stamp = stamp(view, entry.access);
-        view.put_stamped(db, &key, entry.value, entry.expiry, stamp);
+        view.put_loaded(db, &key, entry.value, entry.expiry, stamp);
         progress.keys.fetch_add(1, Relaxed);
         drop(own);
         if !delay.is_zero() {

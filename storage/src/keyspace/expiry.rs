@@ -45,7 +45,7 @@ impl Keyspace {
 
 impl View<'_> {
     /// Goes on with the sweep of one stripe, deleting what is due, until it has walked over about `max_walked` entries
-    /// or is at the end. What was deleted is then in [`View::take_expired`].
+    /// or is at the end. What was deleted is then in [`View::take_news`].
     pub fn sweep_expired(&mut self, db: DbIndex, stripe: StripeIndex, max_walked: usize) -> Swept {
         let (mut swept, mut walked) = (Swept::default(), 0);
         let mut taken = Vec::new();
@@ -173,7 +173,7 @@ mod tests {
             loop {
                 let mut view = keyspace.lock(StripeSet::of(stripe), now);
                 let swept = view.sweep_expired(DB, stripe, step);
-                gone.extend(view.take_expired().into_iter().map(|expired| expired.key));
+                gone.extend(view.take_news().into_iter().map(|news| news.key));
                 if swept.is_complete {
                     break;
                 }

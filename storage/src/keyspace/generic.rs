@@ -2,6 +2,7 @@
 
 use super::database::Database;
 use super::key::Key;
+use super::news::Happened;
 use super::view::View;
 use crate::clock::UnixMs;
 use crate::effect::{Cause, DbIndex, Effect, KeyEffect};
@@ -10,20 +11,50 @@ use crate::slot::{Slot, StripeIndex, StripeSet};
 use crate::value::Value;
 use std::sync::atomic::Ordering;
 
+/// What was at a key that was put.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Former {
+    None,
+    Replaced,
+}
+
 impl View<'_> {
     /// Makes `key` hold exactly this, whatever was there.
     pub fn put(&mut self, db: DbIndex, key: &Key<'_>, value: Value, expiry: Option<UnixMs>) {
         let stamp = self.core.fresh_stamp();
-        self.put_stamped(db, key, value, expiry, stamp);
+        if self.put_in_place(db, key, value, expiry, stamp) == Former::None {
+            self.core.tell(Happened::Created, db, key);
+        }
     }
 
-    /// Like [`View::put`], with an access stamp of one's own (RESTORE IDLETIME and FREQ).
-    pub fn put_stamped(&mut self, db: DbIndex, key: &Key<'_>, value: Value, expiry: Option<UnixMs>, stamp: Stamp) {
+    /// Deletes what is at `key` and makes a new entry, with an access stamp of one's own (COPY, RESTORE).
+    pub fn put_anew(&mut self, db: DbIndex, key: &Key<'_>, value: Value, expiry: Option<UnixMs>, stamp: Stamp) {
+        self.put_in_place(db, key, value, expiry, stamp);
+        self.core.tell(Happened::Created, db, key);
+    }
+
+    /// Like [`View::put_anew`], but tells nobody: the entry comes from a file and is not new.
+    pub fn put_loaded(&mut self, db: DbIndex, key: &Key<'_>, value: Value, expiry: Option<UnixMs>, stamp: Stamp) {
+        self.put_in_place(db, key, value, expiry, stamp);
+    }
+
+    fn put_in_place(
+        &mut self,
+        db: DbIndex,
+        key: &Key<'_>,
+        value: Value,
+        expiry: Option<UnixMs>,
+        stamp: Stamp,
+    ) -> Former {
         let recorded = self.core.is_recording().then(|| value.clone());
-        if let Some(loc) = self.find(db, key) {
-            let old = self.detach(db, key, loc);
-            self.keyspace().reaper().discard(old);
-        }
+        let former = match self.find(db, key) {
+            Some(loc) => {
+                let old = self.detach(db, key, loc);
+                self.keyspace().reaper().discard(old);
+                Former::Replaced
+            }
+            None => Former::None,
+        };
         self.attach(db, key, Entry::new(key.bytes, value, expiry, stamp));
         let (stripe, core) = self.stripe_mut(key.slot.stripe());
         core.key_changed(&mut stripe.interests, db, key);
@@ -31,6 +62,7 @@ impl View<'_> {
             let change = KeyEffect::Put { value, expiry };
             core.record_key(db, key, || change);
         }
+        former
     }
 
     /// Deletes `key`; returns whether it was there.
@@ -70,6 +102,7 @@ impl View<'_> {
             self.keyspace().reaper().discard(old);
         }
         self.attach(to_db, to, Entry::new(to.bytes, entry.into_value(), expiry, stamp));
+        self.core.tell(Happened::Created, to_db, to);
         for (db, key) in [(from_db, from), (to_db, to)] {
             let (stripe, core) = self.stripe_mut(key.slot.stripe());
             core.key_changed(&mut stripe.interests, db, key);

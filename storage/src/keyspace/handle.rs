@@ -7,6 +7,7 @@ use super::Stripe;
 use super::database::{Counts, Database};
 use super::interest::Interests;
 use super::key::Key;
+use super::news::Happened;
 use super::pending::Pending;
 use super::settings::Settings;
 use super::view::{Core, View, WrongType};
@@ -117,6 +118,7 @@ impl<T: Collection> Drop for Handle<'_, '_, T> {
                 pending.bury(self.core.keyspace.physical(self.db), &self.key);
             }
             self.database.publish(self.counts);
+            self.core.retract_created(self.db, &self.key);
         }
     }
 }
@@ -157,7 +159,9 @@ impl<'k> View<'k> {
             }
             None => {
                 let entry = Entry::new(key.bytes, T::empty().into_value(), None, self.core.fresh_stamp());
-                self.attach(db, key, entry)
+                let loc = self.attach(db, key, entry);
+                self.core.tell(Happened::Created, db, key);
+                loc
             }
         };
         Ok(self.handle(db, key, loc))

@@ -20,6 +20,7 @@
 //! | `sampling` | drawing entries at random, evicting |
 //! | `expiry` | the sweep for entries that are due |
 //! | `interest` | watches and waiters |
+//! | `news` | what is told of keys besides effects |
 //! | `pending`, `high_water` | what is evaluated and not applied yet, and which batch an output depends on |
 //! | `residency` | cold entries: loading from the engine, and dropping resident copies |
 //! | `dump` | all entries as they were at one point in time |
@@ -37,6 +38,7 @@ pub mod high_water;
 mod interest;
 mod key;
 mod lists;
+mod news;
 mod pending;
 mod prefetch;
 mod residency;
@@ -53,6 +55,7 @@ pub use expiry::Swept;
 pub use handle::{Collection, Handle};
 pub use interest::WatchFlag;
 pub use key::{HashedKey, Key};
+pub use news::{Happened, KeyNews};
 pub use pending::PhysicalDb;
 pub use prefetch::Upcoming;
 pub use residency::{ColdCount, ColdStore, Loading, ResidencyStats, Unreadable};
@@ -60,7 +63,7 @@ pub use sampling::Fate;
 pub use settings::{AccessPolicy, Settings};
 pub use slots::Slots;
 pub use strings::{NewExpiry, StrRef};
-pub use view::{ExpiredKey, ReadyKey, View, WrongType, with_rng};
+pub use view::{ReadyKey, View, WrongType, with_rng};
 pub use walk::{Met, Place};
 
 use crate::clock::UnixMs;
@@ -70,10 +73,11 @@ use crate::seq::{Seq, SeqMark};
 use crate::slot::{STRIPE_COUNT, StripeIndex, StripeSet};
 use database::{Counts, Database};
 use interest::Interests;
+use news::Demand;
 use parking_lot::Mutex;
 use pending::Pending;
 use residency::Cold;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// What one stripe's lock guards.
@@ -106,7 +110,7 @@ pub struct Keyspace {
     stripes: Box<[Mutex<Stripe>]>,
     counts: Box<[Box<[Counts]>]>,
     databases: u16,
-    recording: AtomicBool,
+    demand: Demand,
     sink: OnceLock<Arc<dyn BatchSink>>,
     /// The last batch that was proposed, and the last that the engine has applied.
     proposed: SeqMark,
@@ -130,7 +134,7 @@ impl Keyspace {
             stripes: (0..STRIPE_COUNT).map(|_| Mutex::new(stripe())).collect(),
             counts: (0..STRIPE_COUNT).map(|_| counts()).collect(),
             databases,
-            recording: AtomicBool::new(false),
+            demand: Demand::default(),
             sink: OnceLock::new(),
             proposed: SeqMark::default(),
             applied: SeqMark::default(),
@@ -189,7 +193,12 @@ impl Keyspace {
         for stripe in &self.stripes {
             stripe.lock().pending = Some(Box::default());
         }
-        self.recording.store(true, Ordering::SeqCst);
+        self.demand.ask_for_effects();
+    }
+
+    /// From now on every view tells these of its keys, and that keys expired, which is always told.
+    pub fn tell(&self, wanted: &[Happened]) {
+        self.demand.ask_for_news(wanted);
     }
 
     /// The last batch that was proposed: what has seen everything depends on it.

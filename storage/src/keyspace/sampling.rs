@@ -87,7 +87,7 @@ impl View<'_> {
             let is_eligible = policy.scope == Scope::All || entry.expiry().is_some();
             is_eligible && eviction::score(policy.rank, entry, &keyspace.settings, now) >= candidate.score
         });
-        if is_wanted.is_none() && self.has_news() {
+        if is_wanted.is_none() && self.has_key_news() {
             // It was due: that has made room as well.
             return Fate::Evicted;
         }

@@ -1,6 +1,7 @@
 //! Changes of string values.
 
 use super::key::Key;
+use super::news::Happened;
 use super::view::{View, WrongType};
 use crate::clock::UnixMs;
 use crate::effect::{DbIndex, KeyEffect};
@@ -182,6 +183,7 @@ impl View<'_> {
             None => {
                 let entry = create(self.core.fresh_stamp(), asked);
                 self.attach(db, key, entry);
+                self.core.tell(Happened::Created, db, key);
                 let (stripe, core) = self.stripe_mut(key.slot.stripe());
                 core.changed(&mut stripe.interests, db, key, || effect(asked));
             }
@@ -216,6 +218,7 @@ impl View<'_> {
                 let mut entry = Entry::with_bytes(key.bytes, b"", None, self.core.fresh_stamp());
                 entry.splice(offset, bytes);
                 self.attach(db, key, entry);
+                self.core.tell(Happened::Created, db, key);
                 let (stripe, core) = self.stripe_mut(key.slot.stripe());
                 core.changed(&mut stripe.interests, db, key, effect);
             }

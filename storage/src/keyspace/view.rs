@@ -6,6 +6,7 @@
 use super::database::Database;
 use super::interest::{Interests, Touch, WatchFlag};
 use super::key::Key;
+use super::news::{Demanded, Happened, KeyNews};
 use super::{Keyspace, Stripe, high_water};
 use crate::access;
 use crate::clock::UnixMs;
@@ -38,13 +39,6 @@ pub struct ReadyKey {
     pub key: Box<[u8]>,
 }
 
-/// A key that was deleted because it was due.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExpiredKey {
-    pub db: DbIndex,
-    pub key: Box<[u8]>,
-}
-
 /// Whether keys that are due are deleted when they are met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expiry {
@@ -61,7 +55,7 @@ pub(crate) struct Core<'k> {
     pub(super) keyspace: &'k Keyspace,
     pub(super) now: UnixMs,
     expiry: Expiry,
-    recording: bool,
+    demanded: Demanded,
     batch: Batch,
     /// The slots that the batch changes.
     changed_slots: SmallVec<[Slot; 2]>,
@@ -72,7 +66,7 @@ pub(crate) struct Core<'k> {
     misses: u64,
     touch: bool,
     ready: Vec<ReadyKey>,
-    expired: Vec<ExpiredKey>,
+    news: Vec<KeyNews>,
 }
 
 impl Core<'_> {
@@ -91,7 +85,7 @@ impl Core<'_> {
 
     #[inline]
     pub(super) fn record_key(&mut self, db: DbIndex, key: &Key<'_>, effect: impl FnOnce() -> KeyEffect) {
-        if self.recording {
+        if self.demanded.has_effects() {
             self.changed_slots.push(key.slot);
             self.batch.push(Effect::Key { db, key: key.bytes.into(), change: effect() });
         }
@@ -119,12 +113,33 @@ impl Core<'_> {
     }
 
     pub(super) fn note_expired(&mut self, db: DbIndex, key: &[u8]) {
-        self.expired.push(ExpiredKey { db, key: key.into() });
+        self.news.push(KeyNews { happened: Happened::Expired, db, key: key.into() });
+    }
+
+    /// Tells that `key` was created or missed, if somebody wants to know.
+    #[inline]
+    pub(super) fn tell(&mut self, happened: Happened, db: DbIndex, key: &Key<'_>) {
+        if self.demanded.has_news_of(happened) {
+            self.tell_now(happened, db, key);
+        }
+    }
+
+    #[cold]
+    fn tell_now(&mut self, happened: Happened, db: DbIndex, key: &Key<'_>) {
+        self.news.push(KeyNews { happened, db, key: key.bytes.into() });
+    }
+
+    /// Takes back that `key` was created: nothing was put into it.
+    pub(super) fn retract_created(&mut self, db: DbIndex, key: &Key<'_>) {
+        let is_this = |news: &KeyNews| news.happened == Happened::Created && news.db == db && *news.key == *key.bytes;
+        if self.news.last().is_some_and(is_this) {
+            self.news.pop();
+        }
     }
 
     #[inline]
     pub(super) fn is_recording(&self) -> bool {
-        self.recording
+        self.demanded.has_effects()
     }
 
     /// Counts changes that concern no single key.
@@ -134,7 +149,7 @@ impl Core<'_> {
 
     /// Records an effect on these slots.
     pub(super) fn record(&mut self, slots: impl IntoIterator<Item = Slot>, effect: impl FnOnce() -> Effect) {
-        if self.recording {
+        if self.demanded.has_effects() {
             self.changed_slots.extend(slots);
             self.batch.push(effect());
         }
@@ -181,7 +196,7 @@ impl<'k> View<'k> {
                 keyspace,
                 now,
                 expiry: Expiry::Delete,
-                recording: keyspace.recording.load(Ordering::Relaxed),
+                demanded: keyspace.demand.now(),
                 batch: Batch::new(),
                 changed_slots: SmallVec::new(),
                 seen: Cell::new(Seq::NONE),
@@ -190,16 +205,16 @@ impl<'k> View<'k> {
                 misses: 0,
                 touch: true,
                 ready: Vec::new(),
-                expired: Vec::new(),
+                news: Vec::new(),
             },
         }
     }
 
-    /// A view in which effects are applied: nothing expires by itself, nothing is recorded.
+    /// A view in which effects are applied: nothing expires by itself, nothing is recorded or told.
     pub(super) fn open_to_apply(keyspace: &'k Keyspace, stripes: StripeSet, now: UnixMs) -> View<'k> {
         let mut view = View::open(keyspace, stripes, now);
         view.core.expiry = Expiry::Ignore;
-        view.core.recording = false;
+        view.core.demanded = Demanded::NOTHING;
         view
     }
 
@@ -237,10 +252,10 @@ impl<'k> View<'k> {
         self.core.expiry = Expiry::Delete;
     }
 
-    /// Whether there is anything for [`View::take_ready`] or [`View::take_expired`].
+    /// Whether there is anything for [`View::take_ready`] or [`View::take_news`].
     #[inline]
     pub fn has_news(&self) -> bool {
-        !self.core.ready.is_empty() || !self.core.expired.is_empty()
+        !self.core.ready.is_empty() || self.has_key_news()
     }
 
     /// How many changes this view has made so far.
@@ -253,9 +268,15 @@ impl<'k> View<'k> {
         std::mem::take(&mut self.core.ready)
     }
 
-    /// The keys that were deleted because they were due, since the last call.
-    pub fn take_expired(&mut self) -> Vec<ExpiredKey> {
-        std::mem::take(&mut self.core.expired)
+    /// Whether there is anything for [`View::take_news`].
+    #[inline]
+    pub fn has_key_news(&self) -> bool {
+        !self.core.news.is_empty()
+    }
+
+    /// What happened to keys since the last call, in order.
+    pub fn take_news(&mut self) -> Vec<KeyNews> {
+        std::mem::take(&mut self.core.news)
     }
 
     #[inline]
@@ -284,7 +305,7 @@ impl<'k> View<'k> {
     /// Finds an entry that is not due; one that is due is deleted on the way.
     #[inline]
     pub(super) fn find(&mut self, db: DbIndex, key: &Key<'_>) -> Option<Loc> {
-        if self.core.recording {
+        if self.core.demanded.has_effects() {
             self.see(key.slot);
         }
         let database = self.database(db, key.slot)?;
@@ -418,6 +439,7 @@ impl<'k> View<'k> {
             }
             None => {
                 self.core.misses += 1;
+                self.core.tell(Happened::Missed, db, key);
                 None
             }
         }
@@ -426,15 +448,27 @@ impl<'k> View<'k> {
     /// The entry of `key` for a command that asks about it: counts hit or miss, but is no use of the value.
     #[inline]
     pub fn inspect(&mut self, db: DbIndex, key: &Key<'_>) -> Option<EntryRef<'_>> {
-        match self.find(db, key) {
-            Some(loc) => {
-                self.core.hits += 1;
-                Some(self.entry_at(db, key, loc))
-            }
-            None => {
-                self.core.misses += 1;
-                None
-            }
+        let found = self.find(db, key);
+        if found.is_none() {
+            self.core.tell(Happened::Missed, db, key);
+        }
+        self.count_lookup(found);
+        found.map(|loc| self.entry_at(db, key, loc))
+    }
+
+    /// Like [`View::inspect`], for somebody who looks at the server more than at the data: that the key is missing is
+    /// no news.
+    pub fn examine(&mut self, db: DbIndex, key: &Key<'_>) -> Option<EntryRef<'_>> {
+        let found = self.find(db, key);
+        self.count_lookup(found);
+        found.map(|loc| self.entry_at(db, key, loc))
+    }
+
+    #[inline]
+    fn count_lookup(&mut self, found: Option<Loc>) {
+        match found {
+            Some(_) => self.core.hits += 1,
+            None => self.core.misses += 1,
         }
     }
 
@@ -561,7 +595,7 @@ impl Drop for View<'_> {
         if core.misses > 0 {
             stats.misses.fetch_add(core.misses, Ordering::Relaxed);
         }
-        if core.recording {
+        if core.demanded.has_effects() {
             self.propose();
         }
     }
@@ -583,7 +617,7 @@ mod tests {
         assert_eq!(keyspace.key_count(db), 1);
         view.put_string(db, &key, b"new", NewExpiry::Clear);
         assert_eq!(keyspace.key_count(db), 1);
-        assert_eq!(view.take_expired().len(), 1);
+        assert_eq!(view.take_news().len(), 1);
         assert_eq!(view.peek(db, &key).and_then(|entry| entry.expiry()), None);
     }
 }
