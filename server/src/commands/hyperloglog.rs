@@ -31,7 +31,7 @@ pub const COMMANDS: &[Spec] = &[
     Spec {
         name: "pfcount",
         arity: -2,
-        flags: Flags::READONLY,
+        flags: Flags::READONLY.or(Flags::MAY_REPLICATE),
         keys: &[KeySpec { notes: "RW because the count is kept in the value", ..KeySpec::range(1, -1, 1, RW_ACCESS) }],
         complexity: "O(1) for one key, O(N) for N keys",
         summary: "Estimates how many distinct elements HyperLogLogs have together.",
