@@ -101,6 +101,8 @@ pub struct ClientInfo {
     pub queued_bytes: AtomicUsize,
     /// What waits for the client to read it.
     pub output_bytes: AtomicUsize,
+    /// What the buffer for it has room for beyond that.
+    pub output_spare_bytes: AtomicUsize,
     pub reply_buffer_bytes: AtomicUsize,
     pub reply_peak_bytes: AtomicUsize,
     pub received_bytes: AtomicU64,
@@ -109,6 +111,8 @@ pub struct ClientInfo {
     pub soft_limit_since_ms: AtomicI64,
     /// What is counted for this client against `maxmemory-clients`.
     pub reported_bytes: AtomicI64,
+    /// What will be free when the client, which was told to close for its memory, has gone.
+    pub condemned_bytes: AtomicI64,
 }
 
 /// What a client costs, in bytes.
@@ -125,6 +129,7 @@ pub struct Figures {
     pub output_in_buffer: usize,
     pub output_blocks: usize,
     pub output_in_blocks: usize,
+    pub output_spare: usize,
     pub awaits_write: bool,
 }
 
@@ -140,6 +145,7 @@ impl Figures {
             + self.interests
             + self.reply_buffer
             + self.output_in_blocks
+            + self.output_spare
     }
 }
 
@@ -169,6 +175,7 @@ impl Client {
             output_in_buffer: 0,
             output_blocks: output.div_ceil(OUTPUT_BLOCK),
             output_in_blocks: output,
+            output_spare: info.output_spare_bytes.load(Relaxed),
             awaits_write: output > 0,
         }
     }
@@ -293,6 +300,15 @@ impl Clients {
         *client.info.user.lock() = DEFAULT_USER.into();
         self.by_id.lock().insert(id, client.clone());
         client
+    }
+
+    /// Runs `f` if the client is still registered, and keeps it so for that long: what `f` counts for the client is
+    /// taken back when it goes.
+    pub fn while_registered(&self, id: ClientId, f: impl FnOnce()) {
+        let by_id = self.by_id.lock();
+        if by_id.contains_key(&id) {
+            f();
+        }
     }
 
     pub fn forget(&self, id: ClientId) {

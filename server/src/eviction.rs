@@ -2,7 +2,8 @@
 //!
 //! A command that finds too little room evicts keys before it runs, but only for as long as
 //! `maxmemory-eviction-tenacity` allows; what is left to do then happens in the background, in slices, and the command
-//! runs. Memory that the reaper is about to free counts as free, or freeing one big value would cost many small ones.
+//! runs. Memory that the reaper is about to free counts as free, or freeing one big value would cost many small ones; so
+//! does that of clients which are about to be closed.
 
 use crate::commands::ctx::{Announcement, Outcome};
 use crate::notify::{EventClass, KeyEvent};
@@ -97,7 +98,8 @@ pub fn excess(server: &Server) -> u64 {
     if limit == 0 {
         return 0;
     }
-    crate::memory::used().saturating_sub(server.keyspace.reaper().pending_bytes()).saturating_sub(limit)
+    let leaving = server.keyspace.reaper().pending_bytes() + server.client_limits.condemned_bytes();
+    crate::memory::used().saturating_sub(leaving).saturating_sub(limit)
 }
 
 /// Tries to bring used memory below the limit; returns whether commands that need memory may run.

@@ -22,6 +22,8 @@ pub struct ClientLimits {
     pubsub: OutputLimit,
     /// What all clients use, as far as they have reported it; kept only while `maxmemory-clients` is set.
     reported_bytes: AtomicI64,
+    /// What clients use that were told to close, but have not gone yet.
+    condemned_bytes: AtomicI64,
 }
 
 /// Zero: no limit.
@@ -40,6 +42,12 @@ impl ClientLimits {
             limit.soft_bytes.store(wanted.soft_bytes, Relaxed);
             limit.soft_seconds.store(wanted.soft_seconds, Relaxed);
         }
+    }
+
+    /// Memory that will be free as soon as the clients that were chosen for it have gone.
+    #[inline]
+    pub fn condemned_bytes(&self) -> u64 {
+        self.condemned_bytes.load(Relaxed).max(0) as u64
     }
 
     fn output(&self, kind: ClientKind) -> &OutputLimit {
@@ -98,6 +106,8 @@ pub fn report_memory(server: &Server, client: &Client) {
 pub fn forget_memory(server: &Server, client: &Client) {
     let reported = client.info.reported_bytes.swap(0, Relaxed);
     server.client_limits.reported_bytes.fetch_sub(reported, Relaxed);
+    let condemned = client.info.condemned_bytes.swap(0, Relaxed);
+    server.client_limits.condemned_bytes.fetch_sub(condemned, Relaxed);
 }
 
 /// Closes the largest clients until the others stay below `maxmemory-clients`. Those that CLIENT NO-EVICT protects
@@ -110,8 +120,10 @@ pub fn evict(server: &Server) {
     let mut clients: Vec<(i64, Arc<Client>)> =
         server.clients.all().into_iter().map(|client| (client.figures().total() as i64, client)).collect();
     for (total, client) in &clients {
-        let change = total - client.info.reported_bytes.swap(*total, Relaxed);
-        server.client_limits.reported_bytes.fetch_add(change, Relaxed);
+        server.clients.while_registered(client.id, || {
+            let change = total - client.info.reported_bytes.swap(*total, Relaxed);
+            server.client_limits.reported_bytes.fetch_add(change, Relaxed);
+        });
     }
     let mut sum: i64 = clients.iter().map(|(total, _)| total).sum();
     clients.sort_by_key(|(total, _)| std::cmp::Reverse(*total));
@@ -122,6 +134,10 @@ pub fn evict(server: &Server) {
         sum -= total;
         server.clients.evicted.fetch_add(1, Relaxed);
         forget_memory(server, client);
+        server.clients.while_registered(client.id, || {
+            let change = total - client.info.condemned_bytes.swap(*total, Relaxed);
+            server.client_limits.condemned_bytes.fetch_add(change, Relaxed);
+        });
         client.close("clients use more memory than maxmemory-clients");
     }
 }

@@ -306,6 +306,8 @@ impl Connection {
             return answered;
         }
         info.query_bytes.store(bytes, Relaxed);
+        // Of the share that it has of the thread's buffer: what it costs must not depend on how much of that is in use.
+        info.query_free_bytes.store(READ_SHARE.saturating_sub(bytes), Relaxed);
         // Nothing awaits between the read and here, so the shared buffer is still ours; it is taken out while commands
         // run, because they may not find it borrowed.
         let shared = READ_BUFFER.take();
@@ -496,12 +498,21 @@ impl Connection {
     fn trim(&mut self) {
         let info = &self.session.client.info;
         self.out.shrink_to(REPLY_BUFFER_MIN);
-        info.reply_buffer_bytes.store(REPLY_BUFFER_MIN, Relaxed);
+        if self.server.switches.reply_buffer_resizing.load(Relaxed) {
+            info.reply_buffer_bytes.store(REPLY_BUFFER_MIN, Relaxed);
+        }
         info.reply_peak_bytes.store(0, Relaxed);
         if self.input.is_empty() {
             self.input = Vec::new();
         }
         info.query_free_bytes.store(self.input.capacity() - self.input.len(), Relaxed);
+    }
+
+    #[inline]
+    fn publish_output(&self) {
+        let info = &self.session.client.info;
+        info.output_bytes.store(self.backlog_len(), Relaxed);
+        info.output_spare_bytes.store(self.backlog.capacity() - self.backlog.len() + self.written, Relaxed);
     }
 
     /// Bytes of output that wait: for the client, or for a commit.
@@ -530,7 +541,7 @@ impl Connection {
             } else {
                 self.backlog.extend_from_slice(self.out.bytes());
             }
-            self.session.client.info.output_bytes.store(self.backlog_len(), Relaxed);
+            self.publish_output();
             self.out.clear();
         }
         let is_written = self.backlog.is_empty() && self.held.is_empty();
@@ -559,7 +570,7 @@ impl Connection {
                 self.backlog.extend_from_slice(&held.bytes);
             }
         }
-        self.session.client.info.output_bytes.store(self.backlog_len(), Relaxed);
+        self.publish_output();
         Ok(())
     }
 
@@ -571,7 +582,9 @@ impl Connection {
         // A figure that has no other use than to be shown, so it may lag behind a little.
         if new > info.reply_peak_bytes.load(Relaxed) {
             info.reply_peak_bytes.store(new, Relaxed);
-            info.reply_buffer_bytes.store(new.clamp(REPLY_BUFFER_MIN, REPLY_BUFFER_MAX), Relaxed);
+            if self.server.switches.reply_buffer_resizing.load(Relaxed) {
+                info.reply_buffer_bytes.store(new.clamp(REPLY_BUFFER_MIN, REPLY_BUFFER_MAX), Relaxed);
+            }
         }
         let total = new + self.backlog_len();
         if total <= REPLY_BUFFER_MAX {
@@ -590,7 +603,7 @@ impl Connection {
             self.backlog.drain(..self.written);
             self.written = 0;
         }
-        self.session.client.info.output_bytes.store(self.backlog_len(), Relaxed);
+        self.publish_output();
         Ok(())
     }
 
@@ -621,6 +634,9 @@ impl Connection {
             server.pause.note_waiting(Waiting::Ends);
         }
         server.clients.forget(id);
+        self.backlog = Vec::new();
+        self.input = Vec::new();
+        self.out = ReplyBuf::default();
         limits::forget_memory(server, &self.session.client);
     }
 }
