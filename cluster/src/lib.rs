@@ -1,7 +1,9 @@
 //! Who holds what, and how copies of it agree.
 //!
-//! A node in cache mode without a cluster has one group with one copy: evaluation is commit, so today this crate only
-//! names the unit that groups own, the slot. Groups, the cluster's map, migration and placement will be its modules;
-//! data they see through the keyspace's effects, commands never.
+//! [`group`] is the unit that owns slots: a Raft group whose log carries batches of effects, which it neither reads nor
+//! understands. The cluster's map, migration and placement will be further modules; data they see through the keyspace's
+//! effects, commands never.
+
+pub mod group;
 
 pub use basalt_storage::slot::{SLOT_COUNT, Slot};

@@ -1,0 +1,110 @@
+//! What the threads of one group share, and how one of them ends the process.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+use basalt_storage::clock::UnixMs;
+
+use super::applier::ApplyQueue;
+use super::figures::Figures;
+use super::inbox::Inbox;
+use super::log::LogStore;
+use super::machine::{Observer, StateMachine};
+use super::options::{Fsync, GroupOptions};
+use super::progress::Progress;
+use super::syncer::SyncBell;
+
+/// Tells the time that is written into entries.
+pub type Clock = Arc<dyn Fn() -> UnixMs + Send + Sync>;
+
+pub(super) struct Shared {
+    pub options: GroupOptions,
+    pub store: Arc<dyn LogStore>,
+    pub machine: Arc<dyn StateMachine>,
+    pub observer: Arc<dyn Observer>,
+    pub clock: Clock,
+    pub inbox: Inbox,
+    pub apply_queue: ApplyQueue,
+    pub sync_bell: SyncBell,
+    pub progress: Progress,
+    pub figures: Figures,
+    fsync: AtomicU8,
+    has_failed: AtomicBool,
+}
+
+/// What makes it impossible to go on.
+#[derive(Debug)]
+pub(super) struct Fatal(pub String);
+
+impl Shared {
+    pub(super) fn new(
+        options: GroupOptions,
+        store: Arc<dyn LogStore>,
+        machine: Arc<dyn StateMachine>,
+        observer: Arc<dyn Observer>,
+        clock: Clock,
+    ) -> Shared {
+        let fsync = AtomicU8::new(options.fsync as u8);
+        Shared {
+            options,
+            store,
+            machine,
+            observer,
+            clock,
+            inbox: Inbox::default(),
+            apply_queue: ApplyQueue::default(),
+            sync_bell: SyncBell::default(),
+            progress: Progress::default(),
+            figures: Figures::default(),
+            fsync,
+            has_failed: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn fsync(&self) -> Fsync {
+        match self.fsync.load(Ordering::Relaxed) {
+            0 => Fsync::Always,
+            1 => Fsync::EverySecond,
+            _ => Fsync::Never,
+        }
+    }
+
+    pub(super) fn set_fsync(&self, fsync: Fsync) {
+        self.fsync.store(fsync as u8, Ordering::Relaxed);
+    }
+
+    /// Runs the body of a thread. If it fails or panics, the group is over, and by [`super::options::abort`] the process.
+    pub(super) fn run(&self, thread: &str, body: impl FnOnce(&Shared) -> Result<(), Fatal>) {
+        let guard = PanicGuard { shared: self, thread };
+        let result = body(self);
+        std::mem::forget(guard);
+        if let Err(Fatal(what)) = result {
+            self.fail(&what);
+        }
+    }
+
+    fn fail(&self, what: &str) {
+        let group = self.options.group;
+        let what = format!("group {group}: {what}");
+        // The first failure is the one that matters; it may make other threads fail.
+        if !self.has_failed.swap(true, Ordering::SeqCst) {
+            (self.options.on_fatal)(&what);
+        }
+        self.progress.note_stopped(&what);
+        self.apply_queue.close();
+        self.inbox.stop();
+        self.sync_bell.stop();
+    }
+}
+
+/// A thread that panics must not leave the others behind as if it still worked.
+struct PanicGuard<'a> {
+    shared: &'a Shared,
+    thread: &'a str,
+}
+
+impl Drop for PanicGuard<'_> {
+    fn drop(&mut self) {
+        self.shared.fail(&format!("the {} thread panicked", self.thread));
+    }
+}
