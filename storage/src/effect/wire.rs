@@ -104,6 +104,12 @@ impl<'a> Reader<'a> {
     #[inline]
     pub fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let len = self.size()?;
+        self.raw(len)
+    }
+
+    /// This many bytes.
+    #[inline]
+    pub fn raw(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
         let (bytes, rest) = self.rest.split_at_checked(len).ok_or(ENDS_EARLY)?;
         self.rest = rest;
         Ok(bytes)

@@ -1,7 +1,7 @@
 //! What a node keeps on disk: the log of each group, and the state that applying it has built.
 //!
-//! [`rocks::Rocks`] is the node's one database; `Engine` is the state of one group in it. Batches of effects go in
-//! through `Engine::apply`, in the order of the log, each entry once; everything else reads. Cold keys are read by
+//! [`rocks::Rocks`] is the node's one database; [`Engine`] is the state of one group in it. Batches of effects go in
+//! through [`Engine::apply`], in the order of the log, each entry once; everything else reads. Cold keys are read by
 //! whoever needs them, from any thread.
 //!
 //! Invariants: data, counts, index of expiries, garbage and the applied index change in one write, so that a restart
@@ -12,7 +12,10 @@ pub mod rocks;
 #[cfg(test)]
 mod tests;
 
-pub use rocks::{Durability, LogWrite, OpenError, Rocks, RocksOptions, Statistics};
+pub use rocks::{
+    Cleaning, DueKey, Durability, Engine, EngineSnapshot, LogWrite, OpenError, Part, PartName, PartRead, Rocks,
+    RocksOptions, Statistics,
+};
 
 use crate::clock::UnixMs;
 use crate::value::{Type, Value};
@@ -42,7 +45,7 @@ pub enum Found<T> {
     NeedsDisk,
 }
 
-/// What `Engine::load` found.
+/// What [`Engine::load`] found.
 pub type Lookup = Found<Loaded>;
 
 /// An entry as it is on disk, whether it is due or not.

@@ -13,22 +13,38 @@
 //! | `cleaner` | deleting what nothing refers to any more |
 //! | `statistics` | figures for INFO |
 
-#[expect(dead_code, reason = "the state of groups follows")]
+mod apply;
+mod cleaner;
+mod engine;
 mod layout;
+mod lists;
 mod log;
+mod meta;
 mod open;
 mod options;
+mod parts;
+mod read;
+mod snapshot;
+mod staged;
 mod statistics;
+mod strings;
 #[cfg(test)]
 pub(super) mod testing;
+mod walk;
 
+pub use cleaner::Cleaning;
+pub use engine::Engine;
 pub(crate) use layout::key_hash;
 pub use log::{Durability, LogWrite};
 pub use open::{OpenError, Rocks};
 pub use options::RocksOptions;
+pub use read::{Part, PartName, PartRead};
+pub use snapshot::EngineSnapshot;
 pub use statistics::Statistics;
+pub use walk::DueKey;
 
 use super::EngineError;
+use crate::effect::wire::Malformed;
 
 /// Names what was being done when RocksDB failed.
 fn failed(action: &'static str) -> impl Fn(rocksdb::Error) -> EngineError {
@@ -40,4 +56,9 @@ fn failed(action: &'static str) -> impl Fn(rocksdb::Error) -> EngineError {
             _ => EngineError::Io { action, detail },
         }
     }
+}
+
+/// Names the record that cannot be understood.
+fn corrupt(what: &'static str) -> impl Fn(Malformed) -> EngineError {
+    move |detail| EngineError::Corrupt { what: what.to_owned(), detail: detail.to_string() }
 }

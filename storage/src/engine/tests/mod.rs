@@ -1,7 +1,11 @@
 //! Tests of the engine against the file system and against the keyspace.
 
+mod large;
+mod law;
 mod log;
 mod open;
+mod steps;
+mod tiers;
 
 use super::{Rocks, RocksOptions};
 use std::path::{Path, PathBuf};

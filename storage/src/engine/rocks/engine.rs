@@ -1,0 +1,249 @@
+//! The state of one group: which physical databases stand for which, and how many entries each slot has.
+//!
+//! Map and counts are held in memory and change with the write that changes them on disk. Readers take no lock for
+//! their reads of the disk: they look at the map, read, and start over if the map has changed meanwhile, which only
+//! FLUSHDB and SWAPDB do.
+
+use super::cleaner::Sweep;
+use super::layout::{self, COUNTS, PhysicalDb};
+use super::open::Rocks;
+use super::{corrupt, failed};
+use crate::clock::UnixMs;
+use crate::effect::DbIndex;
+use crate::effect::wire::{Reader, put_varint};
+use crate::engine::{EngineError, GroupId, LogIndex, SlotCounts};
+use crate::slot::{SLOT_COUNT, Slot};
+use hashbrown::HashMap;
+use parking_lot::{Mutex, RwLock};
+use rocksdb::WriteBatch;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The state of one group on disk.
+pub struct Engine {
+    pub(super) rocks: Arc<Rocks>,
+    pub(super) group: GroupId,
+    /// Held by whoever applies, or needs nobody to.
+    pub(super) progress: Mutex<Progress>,
+    applied: AtomicU64,
+    pub(super) databases: RwLock<Databases>,
+    /// How often the map has changed.
+    generation: AtomicU64,
+    pub(super) sweep: Mutex<Sweep>,
+    /// Records of garbage that may be there.
+    pub(super) garbage: AtomicU64,
+    pub(super) due_floor: Mutex<DueFloor>,
+}
+
+/// Before this time nothing is due: whoever looks need not step over what has been deleted there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DueFloor {
+    pub at: UnixMs,
+    /// How often keys with an expiry were written; a floor found meanwhile is out of date.
+    pub changes: u64,
+}
+
+/// What applying counts up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Progress {
+    pub applied: LogIndex,
+    pub next_version: u64,
+    pub next_database: u32,
+}
+
+/// The databases that clients name, and their counts.
+pub(super) struct Databases {
+    /// By number.
+    pub map: Vec<PhysicalDb>,
+    pub counts: HashMap<PhysicalDb, DatabaseCounts>,
+    /// Whether the map is on disk.
+    pub is_saved: bool,
+}
+
+pub(super) struct DatabaseCounts {
+    pub total: SlotCounts,
+    pub slots: Box<[SlotCounts]>,
+}
+
+impl Default for DatabaseCounts {
+    fn default() -> DatabaseCounts {
+        DatabaseCounts { total: SlotCounts::default(), slots: vec![SlotCounts::default(); SLOT_COUNT].into() }
+    }
+}
+
+impl Engine {
+    /// The state of `group` with at least this many databases; an empty one if there is none yet.
+    pub fn open(rocks: Arc<Rocks>, group: GroupId, databases: u16) -> Result<Engine, EngineError> {
+        let stored = load_map(&rocks, group)?;
+        let mut progress = load_progress(&rocks, group)?.unwrap_or(Progress {
+            applied: LogIndex(0),
+            next_version: 1,
+            next_database: 0,
+        });
+        let mut map = stored.unwrap_or_default();
+        let is_saved = map.len() >= usize::from(databases);
+        while map.len() < usize::from(databases) {
+            map.push(PhysicalDb(progress.next_database));
+            progress.next_database += 1;
+        }
+        let counts = load_counts(&rocks, group, &map)?;
+        Ok(Engine {
+            rocks,
+            group,
+            progress: Mutex::new(progress),
+            applied: AtomicU64::new(progress.applied.0),
+            databases: RwLock::new(Databases { map, counts, is_saved }),
+            generation: AtomicU64::new(0),
+            sweep: Mutex::default(),
+            // Unknown, and so worth a look.
+            garbage: AtomicU64::new(u64::from(u32::MAX)),
+            due_floor: Mutex::new(DueFloor { at: UnixMs(i64::MIN), changes: 0 }),
+        })
+    }
+
+    /// The last log entry that has been applied.
+    pub fn applied(&self) -> LogIndex {
+        LogIndex(self.applied.load(Ordering::Acquire))
+    }
+
+    /// How many entries a slot has, as of [`Engine::applied`].
+    pub fn counts(&self, db: DbIndex, slot: Slot) -> SlotCounts {
+        let databases = self.databases.read();
+        databases.of(db).map_or_else(SlotCounts::default, |counts| counts.slots[usize::from(slot.number())])
+    }
+
+    /// How many entries a database has.
+    pub fn totals(&self, db: DbIndex) -> SlotCounts {
+        self.databases.read().of(db).map_or_else(SlotCounts::default, |counts| counts.total)
+    }
+
+    pub fn rocks(&self) -> &Arc<Rocks> {
+        &self.rocks
+    }
+
+    /// Reads from what stands behind `db`, again if that was changed meanwhile.
+    pub(super) fn with_database<R>(
+        &self,
+        db: DbIndex,
+        read: impl Fn(PhysicalDb) -> Result<R, EngineError>,
+    ) -> Result<R, EngineError> {
+        loop {
+            let (physical, generation) = {
+                let databases = self.databases.read();
+                (databases.map[usize::from(db.0)], self.generation.load(Ordering::Acquire))
+            };
+            let result = read(physical)?;
+            if self.generation.load(Ordering::Acquire) == generation {
+                return Ok(result);
+            }
+        }
+    }
+
+    /// Writes, and changes what is in memory accordingly. If the map changes, no reader sees the one without the other.
+    pub(super) fn commit(
+        &self,
+        batch: WriteBatch,
+        progress: Progress,
+        new_map: Option<Vec<PhysicalDb>>,
+        counts: impl FnOnce(&mut Databases),
+    ) -> Result<(), EngineError> {
+        let write = || self.rocks.db.write(batch).map_err(failed("writing what was applied"));
+        match new_map {
+            Some(map) => {
+                let mut databases = self.databases.write();
+                self.generation.fetch_add(1, Ordering::AcqRel);
+                write()?;
+                databases.map = map;
+                databases.is_saved = true;
+                counts(&mut databases);
+            }
+            None => {
+                write()?;
+                counts(&mut self.databases.write());
+            }
+        }
+        self.applied.store(progress.applied.0, Ordering::Release);
+        Ok(())
+    }
+}
+
+impl Databases {
+    pub fn of(&self, db: DbIndex) -> Option<&DatabaseCounts> {
+        self.counts.get(self.map.get(usize::from(db.0))?)
+    }
+}
+
+impl Progress {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(24);
+        put_varint(&mut out, self.applied.0);
+        put_varint(&mut out, self.next_version);
+        put_varint(&mut out, self.next_database.into());
+        out
+    }
+}
+
+pub(super) const PROGRESS: &str = "progress";
+pub(super) const MAP: &str = "databases";
+
+fn load_progress(rocks: &Rocks, group: GroupId) -> Result<Option<Progress>, EngineError> {
+    let key = layout::group_property(group, PROGRESS);
+    let Some(bytes) = rocks.db.get(key).map_err(failed("reading the applied index"))? else { return Ok(None) };
+    let mut reader = Reader::new(&bytes);
+    let mut read = || {
+        let (applied, next_version) = (LogIndex(reader.varint()?), reader.varint()?);
+        Ok(Progress { applied, next_version, next_database: reader.varint()? as u32 })
+    };
+    read().map(Some).map_err(corrupt("the applied index"))
+}
+
+fn load_map(rocks: &Rocks, group: GroupId) -> Result<Option<Vec<PhysicalDb>>, EngineError> {
+    let key = layout::group_property(group, MAP);
+    let Some(bytes) = rocks.db.get(key).map_err(failed("reading the map of databases"))? else { return Ok(None) };
+    let (numbers, []) = bytes.as_chunks::<4>() else {
+        return Err(corrupt("the map of databases")(crate::effect::wire::Malformed("its length is odd")));
+    };
+    Ok(Some(numbers.iter().map(|number| PhysicalDb(u32::from_be_bytes(*number))).collect()))
+}
+
+pub(super) fn encode_map(map: &[PhysicalDb]) -> Vec<u8> {
+    map.iter().flat_map(|db| db.0.to_be_bytes()).collect()
+}
+
+fn load_counts(
+    rocks: &Rocks,
+    group: GroupId,
+    map: &[PhysicalDb],
+) -> Result<HashMap<PhysicalDb, DatabaseCounts>, EngineError> {
+    let mut counts = HashMap::new();
+    for db in map {
+        let mut rows = rocks.prefix_iterator(COUNTS, &layout::database_prefix(group, *db), None);
+        rows.seek_to_first();
+        while let Some((key, value)) = rows.item() {
+            let row = parse_counts(key, value).map_err(corrupt("a count of entries"))?;
+            let of_db: &mut DatabaseCounts = counts.entry(*db).or_default();
+            let (slot, of_slot) = row;
+            of_db.slots[usize::from(slot.number())] = of_slot;
+            of_db.total.entries += of_slot.entries;
+            of_db.total.volatile += of_slot.volatile;
+            rows.next();
+        }
+        rows.status().map_err(failed("reading counts"))?;
+    }
+    Ok(counts)
+}
+
+fn parse_counts(key: &[u8], value: &[u8]) -> Result<(Slot, SlotCounts), crate::effect::wire::Malformed> {
+    let mut reader = Reader::new(key.get(8..).unwrap_or_default());
+    let slot = Slot::new(u16::from_be_bytes(reader.fixed()?));
+    let slot = slot.ok_or(crate::effect::wire::Malformed("a slot that does not exist"))?;
+    let mut reader = Reader::new(value);
+    Ok((slot, SlotCounts { entries: reader.varint()?, volatile: reader.varint()? }))
+}
+
+pub(super) fn encode_counts(counts: SlotCounts) -> Vec<u8> {
+    let mut out = Vec::with_capacity(4);
+    put_varint(&mut out, counts.entries);
+    put_varint(&mut out, counts.volatile);
+    out
+}

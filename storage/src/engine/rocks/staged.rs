@@ -1,0 +1,194 @@
+//! What one call of `apply` is about to write, readable as if it had been written.
+//!
+//! Records and parts that effects touch are read once, changed here, and written at the end in one batch: a key that
+//! many effects change is written once. Changes take a record out, work on it, and put it back.
+
+use super::engine::Engine;
+use super::layout::{self, Garbage, KEYS, PARTS, PhysicalDb, Version, meta_key, part_key, position_name};
+use super::meta::{Data, Large, Meta, MetaRef};
+use super::{corrupt, failed};
+use crate::clock::UnixMs;
+use crate::engine::{EngineError, LogIndex};
+use crate::keyspace::Key;
+use hashbrown::HashMap;
+use std::ops::Range;
+
+/// From this many on, parts are deleted as a range.
+const RANGE_MIN: u64 = 512;
+
+pub(super) struct Staged<'e> {
+    pub engine: &'e Engine,
+    /// The log entry whose effects are being applied.
+    pub index: LogIndex,
+    pub next_version: u64,
+    /// Versions from here on were made by this call, and have nothing on disk.
+    first_version: u64,
+    pub records: HashMap<Box<[u8]>, Record>,
+    pub parts: HashMap<Version, Parts>,
+    pub garbage: Vec<(Garbage, u64)>,
+}
+
+/// A record of `keys`.
+pub(super) struct Record {
+    /// What is on disk: whether there is an entry, and its expiry.
+    pub before: Option<Option<UnixMs>>,
+    pub now: Option<Meta>,
+}
+
+/// Parts of one version.
+#[derive(Default)]
+pub(super) struct Parts {
+    /// By name; none for what is deleted.
+    pub changed: HashMap<Box<[u8]>, Option<Box<[u8]>>>,
+    /// Names of which nothing is left that is not in `changed`.
+    pub dropped: Vec<Range<[u8; 8]>>,
+}
+
+impl<'e> Staged<'e> {
+    pub fn new(engine: &'e Engine, next_version: u64) -> Staged<'e> {
+        Staged {
+            engine,
+            index: LogIndex(0),
+            next_version,
+            first_version: next_version,
+            records: HashMap::new(),
+            parts: HashMap::new(),
+            garbage: Vec::new(),
+        }
+    }
+
+    pub fn id(&self, db: PhysicalDb, key: &Key<'_>) -> Box<[u8]> {
+        meta_key(self.engine.group, db, key.slot, key.bytes).into()
+    }
+
+    /// Takes the entry out, to be put back or not.
+    pub fn take(&mut self, id: &[u8]) -> Result<Option<Meta>, EngineError> {
+        if let Some(record) = self.records.get_mut(id) {
+            return Ok(record.now.take());
+        }
+        let found = self.read(id)?;
+        let meta = found.as_deref().map(parse).transpose()?;
+        let (before, meta) = (meta.map(|meta| meta.expiry), meta.map(MetaRef::to_meta));
+        self.records.insert(id.into(), Record { before, now: None });
+        Ok(meta)
+    }
+
+    /// Drops the entry with its parts, without reading the value; returns whether there was one.
+    pub fn discard(&mut self, id: &[u8]) -> Result<bool, EngineError> {
+        let (is_there, large) = match self.records.get_mut(id) {
+            Some(record) => match record.now.take() {
+                Some(Meta { data: Data::Parts(large), .. }) => (true, Some(large)),
+                found => (found.is_some(), None),
+            },
+            None => {
+                let found = self.read(id)?;
+                let meta = found.as_deref().map(parse).transpose()?;
+                let large = meta.and_then(|meta| match meta.data {
+                    super::meta::DataRef::Parts(large) => Some(large),
+                    super::meta::DataRef::Whole(_) => None,
+                });
+                let before = meta.map(|meta| meta.expiry);
+                self.records.insert(id.into(), Record { before, now: None });
+                (before.is_some(), large)
+            }
+        };
+        if let Some(large) = large {
+            self.discard_parts(&large);
+        }
+        Ok(is_there)
+    }
+
+    /// Makes this the entry. It was taken or discarded before.
+    pub fn put(&mut self, id: &[u8], meta: Meta) {
+        let record = self.records.get_mut(id).expect("an entry is taken out before another is put in");
+        assert!(record.now.is_none(), "an entry is taken out before another is put in");
+        record.now = Some(meta);
+    }
+
+    fn read(&self, id: &[u8]) -> Result<Option<rocksdb::DBPinnableSlice<'e>>, EngineError> {
+        let rocks = &self.engine.rocks;
+        rocks.db.get_pinned_cf(rocks.family(KEYS), id).map_err(failed("reading what an effect changes"))
+    }
+
+    pub fn diverged<T>(&self, detail: &str) -> Result<T, EngineError> {
+        Err(EngineError::Diverged { index: self.index, detail: detail.to_owned() })
+    }
+
+    pub fn new_version(&mut self) -> Version {
+        self.next_version += 1;
+        Version(self.next_version - 1)
+    }
+
+    fn is_fresh(&self, version: Version) -> bool {
+        version.0 >= self.first_version
+    }
+
+    /// Whether anything of these parts has been changed here.
+    pub fn is_touched(&self, version: Version) -> bool {
+        self.is_fresh(version) || self.parts.contains_key(&version)
+    }
+
+    pub fn part(&self, version: Version, name: &[u8]) -> Result<Option<Box<[u8]>>, EngineError> {
+        if let Some(parts) = self.parts.get(&version) {
+            if let Some(changed) = parts.changed.get(name) {
+                return Ok(changed.clone());
+            }
+            if parts.dropped.iter().any(|range| range.start[..] <= *name && *name < range.end[..]) {
+                return Ok(None);
+            }
+        }
+        if self.is_fresh(version) {
+            return Ok(None);
+        }
+        let rocks = &self.engine.rocks;
+        let key = part_key(self.engine.group, version, name);
+        let found =
+            rocks.db.get_pinned_cf(rocks.family(PARTS), key).map_err(failed("reading what an effect changes"))?;
+        Ok(found.map(|bytes| bytes[..].into()))
+    }
+
+    pub fn put_part(&mut self, version: Version, name: &[u8], value: Box<[u8]>) {
+        self.parts.entry(version).or_default().changed.insert(name.into(), Some(value));
+    }
+
+    pub fn delete_part(&mut self, version: Version, name: &[u8]) {
+        let is_fresh = self.is_fresh(version);
+        let changed = &mut self.parts.entry(version).or_default().changed;
+        if is_fresh {
+            changed.remove(name);
+        } else {
+            changed.insert(name.into(), None);
+        }
+    }
+
+    /// Deletes what is at these positions.
+    pub fn delete_positions(&mut self, version: Version, positions: Range<i64>) {
+        if positions.is_empty() {
+            return;
+        }
+        if positions.end.abs_diff(positions.start) < RANGE_MIN {
+            return positions.for_each(|position| self.delete_part(version, &position_name(position)));
+        }
+        let range = position_name(positions.start)..position_name(positions.end);
+        let parts = self.parts.entry(version).or_default();
+        parts.changed.retain(|name, _| **name < range.start[..] || range.end[..] <= **name);
+        parts.dropped.push(range);
+    }
+
+    /// Leaves all parts to the cleaner. What was staged of them is not written.
+    pub fn discard_parts(&mut self, large: &Large) {
+        self.parts.remove(&large.version);
+        if !self.is_fresh(large.version) {
+            self.garbage.push((Garbage::Parts(large.version), large.len));
+        }
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<MetaRef<'_>, EngineError> {
+    MetaRef::parse(bytes).map_err(corrupt("the record of a key"))
+}
+
+/// The key of a record taken apart.
+pub(super) fn parse_id(id: &[u8]) -> layout::MetaKey<'_> {
+    layout::MetaKey::parse(id).expect("the key of a record was put together here")
+}
