@@ -5,10 +5,11 @@
 //! leaves is a prefix of them, and all that was synced belongs to it); and a damaged entry is an error, never a gap that
 //! looks like an end. The state machine's writes go to the same order of writes, so that one sync covers both.
 //!
-//! Implementations: [`super::memory_log::MemoryLog`], and the simulator's disk.
+//! Implementations: [`super::rocks_log::RocksLog`], [`super::memory_log::MemoryLog`], and the simulator's disk.
 
 use std::ops::{Range, RangeInclusive};
 
+pub use basalt_storage::engine::Durability;
 use thiserror::Error;
 
 use super::ids::LogIndex;
@@ -50,15 +51,6 @@ pub struct LogWrite {
 pub struct LogRecord {
     pub index: LogIndex,
     pub bytes: Vec<u8>,
-}
-
-/// How sure a write is when it returns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// It survives the loss of power.
-    Synced,
-    /// It survives the end of the process, not the loss of power.
-    Written,
 }
 
 /// Whatever goes wrong with the log ends the process: a failed sync must not be tried again, because the kernel may have

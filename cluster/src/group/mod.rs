@@ -30,6 +30,7 @@ mod machine;
 pub mod memory_log;
 pub mod options;
 mod progress;
+pub mod rocks_log;
 mod shared;
 pub mod state;
 mod syncer;
@@ -50,12 +51,16 @@ pub use log::{LogError, LogStore};
 pub use machine::{ApplyError, Observer, StateMachine};
 pub use options::{Fsync, GroupOptions};
 pub use progress::Stopped;
+pub use rocks_log::RocksLog;
 pub use shared::Clock;
 
 use self::core::{Core, CoreOptions, ELECTION_TICKS};
 use driver::Driver;
 use options::{APPLY_LAG_BYTES_MAX, BATCH_BYTES_MAX, PROPOSAL_QUEUE_BYTES_MAX};
-use shared::Shared;
+use shared::{Fatal, Shared};
+
+/// What a thread of a group does.
+type Body = Box<dyn FnOnce(&Shared) -> Result<(), Fatal> + Send>;
 
 /// A running group. Stopped by [`Group::stop`], or when it is dropped.
 pub struct Group {
@@ -83,7 +88,7 @@ impl Group {
         let name = format!("group-{}", options.group);
         let shared = Arc::new(Shared::new(options, store, machine, observer, clock));
         let group = Group { shared: shared.clone(), threads: Mutex::default() };
-        let spawn = |what: &'static str, body: Box<dyn FnOnce(&Shared) -> Result<(), shared::Fatal> + Send>| {
+        let spawn = |what: &'static str, body: Body| {
             let shared = shared.clone();
             let thread = Builder::new().name(format!("{name}-{what}"));
             thread.spawn(move || shared.run(what, body)).map_err(StartError::Thread)

@@ -238,3 +238,22 @@ fn a_log_that_does_not_fit_the_data_is_refused() {
     home.disk = Arc::default();
     assert!(matches!(home.start(|_| ()).err(), Some(StartError::StateAheadOfLog { .. })));
 }
+
+#[test]
+fn a_log_in_rocksdb_outlives_the_process_that_wrote_it() {
+    let directory = std::env::temp_dir().join(format!("basalt-group-log-{}", std::process::id()));
+    let options = basalt_storage::engine::RocksOptions::default();
+    let told: Arc<Told> = Arc::default();
+    for expected in [vec!["a"], vec!["a", "b"]] {
+        let rocks = basalt_storage::engine::Rocks::open(&directory, &options).unwrap();
+        let store = Arc::new(RocksLog::new(rocks, GroupId(3)));
+        let machine: Arc<Machine> = Arc::default();
+        let clock: Clock = Arc::new(|| UnixMs(1000));
+        let told = if expected.len() == 1 { told.clone() } else { Arc::default() };
+        let group = Group::start(GroupOptions::alone(GroupId(3)), store, machine.clone(), told, clock).unwrap();
+        let seq = group.propose((*expected.last().unwrap()).into());
+        group.wait_applied(seq).unwrap();
+        assert_eq!(machine.texts(), expected);
+    }
+    std::fs::remove_dir_all(directory).unwrap();
+}

@@ -19,6 +19,7 @@ pub use rocks::{
 
 use crate::clock::UnixMs;
 use crate::value::{Type, Value};
+use std::fmt;
 
 /// A Raft group on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,6 +28,24 @@ pub struct GroupId(pub u32);
 /// A position in the log of a group; the first entry has 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
 pub struct LogIndex(pub u64);
+
+impl LogIndex {
+    pub fn next(self) -> LogIndex {
+        LogIndex(self.0 + 1)
+    }
+}
+
+impl fmt::Display for LogIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for GroupId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// How far a read may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
