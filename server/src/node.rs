@@ -3,6 +3,7 @@
 use crate::commands::names::Names;
 use crate::config::Config;
 use crate::cron;
+use crate::durability;
 use crate::eviction;
 use crate::net::io_thread::IoThreads;
 use crate::persistence::loading::Pending;
@@ -21,6 +22,8 @@ pub enum StartError {
     System(#[from] std::io::Error),
     #[error("the dump of an earlier run cannot be loaded: {0}")]
     Dump(#[from] persistence::load::LoadError),
+    #[error(transparent)]
+    Durable(#[from] durability::open::StartError),
 }
 
 /// Runs a server until it is told to stop.
@@ -53,7 +56,13 @@ async fn run_thread_zero(server: Arc<Server>) -> Result<(), StartError> {
     if !config.ignored.is_empty() {
         tracing::info!(settings = config.ignored.join(" "), "these settings are accepted and do nothing here");
     }
-    let dump = persistence::loading::find(&server)?;
+    let dump = match config.text("mode").as_str() {
+        "durable" => {
+            durability::open::start(&server)?;
+            None
+        }
+        _ => persistence::loading::find(&server)?,
+    };
     Persistence::start(&server)?;
     let (threads, thread_zero) = IoThreads::start(&server, config.io_threads())?;
     server.listeners.start(&server, threads).map_err(StartError::Setting)?;
@@ -68,6 +77,9 @@ async fn run_thread_zero(server: Arc<Server>) -> Result<(), StartError> {
     if !unix_socket.is_empty() {
         // The next start removes it as well.
         let _ = std::fs::remove_file(unix_socket);
+    }
+    if let Some(durability) = server.durability() {
+        durability.stop();
     }
     tracing::info!("Basalt is now ready to exit, bye bye...");
     Ok(())

@@ -104,7 +104,6 @@ impl Server {
     }
 
     /// From now on this is a durable node. Called once, before anything is evaluated.
-    #[expect(dead_code, reason = "the group follows")]
     pub(crate) fn become_durable(&self, durability: Durability) {
         assert!(self.durability.set(durability).is_ok(), "a node becomes durable once");
     }

@@ -181,8 +181,10 @@ pub fn encodings(server: &Server, _: &Value) -> Applied {
     Ok(())
 }
 
-/// Nothing is written yet.
-pub fn fsync(_: &Server, _: &Value) -> Applied {
+pub fn fsync(server: &Server, value: &Value) -> Applied {
+    if let Some(durability) = server.durability() {
+        durability.set_fsync(text(value).parse().map_err(|()| "no such way to fsync".to_owned())?);
+    }
     Ok(())
 }
 

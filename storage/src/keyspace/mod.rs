@@ -56,7 +56,6 @@ pub use handle::{Collection, Handle};
 pub use interest::WatchFlag;
 pub use key::{HashedKey, Key};
 pub use news::{Happened, KeyNews};
-pub use pending::PhysicalDb;
 pub use prefetch::Upcoming;
 pub use residency::{ColdCount, ColdStore, Loading, ResidencyStats, Unreadable};
 pub use sampling::Fate;

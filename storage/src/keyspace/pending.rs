@@ -9,14 +9,11 @@
 //! Bound: tombstones are as many as deletes in batches that are not applied, which the group bounds.
 
 use super::key::Key;
+use crate::engine::PhysicalDb;
 use crate::seq::Seq;
 use crate::slot::{SLOTS_PER_STRIPE, Slot};
 use hashbrown::HashMap;
 use std::collections::VecDeque;
-
-/// The number behind a database on disk: SWAPDB exchanges two of them, a flush takes a new one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PhysicalDb(pub u32);
 
 type Name = (PhysicalDb, Box<[u8]>);
 

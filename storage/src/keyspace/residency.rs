@@ -12,7 +12,6 @@
 
 use super::database::Database;
 use super::key::Key;
-use super::pending::PhysicalDb;
 use super::sampling::Fate;
 use super::view::View;
 use super::walk::Met;
@@ -20,7 +19,7 @@ use super::{Keyspace, Stripe};
 use crate::clock::UnixMs;
 use crate::effect::DbIndex;
 use crate::engine::rocks::key_hash;
-use crate::engine::{Found, Loaded, Lookup, Tier};
+use crate::engine::{Found, Loaded, Lookup, PhysicalDb, Tier};
 use crate::entry::Entry;
 use crate::eviction::{self, Candidate, Policy};
 use crate::rng::Rng;

@@ -117,6 +117,12 @@ impl Engine {
         self.databases.read().of(db).map_or_else(SlotCounts::default, |counts| counts.total)
     }
 
+    /// The number behind each database, and the one that the next flush takes: whoever evaluates counts along.
+    pub fn physical_databases(&self) -> (Vec<PhysicalDb>, PhysicalDb) {
+        let progress = self.progress.lock();
+        (self.databases.read().map.clone(), PhysicalDb(progress.next_database))
+    }
+
     pub fn rocks(&self) -> &Arc<Rocks> {
         &self.rocks
     }

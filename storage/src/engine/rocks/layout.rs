@@ -33,9 +33,7 @@ pub(super) const FAMILIES: [&str; 6] = [LOG, KEYS, PARTS, DUE, COUNTS, GARBAGE];
 /// The property that holds [`LAYOUT_VERSION`].
 pub(super) const LAYOUT_PROPERTY: &[u8] = b"layout";
 
-/// The number behind a database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct PhysicalDb(pub u32);
+pub(super) use crate::engine::PhysicalDb;
 
 /// The owner of the parts of one large value. Counted up by the group, so all replicas have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -56,6 +56,17 @@ pub struct PartRead {
 impl Engine {
     /// The whole entry, in the form that `limits` give it. Entries that are due are there until they are deleted.
     pub fn load(&self, db: DbIndex, key: &Key<'_>, tier: Tier, limits: &Limits) -> Result<Lookup, EngineError> {
+        self.with_database(db, |physical| self.load_physical(physical, key, tier, limits))
+    }
+
+    /// Like [`Engine::load`], for a caller that knows what stands behind the database.
+    pub fn load_physical(
+        &self,
+        db: PhysicalDb,
+        key: &Key<'_>,
+        tier: Tier,
+        limits: &Limits,
+    ) -> Result<Lookup, EngineError> {
         self.read(db, key, tier, |meta, source| {
             let is_large = matches!(meta.data, DataRef::Parts(large) if parts_count(&large) > MEMORY_PARTS_MAX);
             if is_large && tier == Tier::Memory {
@@ -92,6 +103,17 @@ impl Engine {
         name: PartName<'_>,
         tier: Tier,
     ) -> Result<Found<PartRead>, EngineError> {
+        self.with_database(db, |physical| self.part_physical(physical, key, name, tier))
+    }
+
+    /// Like [`Engine::part`], for a caller that knows what stands behind the database.
+    pub fn part_physical(
+        &self,
+        db: PhysicalDb,
+        key: &Key<'_>,
+        name: PartName<'_>,
+        tier: Tier,
+    ) -> Result<Found<PartRead>, EngineError> {
         self.read(db, key, tier, |meta, source| {
             let summary = meta.summary().map_err(corrupt("the record of a key"))?;
             let part = match meta.data {
@@ -109,30 +131,28 @@ impl Engine {
     /// Hands the record of a key over, together with where its parts can be read.
     fn read<T>(
         &self,
-        db: DbIndex,
+        db: PhysicalDb,
         key: &Key<'_>,
         tier: Tier,
         read: impl Fn(MetaRef<'_>, &Source<'_>) -> Result<Found<T>, EngineError>,
     ) -> Result<Found<T>, EngineError> {
-        self.with_database(db, |physical: PhysicalDb| {
-            let id = meta_key(self.group, physical, key.slot, key.bytes);
-            let bytes = match self.rocks.look_up(KEYS, &id, tier, None)? {
-                Found::Found(bytes) => bytes,
-                Found::Absent => return Ok(Found::Absent),
-                Found::NeedsDisk => return Ok(Found::NeedsDisk),
-            };
-            let meta = parse(&bytes)?;
-            if let DataRef::Whole(_) = meta.data {
-                return read(meta, &Source { engine: self, snapshot: None, tier });
-            }
-            // Again, so that record and parts are of one state.
-            let snapshot = self.rocks.db.snapshot();
-            match self.rocks.look_up(KEYS, &id, tier, Some(&snapshot))? {
-                Found::Found(bytes) => read(parse(&bytes)?, &Source { engine: self, snapshot: Some(&snapshot), tier }),
-                Found::Absent => Ok(Found::Absent),
-                Found::NeedsDisk => Ok(Found::NeedsDisk),
-            }
-        })
+        let id = meta_key(self.group, db, key.slot, key.bytes);
+        let bytes = match self.rocks.look_up(KEYS, &id, tier, None)? {
+            Found::Found(bytes) => bytes,
+            Found::Absent => return Ok(Found::Absent),
+            Found::NeedsDisk => return Ok(Found::NeedsDisk),
+        };
+        let meta = parse(&bytes)?;
+        if let DataRef::Whole(_) = meta.data {
+            return read(meta, &Source { engine: self, snapshot: None, tier });
+        }
+        // Again, so that record and parts are of one state.
+        let snapshot = self.rocks.db.snapshot();
+        match self.rocks.look_up(KEYS, &id, tier, Some(&snapshot))? {
+            Found::Found(bytes) => read(parse(&bytes)?, &Source { engine: self, snapshot: Some(&snapshot), tier }),
+            Found::Absent => Ok(Found::Absent),
+            Found::NeedsDisk => Ok(Found::NeedsDisk),
+        }
     }
 }
 

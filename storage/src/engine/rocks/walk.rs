@@ -1,7 +1,7 @@
 //! Walking over keys: a slot in the order of hashes, and what is due in the order of expiries.
 
 use super::engine::Engine;
-use super::layout::{DUE, KEYS, MetaKey, parse_due, position_name, slot_prefix};
+use super::layout::{DUE, KEYS, MetaKey, PhysicalDb, parse_due, position_name, slot_prefix};
 use super::read::parse;
 use super::{corrupt, failed};
 use crate::clock::UnixMs;
@@ -25,32 +25,44 @@ impl Engine {
         slot: Slot,
         from_hash: u32,
         max: usize,
-        mut visit: impl FnMut(&[u8], Type, Option<UnixMs>),
+        visit: impl FnMut(&[u8], Type, Option<UnixMs>),
     ) -> Result<Option<u32>, EngineError> {
-        let (keys, next) = self.with_database(db, |physical| {
-            let prefix = slot_prefix(self.group, physical, slot);
-            let mut entries = self.rocks.prefix_iterator(KEYS, &prefix, None);
-            entries.seek([&prefix[..], &from_hash.to_be_bytes()].concat());
-            let mut keys: Vec<(Box<[u8]>, Type, Option<UnixMs>)> = Vec::new();
-            let mut last = from_hash;
-            let mut next = None;
-            while let Some((key, value)) = entries.item() {
-                let key = MetaKey::parse(key).ok_or_else(|| corrupt("the key of a record")(NO_KEY))?;
-                if keys.len() >= max.max(1) && key.hash != last {
-                    next = Some(key.hash);
-                    break;
-                }
-                last = key.hash;
-                let meta = parse(value)?;
-                let kind = meta.kind().map_err(corrupt("the record of a key"))?;
-                keys.push((key.user_key.into(), kind.value_type(), meta.expiry));
-                entries.next();
+        let page = self.with_database(db, |physical| self.page(physical, slot, from_hash, max))?;
+        Ok(page.show(visit))
+    }
+
+    /// Like [`Engine::walk_slot`], for a caller that knows what stands behind the database.
+    pub fn walk_physical(
+        &self,
+        db: PhysicalDb,
+        slot: Slot,
+        from_hash: u32,
+        max: usize,
+        visit: impl FnMut(&[u8], Type, Option<UnixMs>),
+    ) -> Result<Option<u32>, EngineError> {
+        Ok(self.page(db, slot, from_hash, max)?.show(visit))
+    }
+
+    fn page(&self, db: PhysicalDb, slot: Slot, from_hash: u32, max: usize) -> Result<Page, EngineError> {
+        let prefix = slot_prefix(self.group, db, slot);
+        let mut entries = self.rocks.prefix_iterator(KEYS, &prefix, None);
+        entries.seek([&prefix[..], &from_hash.to_be_bytes()].concat());
+        let mut page = Page::default();
+        let mut last = from_hash;
+        while let Some((key, value)) = entries.item() {
+            let key = MetaKey::parse(key).ok_or_else(|| corrupt("the key of a record")(NO_KEY))?;
+            if page.keys.len() >= max.max(1) && key.hash != last {
+                page.next = Some(key.hash);
+                break;
             }
-            entries.status().map_err(failed("walking over keys"))?;
-            Ok((keys, next))
-        })?;
-        keys.iter().for_each(|(key, value_type, expiry)| visit(key, *value_type, *expiry));
-        Ok(next)
+            last = key.hash;
+            let meta = parse(value)?;
+            let kind = meta.kind().map_err(corrupt("the record of a key"))?;
+            page.keys.push((key.user_key.into(), kind.value_type(), meta.expiry));
+            entries.next();
+        }
+        entries.status().map_err(failed("walking over keys"))?;
+        Ok(page)
     }
 
     /// Keys whose time has come, the oldest first. They stay due until their deletion is applied.
@@ -79,6 +91,20 @@ impl Engine {
             known.at = first.unwrap_or(UnixMs(i64::MAX));
         }
         Ok(found)
+    }
+}
+
+/// Some keys of a slot, and the hash behind them.
+#[derive(Default)]
+struct Page {
+    keys: Vec<(Box<[u8]>, Type, Option<UnixMs>)>,
+    next: Option<u32>,
+}
+
+impl Page {
+    fn show(self, mut visit: impl FnMut(&[u8], Type, Option<UnixMs>)) -> Option<u32> {
+        self.keys.iter().for_each(|(key, value_type, expiry)| visit(key, *value_type, *expiry));
+        self.next
     }
 }
 

@@ -1,0 +1,44 @@
+//! The engine as the keyspace sees it: where cold entries are read from.
+
+use crate::server::Server;
+use basalt_storage::clock::UnixMs;
+use basalt_storage::engine::{Engine, EngineError, Lookup, PhysicalDb, Tier};
+use basalt_storage::keyspace::{ColdStore, Key, Unreadable};
+use basalt_storage::rdb::values::Limits;
+use basalt_storage::slot::Slot;
+use basalt_storage::value::Type;
+use std::sync::{Arc, Weak};
+
+pub(super) struct EngineReader {
+    pub(super) engine: Arc<Engine>,
+    /// Its settings say which form values get in memory.
+    pub(super) server: Weak<Server>,
+}
+
+impl EngineReader {
+    fn limits(&self) -> Limits {
+        let server = self.server.upgrade().expect("a server that reads is there");
+        Limits::of(&server.keyspace.settings)
+    }
+}
+
+fn unreadable(error: EngineError) -> Unreadable {
+    Unreadable(error.to_string())
+}
+
+impl ColdStore for EngineReader {
+    fn load(&self, db: PhysicalDb, key: &Key<'_>, tier: Tier) -> Result<Lookup, Unreadable> {
+        self.engine.load_physical(db, key, tier, &self.limits()).map_err(unreadable)
+    }
+
+    fn walk_slot(
+        &self,
+        db: PhysicalDb,
+        slot: Slot,
+        from: u32,
+        count: usize,
+        visit: &mut dyn FnMut(&[u8], Type, Option<UnixMs>),
+    ) -> Result<Option<u32>, Unreadable> {
+        self.engine.walk_physical(db, slot, from, count, visit).map_err(unreadable)
+    }
+}

@@ -1,0 +1,77 @@
+//! What happens beside the clients in durable mode: cold keys that are due go, and what nothing refers to any more is
+//! deleted from disk. Both in small steps on one thread, which may wait for the disk.
+
+use crate::commands::ctx::Outcome;
+use crate::server::Server;
+use basalt_storage::engine::Cleaning;
+use basalt_storage::keyspace::{Key, high_water};
+use basalt_storage::slot::StripeSet;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// Time between two looks when there is nothing to do.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Due keys that are taken from the engine at once.
+const DUE_AT_ONCE: usize = 256;
+/// Entries that the cleaner looks at before it lets expiry have its turn.
+const CLEAN_AT_ONCE: usize = 4096;
+
+/// Starts the thread; it ends with the server.
+pub(super) fn start(server: &Arc<Server>) -> std::io::Result<()> {
+    let server = Arc::downgrade(server);
+    std::thread::Builder::new().name("housekeeping".into()).spawn(move || run(&server))?;
+    Ok(())
+}
+
+fn run(server: &Weak<Server>) {
+    while let Some(server) = server.upgrade() {
+        let has_more = expire_cold(&server) | clean(&server);
+        drop(server);
+        if !has_more {
+            std::thread::sleep(PAUSE);
+        }
+    }
+}
+
+/// Deletes some of the cold keys that are due; returns whether there may be more.
+fn expire_cold(server: &Server) -> bool {
+    let may_expire = server.switches.active_expiry.load(Relaxed) && !server.pause.stops_expiry(server);
+    let Some(durability) = server.durability().filter(|_| may_expire && server.keyspace.has_cold()) else {
+        return false;
+    };
+    let due = match durability.engine.due(server.now(), DUE_AT_ONCE) {
+        Ok(due) => due,
+        Err(error) => {
+            tracing::error!(%error, "keys that are due cannot be found");
+            return false;
+        }
+    };
+    let mut expired = 0;
+    for (db, bytes) in &due {
+        let key = Key::new(bytes);
+        let mut outcome = Outcome::default();
+        let mut view = server.keyspace.lock(StripeSet::of(key.slot.stripe()), server.now());
+        view.survives(*db, &key);
+        expired += usize::from(view.has_news());
+        outcome.settle(server, &mut view);
+        drop(view);
+        outcome.release(server);
+        // This thread answers nobody.
+        high_water::take();
+    }
+    // Keys that have expired already are due on disk until that is applied.
+    expired == DUE_AT_ONCE
+}
+
+/// Deletes some garbage; returns whether there is more.
+fn clean(server: &Server) -> bool {
+    let Some(durability) = server.durability() else { return false };
+    match durability.engine.clean_some(CLEAN_AT_ONCE) {
+        Ok(cleaned) => cleaned == Cleaning::More,
+        Err(error) => {
+            tracing::error!(%error, "what is deleted cannot be cleaned up");
+            false
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The batches' way into the group, and what comes back from it.
+
+use super::gate::CommitGate;
+use crate::server::Server;
+use basalt_cluster::group::{self, ApplyError, CommittedEntry, Group, LogIndex};
+use basalt_storage::effect::{Batch, codec};
+use basalt_storage::engine::Engine;
+use basalt_storage::keyspace::BatchSink;
+use basalt_storage::seq::Seq;
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Weak};
+
+/// Encodes batches and proposes them. Called under stripe locks.
+pub(super) struct Sink {
+    pub(super) group: Arc<Group>,
+}
+
+impl BatchSink for Sink {
+    fn propose(&self, batch: Batch) -> Seq {
+        let mut bytes = Vec::new();
+        codec::encode(&batch, &mut bytes);
+        Seq(self.group.propose(bytes).0)
+    }
+}
+
+/// The engine as the group sees it.
+pub(super) struct Machine {
+    pub(super) engine: Arc<Engine>,
+}
+
+impl group::StateMachine for Machine {
+    fn applied(&self) -> LogIndex {
+        self.engine.applied()
+    }
+
+    fn apply(&self, entries: Vec<CommittedEntry>) -> Result<(), ApplyError> {
+        let mut batches = Vec::new();
+        for entry in &entries {
+            let before = batches.len();
+            for bytes in entry.batches() {
+                let batch = codec::decode(bytes).map_err(|error| ApplyError(Box::new(error)))?;
+                batches.push((entry.index, batch));
+            }
+            if batches.len() == before {
+                // A leader's first entry carries nothing, and is applied like any other.
+                batches.push((entry.index, Batch::new()));
+            }
+        }
+        self.engine.apply(batches.into_iter()).map_err(|error| ApplyError(Box::new(error)))
+    }
+}
+
+/// Tells the server what became of its batches.
+pub(super) struct Observer {
+    pub(super) server: Weak<Server>,
+}
+
+impl Observer {
+    fn with_gate(&self, f: impl FnOnce(&Server, &CommitGate)) {
+        // While the server is put together and taken apart nobody waits.
+        if let Some(server) = self.server.upgrade() {
+            f(&server, &server.gate);
+        }
+    }
+}
+
+impl group::Observer for Observer {
+    fn committed(&self, up_to: group::Seq) {
+        self.with_gate(|_, gate| gate.note_committed(Seq(up_to.0)));
+    }
+
+    fn applied(&self, up_to: group::Seq) {
+        self.with_gate(|server, gate| {
+            server.keyspace.note_applied(Seq(up_to.0));
+            gate.note_room();
+        });
+    }
+
+    /// With one voter no leader is ever deposed. What happens to its clients belongs to the cluster; until then a node
+    /// that does not know must not go on.
+    fn unknown(&self, batches: RangeInclusive<group::Seq>) {
+        group::options::abort(&format!("the fate of the batches {batches:?} is unknown"));
+    }
+}
