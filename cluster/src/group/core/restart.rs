@@ -105,6 +105,11 @@ pub(super) fn find(store: Arc<dyn LogStore>, me: ReplicaId, applied: LogIndex) -
         }
     }
     let (state, last) = (&found.view.state, found.view.last());
+    if truncated.term == Term(0) {
+        return Err(
+            LogError::CorruptState { what: "the term of the last truncated entry is missing".to_owned() }.into()
+        );
+    }
     if found.view.term_at(last.0).is_some_and(|term| term > state.term.0) {
         let what = format!("its term is {}, the last entry has a later one", state.term);
         return Err(LogError::CorruptState { what }.into());
