@@ -50,6 +50,12 @@ fn only_the_rocks_engine_names_rocksdb() {
 }
 
 #[test]
+fn only_the_core_of_a_group_names_raft() {
+    let elsewhere = rust_files().into_iter().filter(|file| !starts_with(file, "cluster/src/group/core"));
+    report(elsewhere.flat_map(|file| lines_with(&file, &code_of(&file), &["raft::", "protobuf::"])).collect());
+}
+
+#[test]
 fn resp_types_stay_in_the_server() {
     let mut offences = Vec::new();
     for name in ["cluster", "storage"] {

@@ -1,9 +1,10 @@
 //! What a group needs of the place where its log is kept: the seam between consensus and disks.
 //!
-//! A [`LogStore`] holds, for one group, entries of contiguous indexes and one [`LogState`]. It must keep three promises:
-//! a write is whole or not at all after a crash; writes survive in the order in which they were made (what a crash
-//! leaves is a prefix of them, and all that was synced belongs to it); and a damaged entry is an error, never a gap that
-//! looks like an end. The state machine's writes go to the same order of writes, so that one sync covers both.
+//! A [`LogStore`] holds, for one group, entries of contiguous indexes and one [`LogState`]. It must keep three
+//! promises: a write is whole or not at all after a crash; writes survive in the order in which they were made (what
+//! a crash leaves is a prefix of them, and all that was synced belongs to it); and a damaged entry is an error, never
+//! a gap that looks like an end. The state machine's writes go to the same order of writes, so that one sync covers
+//! both.
 //!
 //! Implementations: [`super::rocks_log::RocksLog`], [`super::memory_log::MemoryLog`], and the simulator's disk.
 
@@ -53,8 +54,8 @@ pub struct LogRecord {
     pub bytes: Vec<u8>,
 }
 
-/// Whatever goes wrong with the log ends the process: a failed sync must not be tried again, because the kernel may have
-/// dropped what it could not write and would say that all is well.
+/// Whatever goes wrong with the log ends the process: a failed sync must not be tried again, because the kernel may
+/// have dropped what it could not write and would say that all is well.
 #[derive(Debug, Error)]
 pub enum LogError {
     #[error("log entry {index} is damaged: {what}")]

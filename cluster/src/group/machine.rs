@@ -12,8 +12,8 @@ pub trait StateMachine: Send + Sync {
     /// The last entry that is applied. Zero for one that has never seen any.
     fn applied(&self) -> LogIndex;
 
-    /// Applies all batches of these entries in order, and the last entry's index, in one write that a crash leaves whole
-    /// or not at all. Each call goes on where the one before ended. An error ends the process.
+    /// Applies all batches of these entries in order, and the last entry's index, in one write that a crash leaves
+    /// whole or not at all. Each call goes on where the one before ended. An error ends the process.
     ///
     /// Not synced: the log is, and the write must lie behind those of the log in the same order of writes.
     fn apply(&self, entries: Vec<CommittedEntry>) -> Result<(), ApplyError>;

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! [`core`] decides (no threads, no disk, no clock; the only place that knows raft-rs), [`driver`] performs. A third
-//! thread ([`syncer`]) syncs once a second when the log is not synced with each write. Everything that waits has a bound
-//! in [`options`].
+//! thread ([`syncer`]) syncs once a second when the log is not synced with each write. Everything that waits has a
+//! bound in [`options`].
 //!
 //! Invariants:
 //! - a batch is committed only after its entry is in the log of a majority, with `fsync always` on their disks;

@@ -66,8 +66,8 @@ impl Fsync {
     }
 }
 
-/// Called once with what went wrong, from a thread of the group that then ends. Must not return to serving: a group that
-/// could not write must not go on, see [`abort`].
+/// Called once with what went wrong, from a thread of the group that then ends. Must not return to serving: a group
+/// that could not write must not go on, see [`abort`].
 pub type OnFatal = Arc<dyn Fn(&str) + Send + Sync>;
 
 #[derive(Clone)]

@@ -73,7 +73,8 @@ impl Shared {
         self.fsync.store(fsync as u8, Ordering::Relaxed);
     }
 
-    /// Runs the body of a thread. If it fails or panics, the group is over, and by [`super::options::abort`] the process.
+    /// Runs the body of a thread. If it fails or panics, the group is over, and by [`super::options::abort`] the
+    /// process.
     pub(super) fn run(&self, thread: &str, body: impl FnOnce(&Shared) -> Result<(), Fatal>) {
         let guard = PanicGuard { shared: self, thread };
         let result = body(self);

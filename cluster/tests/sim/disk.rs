@@ -1,9 +1,9 @@
 //! A disk that forgets: one order of writes for log and data, of which the synced part survives, and of the rest what
 //! chance leaves.
 //!
-//! A crash keeps everything synced and a random prefix of the writes after it, each whole or not at all. Cutting the log
-//! is worse than any real database: it is on the disk at once, before writes made earlier. After a failed sync, what was
-//! not synced by then never will be, though it can still be read until the machine goes down.
+//! A crash keeps everything synced and a random prefix of the writes after it, each whole or not at all. Cutting the
+//! log is worse than any real database: it is on the disk at once, before writes made earlier. After a failed sync,
+//! what was not synced by then never will be, though it can still be read until the machine goes down.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::{Range, RangeInclusive};
@@ -138,8 +138,8 @@ impl Disk {
         contents.has_lied = true;
     }
 
-    /// What a database does when a process opens it: what it can read, it writes anew. Matters after a failed sync only:
-    /// otherwise the next sync covers what the last process has written.
+    /// What a database does when a process opens it: what it can read, it writes anew. Matters after a failed sync
+    /// only: otherwise the next sync covers what the last process has written.
     pub fn open(&self) {
         let contents = &mut *self.contents.lock();
         if std::mem::take(&mut contents.has_lied) {

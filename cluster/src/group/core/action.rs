@@ -12,7 +12,8 @@ use crate::group::log::{Durability, LogWrite};
 pub enum Action {
     /// Send to another replica; it may be lost, but two to the same replica must not overtake each other.
     Send(PeerMessage),
-    /// Write to the log, then say so with [`super::Core::on_written`]. Writes may be under way together, but end in order.
+    /// Write to the log, then say so with [`super::Core::on_written`]. Writes may be under way together, but end in
+    /// order.
     Write { write: LogWrite, durability: Durability, number: WriteNumber },
     /// A majority holds these: batches up to `up_to` (if any are this process's own) are committed, and the entries go
     /// to the state machine, in order. [`super::Core::on_applied`] is to be called when they are applied.

@@ -1,8 +1,8 @@
 //! Consensus of one group without threads, disks or clocks: the only module that names raft-rs.
 //!
-//! Inputs are calls ([`Core::propose`], [`Core::tick`], [`Core::receive`], [`Core::on_written`], [`Core::on_applied`]);
-//! after each, the caller takes [`Core::next_action`] until there is none and does what it says, in order. The same core
-//! runs under [`super::driver`] and under the simulator.
+//! Inputs are calls ([`Core::propose`], [`Core::tick`], [`Core::receive`], [`Core::on_written`],
+//! [`Core::on_applied`]); after each, the caller takes [`Core::next_action`] until there is none and does what it
+//! says, in order. The same core runs under [`super::driver`] and under the simulator.
 //!
 //! The order of the actions is the safety argument, for each `Ready` of raft-rs:
 //! 1. messages of a leader, which may leave at once;
@@ -13,8 +13,8 @@
 //! Only the commit index changed? Then nothing is written: it goes with the next write, and a restart takes at least
 //! what is applied for committed.
 //!
-//! Batches of a leader that stops leading are of unknown fate, and so are batches handed in afterwards: this is said once
-//! for each ([`Action::Unknown`]), and never followed by a commit notice for them.
+//! Batches of a leader that stops leading are of unknown fate, and so are batches handed in afterwards: this is said
+//! once for each ([`Action::Unknown`]), and never followed by a commit notice for them.
 
 mod action;
 mod record;

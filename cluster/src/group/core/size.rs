@@ -1,7 +1,7 @@
 //! How large the log is, and up to where it may go.
 //!
-//! Marks at every [`MARK_BYTES`] of log instead of a size per entry: a log of many small entries must not take memory for
-//! each of them.
+//! Marks at every [`MARK_BYTES`] of log instead of a size per entry: a log of many small entries must not take memory
+//! for each of them.
 
 use std::collections::VecDeque;
 
@@ -41,8 +41,8 @@ impl LogSize {
         self.total - self.gone
     }
 
-    /// When the log is too large, the last entry that should go so that at most half of the bound is left, or as many as
-    /// are applied. Takes them for gone.
+    /// When the log is too large, the last entry that should go so that at most half of the bound is left, or as many
+    /// as are applied. Takes them for gone.
     pub(super) fn take_excess(&mut self, applied: LogIndex) -> Option<LogIndex> {
         if self.bytes() <= self.bytes_max {
             return None;
