@@ -7,10 +7,12 @@
 use super::failed;
 use super::layout::{LOG, log_entry_index, log_entry_key, log_state_key};
 use super::open::Rocks;
+use super::wal;
 use crate::engine::{EngineError, GroupId};
 use crate::rdb::crc64::crc64;
 use rocksdb::{DBRawIterator, ReadOptions, WriteBatch, WriteOptions};
 use std::ops::{Range, RangeInclusive};
+use std::sync::atomic::Ordering;
 
 /// What one group has to write. First the tail goes, then the entries come.
 pub struct LogWrite<'a> {
@@ -42,6 +44,7 @@ impl Rocks {
         let log = self.family(LOG);
         let bytes = writes.iter().flat_map(|write| write.entries).map(|(_, bytes)| bytes.len() + 40).sum::<usize>();
         let mut batch = WriteBatch::with_capacity_bytes(bytes + 64);
+        batch.put_log_data(wal::mark(self.synced.load(Ordering::Acquire)));
         for write in writes {
             let tail = write.delete_tail.clone();
             if tail.end.saturating_sub(tail.start) >= RANGE_MIN {
@@ -64,12 +67,21 @@ impl Rocks {
         }
         let mut options = WriteOptions::default();
         options.set_sync(durability == Durability::Synced);
-        self.db.write_opt(batch, &options).map_err(failed("writing the log"))
+        let written = self.db.latest_sequence_number();
+        self.db.write_opt(batch, &options).map_err(failed("writing the log"))?;
+        if durability == Durability::Synced {
+            // What was written before lies before it in the same log.
+            self.synced.fetch_max(written, Ordering::AcqRel);
+        }
+        Ok(())
     }
 
     /// Makes everything that was written so far survive the loss of power.
     pub fn log_sync(&self) -> Result<(), EngineError> {
-        self.db.flush_wal(true).map_err(failed("syncing the log"))
+        let written = self.db.latest_sequence_number();
+        self.db.flush_wal(true).map_err(failed("syncing the log"))?;
+        self.synced.fetch_max(written, Ordering::AcqRel);
+        Ok(())
     }
 
     /// What was last written as the group's state.

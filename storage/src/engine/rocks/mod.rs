@@ -3,6 +3,7 @@
 //! | file | owns |
 //! |---|---|
 //! | `open` | opening the one instance, refusing what must not be opened |
+//! | `wal` | telling a torn write-ahead log from a damaged one |
 //! | `options` | how RocksDB is set up |
 //! | `layout` | column families and the form of keys |
 //! | `meta` | the record of one key |
@@ -30,6 +31,7 @@ mod statistics;
 mod strings;
 #[cfg(test)]
 pub(super) mod testing;
+mod wal;
 mod walk;
 
 pub use cleaner::Cleaning;

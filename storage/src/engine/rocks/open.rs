@@ -5,12 +5,14 @@
 
 use super::layout::{FAMILIES, LAYOUT_PROPERTY, LAYOUT_VERSION};
 use super::options::{self, Memory, RocksOptions};
+use super::wal;
 use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, ErrorKind, Options};
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// The database of this node: the logs and the states of all its groups.
 pub struct Rocks {
@@ -18,6 +20,8 @@ pub struct Rocks {
     /// Keeps the statistics, which belong to the options.
     pub(super) options: Options,
     pub(super) memory: Memory,
+    /// The sequence number up to which everything that was written is known to survive the loss of power.
+    pub(super) synced: AtomicU64,
 }
 
 /// Why a data directory was not opened.
@@ -57,6 +61,7 @@ impl Rocks {
         let memory = Memory::new(options);
         let db_options = options::database(options, &memory);
         if !is_new {
+            check_wal(directory)?;
             check_families(directory, &db_options)?;
         }
         let families = FAMILIES
@@ -69,7 +74,7 @@ impl Rocks {
         if layout(directory, &db)?.is_none() {
             db.put(LAYOUT_PROPERTY, LAYOUT_VERSION.to_be_bytes()).map_err(|error| classify(directory, &error))?;
         }
-        Ok(Arc::new(Rocks { db, options: db_options, memory }))
+        Ok(Arc::new(Rocks { db, options: db_options, memory, synced: AtomicU64::new(0) }))
     }
 
     pub(super) fn family(&self, name: &str) -> &ColumnFamily {
@@ -101,6 +106,21 @@ fn hint(directory: &Path, source: &io::Error) -> String {
         io::ErrorKind::ReadOnlyFilesystem => "; mount it for writing, or choose another directory".to_owned(),
         io::ErrorKind::StorageFull => "; make room on the volume".to_owned(),
         _ => String::new(),
+    }
+}
+
+/// RocksDB would forget what lies behind the damage.
+fn check_wal(directory: &Path) -> Result<(), OpenError> {
+    let path = || directory.to_path_buf();
+    match wal::check(directory) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(detail)) => Err(OpenError::Corrupt { path: path(), detail }),
+        // RocksDB in another process deletes its logs when it needs them no more.
+        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => {
+            let hint = hint(directory, &source);
+            Err(OpenError::Directory { path: path(), action: "read", hint, source })
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod log;
 mod open;
 mod steps;
 mod tiers;
+mod wal;
 
 use super::{Rocks, RocksOptions};
 use std::path::{Path, PathBuf};

@@ -1,0 +1,227 @@
+//! Tells a write-ahead log that ends torn from one that is damaged.
+//!
+//! RocksDB recovers up to the first record that is not sound, and forgets the rest. That is right for what was not
+//! synced when the power went: it may be torn, or have holes. It would be wrong for damage to what was synced. So each
+//! write of the log carries a mark: the sequence number up to which everything was synced by then. If behind an
+//! unsound record there is a sound one that says the unsound one was synced, then data has been lost, and the database
+//! is not opened. Only one file at a time is looked at, since a later file may number anew what a crash tore off.
+//!
+//! Knows of RocksDB's file format only records (checksum, length, type, in blocks) and where a batch has its sequence
+//! number, its count and its first blob.
+
+use crate::effect::wire::Reader;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+const BLOCK: usize = 32 << 10;
+const HEADER: usize = 4 + 2 + 1;
+const FULL: u8 = 1;
+const FIRST: u8 = 2;
+const LAST: u8 = 4;
+const TYPE_MAX: u8 = 11;
+/// Sequence number and count.
+const BATCH_HEAD: usize = 8 + 4;
+/// What a blob in a batch begins with.
+const BLOB: u8 = 3;
+const MARK: &[u8; 6] = b"synced";
+
+/// The blob that says up to which sequence number everything was synced.
+pub(super) fn mark(synced: u64) -> [u8; 14] {
+    let mut mark = [0; 14];
+    mark[..6].copy_from_slice(MARK);
+    mark[6..].copy_from_slice(&synced.to_le_bytes());
+    mark
+}
+
+/// Says what is wrong if something that was synced is not there any more.
+pub(super) fn check(directory: &Path) -> io::Result<Result<(), String>> {
+    for file in std::fs::read_dir(directory)? {
+        let path = file?.path();
+        if path.extension().is_some_and(|extension| extension == "log")
+            && let Some(offset) = Scan::default().file(&mut File::open(&path)?)?
+        {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            return Ok(Err(format!("{name} is unsound at byte {offset}, where it had been synced")));
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// How far the reading of one file has come.
+#[derive(Default)]
+struct Scan {
+    /// The record whose end has not come yet: its sequence number and count.
+    open: Option<(u64, u64)>,
+    /// The first sequence number that has not been seen.
+    next: u64,
+    /// Where the first unsound record is, and its sequence number if that is known.
+    unsound: Option<(u64, u64)>,
+    /// The first sequence number that was found sound behind it.
+    behind: Option<u64>,
+}
+
+impl Scan {
+    /// Where the file is unsound although it was synced there.
+    fn file(mut self, file: &mut impl Read) -> io::Result<Option<u64>> {
+        let mut block = vec![0; BLOCK];
+        let mut start = 0;
+        loop {
+            let len = fill(file, &mut block)?;
+            if self.block(&block[..len], start) {
+                return Ok(self.unsound.map(|(offset, _)| offset));
+            }
+            if len < BLOCK {
+                return Ok(None);
+            }
+            start += BLOCK as u64;
+        }
+    }
+
+    /// Whether it is clear now that something synced was lost.
+    fn block(&mut self, block: &[u8], start: u64) -> bool {
+        let mut at = 0;
+        while at + HEADER <= block.len() {
+            match record(&block[at..]) {
+                Some((kind, payload)) => {
+                    if self.record(kind, payload) {
+                        return true;
+                    }
+                    at += HEADER + payload.len();
+                }
+                None => {
+                    if self.unsound.is_none() {
+                        let sequence = self.open.map_or(self.next, |(sequence, _)| sequence);
+                        self.unsound = Some((start + at as u64, sequence));
+                    }
+                    self.open = None;
+                    // The length may be what is wrong: the next sound record can be anywhere.
+                    let next = (at + 1..block.len()).find(|&next| record(&block[next..]).is_some());
+                    at = next.unwrap_or(block.len());
+                }
+            }
+        }
+        false
+    }
+
+    fn record(&mut self, kind: u8, payload: &[u8]) -> bool {
+        let mut is_lost = false;
+        if matches!(kind, FULL | FIRST)
+            && let Some((sequence, count, synced)) = batch_head(payload)
+        {
+            self.open = Some((sequence, count));
+            if let Some((_, lost)) = self.unsound {
+                let behind = *self.behind.get_or_insert(sequence);
+                // Zero: nothing sound came before, so the number of what is unsound is not known.
+                is_lost = synced.is_some_and(|synced| (lost > 0 && synced >= lost) || synced >= behind);
+            }
+        }
+        if matches!(kind, FULL | LAST)
+            && let Some((sequence, count)) = self.open.take()
+        {
+            self.next = sequence + count;
+        }
+        is_lost
+    }
+}
+
+/// The record at the start of these bytes, if it is sound.
+fn record(bytes: &[u8]) -> Option<(u8, &[u8])> {
+    let (head, rest) = bytes.split_first_chunk::<HEADER>()?;
+    let kind = head[6];
+    if kind == 0 || (kind > TYPE_MAX && kind < 0x80) {
+        return None;
+    }
+    let payload = rest.get(..usize::from(u16::from_le_bytes([head[4], head[5]])))?;
+    let stored = u32::from_le_bytes([head[0], head[1], head[2], head[3]]);
+    let sum = crc32c(crc32c(!0, &[kind]), payload);
+    (masked(!sum) == stored).then_some((kind, payload))
+}
+
+/// Sequence number and count of a batch, and what its mark says, if it begins with one.
+fn batch_head(payload: &[u8]) -> Option<(u64, u64, Option<u64>)> {
+    let (head, rest) = payload.split_first_chunk::<BATCH_HEAD>()?;
+    let (sequence, count) = head.split_first_chunk::<8>()?;
+    let count = u32::from_le_bytes(count.try_into().ok()?);
+    Some((u64::from_le_bytes(*sequence), count.into(), marked(rest)))
+}
+
+fn marked(rest: &[u8]) -> Option<u64> {
+    let mut reader = Reader::new(rest);
+    (reader.byte().ok()? == BLOB).then_some(())?;
+    let (mark, synced) = reader.bytes().ok()?.split_first_chunk::<6>()?;
+    (mark == MARK).then_some(())?;
+    Some(u64::from_le_bytes(synced.try_into().ok()?))
+}
+
+fn fill(file: &mut impl Read, block: &mut [u8]) -> io::Result<usize> {
+    let mut len = 0;
+    while len < block.len() {
+        match file.read(&mut block[len..]) {
+            Ok(0) => break,
+            Ok(count) => len += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(len)
+}
+
+/// RocksDB stores checksums of what may contain checksums in this disguise.
+fn masked(sum: u32) -> u32 {
+    sum.rotate_right(15).wrapping_add(0xa282_ead8)
+}
+
+/// Entry `[k][b]` is what byte `b` contributes when `k` more bytes follow it in the same step.
+static TABLES: [[u32; 256]; 8] = tables();
+
+/// Continues a CRC-32C (Castagnoli, reflected). Starts from all ones, and the result is still to be inverted.
+fn crc32c(sum: u32, bytes: &[u8]) -> u32 {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut crc = sum;
+    for word in words {
+        let mixed = (u64::from(crc) ^ u64::from_le_bytes(*word)).to_le_bytes();
+        crc = mixed.iter().zip(TABLES.iter().rev()).fold(0, |sum, (byte, table)| sum ^ table[usize::from(*byte)]);
+    }
+    for byte in rest {
+        crc = TABLES[0][usize::from(crc as u8 ^ byte)] ^ crc >> 8;
+    }
+    crc
+}
+
+const fn tables() -> [[u32; 256]; 8] {
+    let mut tables = [[0u32; 256]; 8];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut crc = byte as u32;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = crc >> 1 ^ if crc & 1 == 1 { 0x82f6_3b78 } else { 0 };
+            bit += 1;
+        }
+        tables[0][byte] = crc;
+        byte += 1;
+    }
+    let mut depth = 1;
+    while depth < 8 {
+        let mut byte = 0;
+        while byte < 256 {
+            let shallower = tables[depth - 1][byte];
+            tables[depth][byte] = tables[0][(shallower & 0xff) as usize] ^ shallower >> 8;
+            byte += 1;
+        }
+        depth += 1;
+    }
+    tables
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checksum_is_the_well_known_one() {
+        assert_eq!(!crc32c(!0, b"123456789"), 0xe306_9283);
+        assert_eq!(!crc32c(crc32c(!0, b"1234"), b"56789"), 0xe306_9283);
+    }
+}

@@ -1,0 +1,73 @@
+//! A write-ahead log that ends torn is cut; one that is damaged where it was synced is refused.
+
+use super::Scratch;
+use crate::engine::{Durability, GroupId, LogWrite, OpenError, Rocks, RocksOptions};
+use std::fs;
+use std::path::PathBuf;
+
+const GROUP: GroupId = GroupId(1);
+const ENTRIES: u64 = 400;
+
+/// A log of many entries in a write-ahead log that was not flushed, and where that lies.
+fn written(durability: Durability) -> (Scratch, PathBuf) {
+    let scratch = Scratch::new("wal");
+    let rocks = scratch.open();
+    for index in 1..=ENTRIES {
+        let entry = vec![index as u8; 300 + (index % 7 * 500) as usize];
+        let write = LogWrite { group: GROUP, entries: &[(index, &entry)], delete_tail: 0..0, state: None };
+        rocks.log_write(&[write], durability).unwrap();
+    }
+    drop(rocks);
+    let logs = fs::read_dir(scratch.path()).unwrap().map(|file| file.unwrap().path());
+    let log = logs.filter(|path| path.extension().is_some_and(|extension| extension == "log")).max();
+    (scratch, log.unwrap())
+}
+
+fn reopened(scratch: &Scratch) -> Result<u64, OpenError> {
+    let rocks = Rocks::open(scratch.path(), &RocksOptions::default())?;
+    Ok(rocks.log_bounds(GROUP).unwrap().map_or(0, |bounds| *bounds.end()))
+}
+
+#[test]
+fn an_untouched_log_is_read_whole() {
+    for durability in [Durability::Synced, Durability::Written] {
+        let (scratch, _) = written(durability);
+        assert_eq!(reopened(&scratch).unwrap(), ENTRIES);
+    }
+}
+
+#[test]
+fn a_torn_end_is_cut_off() {
+    let (scratch, log) = written(Durability::Synced);
+    let bytes = fs::read(&log).unwrap();
+    fs::write(&log, &bytes[..bytes.len() - 100]).unwrap();
+    assert_eq!(reopened(&scratch).unwrap(), ENTRIES - 1);
+}
+
+#[test]
+fn damage_to_what_was_synced_is_refused_wherever_it_is() {
+    let (scratch, log) = written(Durability::Synced);
+    let bytes = fs::read(&log).unwrap();
+    for place in [20, bytes.len() / 3, bytes.len() / 2, bytes.len() - 8000] {
+        let mut damaged = bytes.clone();
+        damaged[place] ^= 0x10;
+        fs::write(&log, &damaged).unwrap();
+        let error = reopened(&scratch).unwrap_err();
+        assert!(matches!(&error, OpenError::Corrupt { detail, .. } if detail.contains("synced")), "{error}");
+        // Refusing has not changed anything.
+        assert_eq!(fs::read(&log).unwrap(), damaged);
+    }
+    fs::write(&log, &bytes).unwrap();
+    assert_eq!(reopened(&scratch).unwrap(), ENTRIES);
+}
+
+#[test]
+fn holes_in_what_was_not_synced_cut_the_log_there() {
+    let (scratch, log) = written(Durability::Written);
+    let mut bytes = fs::read(&log).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 4096].fill(0);
+    fs::write(&log, &bytes).unwrap();
+    let last = reopened(&scratch).unwrap();
+    assert!((100..ENTRIES).contains(&last), "{last} entries are left");
+}
