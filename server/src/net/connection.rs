@@ -178,8 +178,18 @@ impl Connection {
             }
         }
         self.flush()?;
-        limits::report_memory(&self.server, &self.session.client);
+        self.report_memory();
         Ok(())
+    }
+
+    /// Reports what the client uses, if that is limited. The buffer for replies, which is empty now, is then kept no
+    /// larger than it is said to be.
+    #[inline]
+    fn report_memory(&mut self) {
+        if self.server.config.hot.maxmemory_clients.load(Relaxed) != 0 {
+            self.out.shrink_to(REPLY_BUFFER_MAX);
+            limits::report_memory(&self.server, &self.session.client);
+        }
     }
 
     fn note_pause(&mut self, change: Waiting) {
@@ -413,6 +423,7 @@ impl Connection {
                 *used = end;
                 if self.out.bytes().len() > self.flush_size || self.out.is_excessive() {
                     self.flush()?;
+                    self.report_memory();
                 }
                 Ok(!self.session.closing && self.backlog_len() <= BACKLOG_MAX)
             }
@@ -537,9 +548,9 @@ impl Connection {
                 self.hold(depends_on);
             } else if self.backlog.is_empty() {
                 let written = self.try_write(self.out.bytes())?;
-                self.backlog.extend_from_slice(&self.out.bytes()[written..]);
+                append_tightly(&mut self.backlog, &self.out.bytes()[written..]);
             } else {
-                self.backlog.extend_from_slice(self.out.bytes());
+                append_tightly(&mut self.backlog, self.out.bytes());
             }
             self.publish_output();
             self.out.clear();
@@ -639,6 +650,14 @@ impl Connection {
         self.out = ReplyBuf::default();
         limits::forget_memory(server, &self.session.client);
     }
+}
+
+/// Appends with little room to spare: clients that do not read may be many.
+fn append_tightly(backlog: &mut Vec<u8>, bytes: &[u8]) {
+    if backlog.capacity() - backlog.len() < bytes.len() {
+        backlog.reserve_exact(bytes.len().max(backlog.len() / 4));
+    }
+    backlog.extend_from_slice(bytes);
 }
 
 fn poll_timer(timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> bool {
