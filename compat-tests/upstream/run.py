@@ -38,6 +38,11 @@ FILES = [f"unit/type/{name}" for name in TYPES] + [f"unit/{name}" for name in UN
 LONGEST_FIRST = """unit/memefficiency unit/hyperloglog unit/type/list-3 unit/maxmemory unit/geo unit/type/zset
     unit/obuf-limits unit/type/list unit/type/set unit/scan unit/type/list-2 unit/type/string unit/expire""".split()
 
+# Left out of external mode when binary mode runs before it. They are half of its time, and spend it on comparing random
+# data with a model, on one server with default settings: who has started that server makes no difference to them.
+# `--mode external` runs them all the same.
+SAME_IN_BOTH = ["unit/hyperloglog", "unit/geo", "unit/type/list-2", "unit/type/list-3"]
+
 # 7.2 has a third encoding for sets; without it, sets encode as the 7.0 suite expects.
 SETTINGS_FOR_7_0 = [("set-max-listpack-entries", "0")]
 
@@ -83,9 +88,9 @@ def main() -> int:
     skips = read_skips(HERE / "skips.txt")
     baseline = read_baseline(HERE / "baseline.txt")
     modes = ["binary", "external"] if arguments.mode == "both" else [arguments.mode]
-    files = arguments.files or sorted(FILES, key=lambda f: LONGEST_FIRST.index(f) if f in LONGEST_FIRST else 99)
     passed = failed = skipped = 0
     for mode in modes:
+        files = arguments.files or files_of(mode, modes)
         print(f"upstream suite, {mode} mode, {len(files)} files, {arguments.parallel} at a time", flush=True)
         outcomes = run_mode(mode, files, tree, skips, arguments)
         for outcome in outcomes:
@@ -99,6 +104,13 @@ def main() -> int:
         skipped += sum(outcome.skipped for outcome in outcomes)
     print(f"\nupstream: {passed} passed, {failed} failed, {skipped} skipped")
     return 0 if failed == 0 else 1
+
+
+def files_of(mode: str, modes: list) -> list:
+    """What is run in a mode if no files were named."""
+    again = [] if mode == modes[0] else SAME_IN_BOTH
+    files = [file for file in FILES if file not in again]
+    return sorted(files, key=lambda file: LONGEST_FIRST.index(file) if file in LONGEST_FIRST else len(LONGEST_FIRST))
 
 
 def parse_arguments() -> argparse.Namespace:
