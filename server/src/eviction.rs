@@ -2,8 +2,8 @@
 //!
 //! A command that finds too little room evicts keys before it runs, but only for as long as
 //! `maxmemory-eviction-tenacity` allows; what is left to do then happens in the background, in slices, and the command
-//! runs. Memory that the reaper is about to free counts as free, or freeing one big value would cost many small ones; so
-//! does that of clients which are about to be closed.
+//! runs. Memory that the reaper is about to free counts as free, or freeing one big value would cost many small ones;
+//! so does that of clients which are about to be closed.
 
 use crate::commands::ctx::{Announcement, Outcome};
 use crate::notify::{EventClass, KeyEvent};
