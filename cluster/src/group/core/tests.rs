@@ -1,1 +1,221 @@
+//! Cores of three replicas that talk to each other: what a group with one voter never meets.
 
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use basalt_storage::clock::UnixMs;
+
+use super::*;
+use crate::group::memory_log::MemoryLog;
+use crate::group::state::Members;
+
+const REPLICAS: [ReplicaId; 3] = [ReplicaId(1), ReplicaId(2), ReplicaId(3)];
+
+struct Replica {
+    core: Core,
+    disk: Arc<MemoryLog>,
+    taken: u64,
+    committed: Vec<String>,
+    last_seq: Option<Seq>,
+    unknown: Vec<RangeInclusive<Seq>>,
+    /// Writes that are begun and do not end, while the disk hangs.
+    hanging: Option<Vec<(LogWrite, Durability, WriteNumber)>>,
+}
+
+impl Replica {
+    fn start(me: ReplicaId, disk: Arc<MemoryLog>, applied: LogIndex) -> Replica {
+        // Different patience, so that it is known who is elected.
+        let ticks = 20 + 2 * me.0 as usize;
+        let options =
+            CoreOptions { me, fsync: Fsync::Always, log_bytes_max: 1 << 20, election_ticks: ticks..ticks + 1 };
+        let core = Core::start(&options, disk.clone(), applied).unwrap();
+        Replica { core, disk, taken: 0, committed: vec![], last_seq: None, unknown: vec![], hanging: None }
+    }
+
+    fn propose(&mut self, text: &str) {
+        self.taken += 1;
+        self.core.propose(Seq(self.taken), UnixMs(0), [text.as_bytes()].into_iter());
+    }
+
+    /// Does all that the core asks for, and returns what is to be sent.
+    fn perform(&mut self) -> Vec<PeerMessage> {
+        let mut sent = Vec::new();
+        while let Some(action) = self.core.next_action() {
+            match action {
+                Action::Send(message) => sent.push(message),
+                Action::Write { write, durability, number } => match &mut self.hanging {
+                    Some(hanging) => hanging.push((write, durability, number)),
+                    None => self.end_write(&write, durability, number),
+                },
+                Action::Commit { up_to, entries } => {
+                    self.last_seq = up_to.or(self.last_seq);
+                    let batches = entries.iter().flat_map(CommittedEntry::batches);
+                    self.committed.extend(batches.map(|batch| String::from_utf8(batch.to_vec()).unwrap()));
+                    self.core.on_applied(entries.last().unwrap().index);
+                }
+                Action::Unknown(batches) => self.unknown.push(batches),
+                Action::Compact { before } => self.disk.compact(before).unwrap(),
+            }
+        }
+        sent
+    }
+
+    fn end_write(&mut self, write: &LogWrite, durability: Durability, number: WriteNumber) {
+        self.disk.write(write, durability).unwrap();
+        self.core.on_written(number);
+    }
+}
+
+struct Cluster {
+    replicas: Vec<Replica>,
+    cut_off: BTreeSet<ReplicaId>,
+}
+
+impl Cluster {
+    fn start() -> Cluster {
+        let replicas = REPLICAS.map(|me| {
+            let disk = Arc::new(MemoryLog::new());
+            let members = Members { voters: REPLICAS.to_vec(), ..Members::default() };
+            let state = LogState {
+                term: BOOTSTRAP.term,
+                commit: BOOTSTRAP.index,
+                members,
+                members_index: BOOTSTRAP.index,
+                truncated: BOOTSTRAP,
+                vote: None,
+            };
+            let write = LogWrite { state: Some(state), ..LogWrite::default() };
+            disk.write(&write, Durability::Synced).unwrap();
+            Replica::start(me, disk, LogIndex(0))
+        });
+        Cluster { replicas: replicas.into(), cut_off: BTreeSet::new() }
+    }
+
+    fn at(&mut self, id: u64) -> &mut Replica {
+        &mut self.replicas[id as usize - 1]
+    }
+
+    /// Carries messages to and fro until there are none.
+    fn settle(&mut self) {
+        let mut under_way = VecDeque::new();
+        loop {
+            for replica in &mut self.replicas {
+                under_way.extend(replica.perform());
+            }
+            let Some(message) = under_way.pop_front() else { return };
+            if !self.cut_off.contains(&message.from()) && !self.cut_off.contains(&message.to()) {
+                self.at(message.to().0).core.receive(message);
+            }
+        }
+    }
+
+    /// Lets time pass for these replicas, until one of them leads.
+    fn elect(&mut self, ids: &[u64]) -> u64 {
+        for _ in 0..200 {
+            ids.iter().for_each(|id| self.at(*id).core.tick());
+            self.settle();
+            if let Some(leader) = ids.iter().find(|id| self.at(**id).core.leads()) {
+                return *leader;
+            }
+        }
+        panic!("nobody was elected");
+    }
+
+    fn propose(&mut self, id: u64, text: &str) {
+        self.at(id).propose(text);
+        self.settle();
+    }
+}
+
+#[test]
+fn batches_are_committed_by_a_majority_and_reach_all() {
+    let mut cluster = Cluster::start();
+    let leader = cluster.elect(&[1, 2, 3]);
+    cluster.propose(leader, "a");
+    assert_eq!(cluster.at(leader).last_seq, Some(Seq(1)));
+    // The next round tells the others what is committed.
+    cluster.propose(leader, "b");
+    for replica in &cluster.replicas {
+        assert_eq!(replica.committed, ["a", "b"]);
+    }
+}
+
+#[test]
+fn a_leader_that_is_overruled_says_that_fates_are_unknown_and_loses_its_tail() {
+    let mut cluster = Cluster::start();
+    assert_eq!(cluster.elect(&[1, 2, 3]), 1);
+    cluster.propose(1, "kept");
+    cluster.cut_off.insert(ReplicaId(1));
+    for text in ["lost", "lost too", "and this", "and that"] {
+        cluster.propose(1, text);
+    }
+    assert_eq!((cluster.at(1).last_seq, cluster.at(1).unknown.len()), (Some(Seq(1)), 0));
+
+    let leader = cluster.elect(&[2, 3]);
+    cluster.propose(leader, "new");
+    let end = cluster.at(leader).disk.bounds().unwrap();
+    let overruled = cluster.at(1).disk.bounds().unwrap();
+    assert!(overruled.unwrap().end() > end.as_ref().unwrap().end(), "the overruled log has to be the longer one");
+    cluster.cut_off.clear();
+    for _ in 0..5 {
+        cluster.at(leader).core.tick();
+        cluster.settle();
+    }
+    assert_eq!(cluster.at(1).unknown, [Seq(2)..=Seq(5)]);
+    assert_eq!(cluster.at(1).disk.bounds().unwrap(), end);
+    cluster.propose(1, "to a follower");
+    assert_eq!(cluster.at(1).unknown, [Seq(2)..=Seq(5), Seq(6)..=Seq(6)]);
+    cluster.propose(leader, "newer");
+    for replica in &cluster.replicas {
+        assert_eq!(replica.committed, ["kept", "new", "newer"]);
+    }
+    // Nothing of the overruled tail comes back.
+    let disk = cluster.at(1).disk.clone();
+    let mut again = Replica::start(ReplicaId(1), disk, LogIndex(0));
+    again.perform();
+    assert_eq!(again.committed[..2], ["kept", "new"]);
+    assert!(!again.committed.iter().any(|text| text.contains("lost")));
+}
+
+#[test]
+fn a_vote_leaves_only_when_it_is_written() {
+    let mut cluster = Cluster::start();
+    cluster.cut_off.insert(ReplicaId(3));
+    cluster.at(2).hanging = Some(Vec::new());
+    for _ in 0..23 {
+        cluster.at(1).core.tick();
+        cluster.settle();
+    }
+    assert!(!cluster.at(1).core.leads(), "elected by a vote that could be forgotten");
+    let hanging = cluster.at(2).hanging.take().unwrap();
+    assert!(hanging.iter().any(|(write, ..)| write.state.as_ref().unwrap().vote == Some(ReplicaId(1))));
+    assert!(hanging.iter().all(|(_, durability, _)| *durability == Durability::Synced));
+    for (write, durability, number) in hanging {
+        cluster.at(2).end_write(&write, durability, number);
+    }
+    cluster.settle();
+    assert!(cluster.at(1).core.leads());
+}
+
+#[test]
+fn a_new_leader_serves_when_it_has_applied_an_entry_of_its_own_term() {
+    let mut cluster = Cluster::start();
+    cluster.cut_off.insert(ReplicaId(3));
+    cluster.at(2).hanging = Some(Vec::new());
+    for _ in 0..23 {
+        cluster.at(1).core.tick();
+        cluster.settle();
+    }
+    // The vote is written, the first entry of the new term is not.
+    for (write, durability, number) in cluster.at(2).hanging.replace(Vec::new()).unwrap() {
+        cluster.at(2).end_write(&write, durability, number);
+    }
+    cluster.settle();
+    assert!(cluster.at(1).core.leads() && !cluster.at(1).core.serves());
+    for (write, durability, number) in cluster.at(2).hanging.take().unwrap() {
+        cluster.at(2).end_write(&write, durability, number);
+    }
+    cluster.settle();
+    assert!(cluster.at(1).core.serves());
+}
