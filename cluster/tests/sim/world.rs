@@ -21,7 +21,7 @@ use crate::rng::Rng;
 
 const STEPS: u64 = 600;
 
-/// Steps without faults after which everything must have come to rest.
+/// Steps without crashes and clients after which everything must have come to rest.
 const SETTLING_STEPS: u64 = 20_000;
 
 const SLOTS: u64 = 4;
@@ -43,6 +43,7 @@ pub struct World {
     disk: Arc<Disk>,
     node: Option<Node>,
     faults: Faults,
+    clients: Clients,
     next_id: u64,
     processes: u64,
     is_damaged: bool,
@@ -50,6 +51,12 @@ pub struct World {
     order: OrderPerSlot,
     leaders: OneLeaderPerTerm,
     outcome: Outcome,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Clients {
+    Busy,
+    Silent,
 }
 
 /// How likely things are in this run, per mille of steps.
@@ -105,6 +112,7 @@ impl World {
             disk: Arc::new(Disk::new(planted)),
             node: None,
             faults,
+            clients: Clients::Busy,
             next_id: 0,
             processes: 0,
             is_damaged: false,
@@ -129,12 +137,16 @@ impl World {
                 return Ok(());
             }
         }
+        self.clients = Clients::Silent;
         for _ in 0..SETTLING_STEPS {
             if !self.step()? || self.is_settled() {
                 break;
             }
         }
-        settles(self.is_damaged || self.is_settled(), || format!("{SETTLING_STEPS} steps were not enough"))?;
+        settles(self.is_damaged || self.is_settled(), || {
+            let (pushed, committed) = self.node.as_ref().map_or_else(Default::default, |n| (n.pushed, n.committed));
+            format!("{pushed:?} proposed, {committed:?} committed after {SETTLING_STEPS} steps")
+        })?;
         self.check_data()
     }
 
@@ -219,6 +231,9 @@ impl World {
 
     fn propose(&mut self) {
         let Some(node) = self.node.as_mut().filter(|node| node.has_served) else { return };
+        if self.clients == Clients::Silent {
+            return;
+        }
         let item = Item { id: self.next_id, slot: self.rng.below(SLOTS) as u16 };
         self.next_id += 1;
         self.order.on_propose(item.id);
