@@ -50,9 +50,11 @@ struct Waiter {
 }
 
 /// Why a wait ends without the keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum End {
     Timeout,
+    /// What it has waited for besides keys has happened.
+    Answer(fn(&mut ReplyBuf)),
     /// CLIENT UNBLOCK ... ERROR, or a role change.
     Error(&'static str),
     /// Nobody is there to read an answer.
@@ -148,6 +150,7 @@ impl BlockedClients {
         let mut result = Ok(());
         match end {
             End::Timeout => (waiter.timeout_reply)(&mut reply),
+            End::Answer(answer) => answer(&mut reply),
             End::Error(text) => {
                 let error = CommandError::new(text);
                 reply.error(&error);

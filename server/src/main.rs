@@ -9,7 +9,8 @@ const USAGE: &str = "\
 Usage: basalt [FILE] [--SETTING VALUE ...]
 
 FILE is a configuration file in the form of redis.conf, or - for standard input.
-Every setting of the file can be given as an option, and then wins:
+Every setting of the file can be given as an option, and then wins; or in the environment,
+as BASALT_ and its name in capitals (BASALT_MAXMEMORY=1gb, BASALT_IO_THREADS=4):
 
     basalt                              serve on port 6379 with the defaults
     basalt --port 7777 --maxmemory 1gb  serve a cache of one gigabyte
@@ -49,7 +50,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The file first, then the options, so that options win.
+/// The file first, then the environment, then the options, so that options win.
 fn read_config(arguments: &[String]) -> Result<Config, file::FileError> {
     let (path, options) = match arguments.split_first() {
         Some((first, rest)) if !first.starts_with("--") => (Some(PathBuf::from(first)), rest),
@@ -59,6 +60,7 @@ fn read_config(arguments: &[String]) -> Result<Config, file::FileError> {
         Some(path) => file::read(path)?,
         None => Vec::new(),
     };
+    directives.extend(file::read_environment(std::env::vars()));
     directives.extend(file::read_arguments(options)?);
     // CONFIG REWRITE finds the file again after `dir` has changed the working directory.
     let absolute = path.filter(|path| path.as_os_str() != "-").map(|path| std::path::absolute(&path).unwrap_or(path));

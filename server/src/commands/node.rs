@@ -4,7 +4,7 @@ use super::ctx::{Ctx, SessionCtx};
 use super::spec::{Flags, Group, Handler::Data, Handler::Session, Locks, Spec};
 use crate::blocked::BlockRequest;
 use crate::error::{CommandError, CommandResult, NOT_INTEGER, SYNTAX};
-use crate::resp::Args;
+use crate::resp::{Args, ReplyBuf};
 use crate::version::REDIS_VERSION;
 use basalt_storage::number;
 use std::time::Duration;
@@ -82,7 +82,77 @@ pub const COMMANDS: &[Spec] = &[
         handler: Data(wait),
         ..BASE
     },
+    Spec {
+        name: "waitaof",
+        tips: &["request_policy:all_shards", "response_policy:agg_min"],
+        arity: 4,
+        flags: Flags::BLOCKING,
+        group: Group::Generic,
+        since: "7.2.0",
+        summary: "Waits until what the client has written is on disk, here and on replicas.",
+        syntax: "numlocal numreplicas timeout/integer",
+        categories: &["connection"],
+        handler: Data(wait_aof),
+        ..BASE
+    },
 ];
+
+/// Waits until what was written so far survives the loss of power here. With `fsync always` every acknowledged write
+/// does. There are no replicas yet, so whoever asks for one waits until time runs out.
+fn wait_aof(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
+    const RANGE: CommandError = CommandError::new("ERR value is out of range, value must between 0 and 1");
+    const NO_LOG: CommandError =
+        CommandError::new("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
+    let local = number::parse_i64(args.at(1)).filter(|number| (0..=1).contains(number)).ok_or(RANGE)?;
+    let replicas = number::parse_i64(args.at(2)).filter(|number| *number >= 0).ok_or(NOT_INTEGER)?;
+    let timeout = timeout_ms(args.at(3))?;
+    let Some(durability) = ctx.server.durability() else {
+        if local > 0 {
+            return Err(NO_LOG);
+        }
+        if replicas == 0 {
+            write_pair(ctx.out, 0);
+        } else {
+            ctx.block(without_keys(timeout, |out| write_pair(out, 0)));
+        }
+        return Ok(());
+    };
+    let everything = ctx.server.keyspace.proposed();
+    let is_synced = durability.is_synced(everything);
+    if replicas == 0 && (local == 0 || is_synced) {
+        // Where a reply waits for its batch anyway, that is what makes it true.
+        write_pair(ctx.out, i64::from(is_synced));
+        return Ok(());
+    }
+    ctx.block(match is_synced {
+        true => without_keys(timeout, |out| write_pair(out, 1)),
+        false => without_keys(timeout, |out| write_pair(out, 0)),
+    });
+    if replicas == 0 && ctx.outcome.block.is_some() {
+        durability.answer_when_synced(everything, ctx.client);
+    }
+    Ok(())
+}
+
+/// What WAITAOF answers: whether it is safe here, and the number of replicas on which it is.
+pub fn write_pair(out: &mut ReplyBuf, local: i64) {
+    out.array(2);
+    out.integer(local);
+    out.integer(0);
+}
+
+fn timeout_ms(argument: &[u8]) -> Result<Option<Duration>, CommandError> {
+    let timeout =
+        number::parse_i64(argument).ok_or(CommandError::new("ERR timeout is not an integer or out of range"))?;
+    if timeout < 0 {
+        return Err(CommandError::new("ERR timeout is negative"));
+    }
+    Ok((timeout > 0).then(|| Duration::from_millis(timeout.cast_unsigned())))
+}
+
+fn without_keys(timeout: Option<Duration>, timeout_reply: fn(&mut ReplyBuf)) -> BlockRequest {
+    BlockRequest { keys: Vec::new(), other_keys: Vec::new(), timeout, timeout_reply }
+}
 
 fn time(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
     let us = ctx.server.clock_us();
@@ -104,21 +174,12 @@ fn role(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
 /// There are no replicas: enough of them are there if none is asked for; otherwise time runs out.
 fn wait(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     let replicas = number::parse_i64(args.at(1)).ok_or(NOT_INTEGER)?;
-    let timeout =
-        number::parse_i64(args.at(2)).ok_or(CommandError::new("ERR timeout is not an integer or out of range"))?;
-    if timeout < 0 {
-        return Err(CommandError::new("ERR timeout is negative"));
-    }
+    let timeout = timeout_ms(args.at(2))?;
     if replicas <= 0 {
         ctx.out.integer(0);
         return Ok(());
     }
-    ctx.block(BlockRequest {
-        keys: Vec::new(),
-        other_keys: Vec::new(),
-        timeout: (timeout > 0).then(|| Duration::from_millis(timeout.cast_unsigned())),
-        timeout_reply: |out| out.integer(0),
-    });
+    ctx.block(without_keys(timeout, |out| out.integer(0)));
     Ok(())
 }
 

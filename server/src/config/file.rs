@@ -24,6 +24,7 @@ pub struct Directive {
 pub enum Source {
     File { path: PathBuf, line: usize, text: String },
     CommandLine { text: String },
+    Environment { variable: String, value: String },
 }
 
 /// A configuration that cannot be used; the text tells the operator where and why.
@@ -44,6 +45,9 @@ impl Directive {
                 FileError::Line { path: path.clone(), line: *line, text: text.clone(), reason }
             }
             Source::CommandLine { text } => FileError::Argument { text: text.trim_end().to_owned(), reason },
+            Source::Environment { variable, value } => {
+                FileError::Argument { text: format!("{variable}={value}"), reason }
+            }
         }
     }
 }
@@ -85,6 +89,20 @@ fn parse(text: &str, path: &Path, depth: usize) -> Result<Vec<Directive>, FileEr
         }
     }
     Ok(directives)
+}
+
+/// The directives of an environment: `BASALT_` and the name of a setting in capitals, with `_` for `-`. Other variables
+/// are not ours.
+pub fn read_environment(variables: impl Iterator<Item = (String, String)>) -> Vec<Directive> {
+    let directive = |(variable, value): (String, String)| {
+        let name = variable.strip_prefix("BASALT_")?.to_ascii_lowercase().replace('_', "-");
+        super::find(&name)?;
+        let source = Source::Environment { variable, value: value.clone() };
+        Some(Directive { name, words: vec![value], source })
+    };
+    let mut directives: Vec<Directive> = variables.filter_map(directive).collect();
+    directives.sort_by(|one, other| one.name.cmp(&other.name));
+    directives
 }
 
 /// The directives of a command line: `--name word word --name ...`. As in Redis, name and words may be one argument,

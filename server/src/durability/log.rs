@@ -76,6 +76,14 @@ impl group::Observer for Observer {
         });
     }
 
+    fn synced(&self, up_to: group::Seq) {
+        self.with_gate(|server, _| {
+            if let Some(durability) = server.durability() {
+                durability.note_synced(server, Seq(up_to.0));
+            }
+        });
+    }
+
     /// With one voter no leader is ever deposed. What happens to its clients belongs to the cluster; until then a node
     /// that does not know must not go on.
     fn unknown(&self, batches: RangeInclusive<group::Seq>) {

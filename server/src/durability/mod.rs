@@ -24,10 +24,15 @@ mod log;
 pub mod open;
 pub mod release;
 
+use crate::blocked::End;
+use crate::client::ClientId;
+use crate::commands::node::write_pair;
 use crate::server::Server;
-use basalt_cluster::group::{Fsync, Group};
+use basalt_cluster::group::{self, Fsync, Group, Stopped};
 use basalt_storage::engine::Engine;
+use basalt_storage::seq::Seq;
 use loader::Loader;
+use parking_lot::Mutex;
 use std::sync::Arc;
 
 /// The parts of durable mode that others meet.
@@ -35,6 +40,8 @@ pub struct Durability {
     pub loader: Loader,
     pub group: Arc<Group>,
     pub engine: Arc<Engine>,
+    /// Clients that wait until a batch survives the loss of power (WAITAOF).
+    sync_waiters: Mutex<Vec<(Seq, ClientId)>>,
 }
 
 impl Durability {
@@ -46,6 +53,35 @@ impl Durability {
 
     pub fn set_fsync(&self, fsync: Fsync) {
         self.group.set_fsync(fsync);
+    }
+
+    /// Whether a batch survives the loss of power, or will before the reply of whoever asks leaves.
+    pub fn is_synced(&self, seq: Seq) -> bool {
+        self.group.fsync() == Fsync::Always || self.group.synced().0 >= seq.0
+    }
+
+    /// Ends the wait of a client when a batch survives the loss of power.
+    pub fn answer_when_synced(&self, seq: Seq, client: ClientId) {
+        self.sync_waiters.lock().push((seq, client));
+    }
+
+    /// All batches up to this one survive the loss of power.
+    fn note_synced(&self, server: &Server, seq: Seq) {
+        let mut waiters = self.sync_waiters.lock();
+        if waiters.is_empty() {
+            return;
+        }
+        let (due, rest) = waiters.drain(..).partition(|(awaited, _)| *awaited <= seq);
+        *waiters = rest;
+        drop(waiters);
+        for (_, client) in Vec::<(Seq, ClientId)>::from(due) {
+            server.blocked.end(server, client, End::Answer(|out| write_pair(out, 1)));
+        }
+    }
+
+    /// Blocks until the engine has applied a batch: not for network threads.
+    pub fn wait_applied(&self, seq: Seq) -> Result<(), Stopped> {
+        self.group.wait_applied(group::Seq(seq.0))
     }
 
     /// Puts everything on disk, at the end. Nothing may be evaluated any more.

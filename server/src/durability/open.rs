@@ -12,6 +12,7 @@ use basalt_storage::effect::DbIndex;
 use basalt_storage::engine::{Engine, EngineError, GroupId, OpenError, Rocks, RocksOptions};
 use basalt_storage::keyspace::{ColdCount, Keyspace};
 use basalt_storage::slot::Slot;
+use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -57,7 +58,7 @@ pub fn start(server: &Arc<Server>) -> Result<(), StartError> {
     keyspace.record_to(Arc::new(Sink { group: group.clone() }));
     let loader = Loader::default();
     loader.start(server)?;
-    server.become_durable(Durability { loader, group, engine });
+    server.become_durable(Durability { loader, group, engine, sync_waiters: Mutex::default() });
     letting_out(server)?;
     housekeeping::start(server)?;
     Ok(())

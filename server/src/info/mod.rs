@@ -5,6 +5,7 @@
 
 pub mod average_ttl;
 mod commands;
+mod durability;
 mod general;
 mod memory;
 mod sampler;
@@ -28,6 +29,8 @@ struct Section {
 enum Shown {
     /// Without asking.
     Default,
+    /// Without asking, and only in durable mode.
+    Durable,
     /// With `all` and `everything`.
     All,
     /// With `everything`: what modules would add.
@@ -43,6 +46,8 @@ static SECTIONS: &[Section] = &[
     section("clients", "Clients", general::clients),
     section("memory", "Memory", memory::memory),
     section("persistence", "Persistence", general::persistence),
+    Section { shown: Shown::Durable, ..section("durability", "Durability", durability::durability) },
+    Section { shown: Shown::Durable, ..section("storage", "Storage", durability::storage) },
     section("stats", "Stats", statistics::stats),
     section("replication", "Replication", general::replication),
     section("cpu", "CPU", general::cpu),
@@ -79,6 +84,7 @@ pub fn render(server: &Server, names: &[&[u8]]) -> String {
     for section in SECTIONS {
         let wanted = match section.shown {
             Shown::Default => default || all || everything,
+            Shown::Durable => server.durability().is_some() && (default || all || everything),
             Shown::All => all || everything,
             Shown::Everything => default || everything,
         };

@@ -113,6 +113,8 @@ pub struct Connection {
     is_congested: bool,
     /// The next request's keys are being read from disk.
     is_loading: bool,
+    /// The client sends nothing more. What it has sent is answered before the connection ends.
+    is_at_end: bool,
     is_paused: bool,
 }
 
@@ -135,6 +137,7 @@ impl Connection {
             awaited: Seq::NONE,
             is_congested: false,
             is_loading: false,
+            is_at_end: false,
             is_paused: false,
         }
     }
@@ -178,6 +181,9 @@ impl Connection {
             }
         }
         self.flush()?;
+        if self.is_at_end && !self.waits_for_disk() {
+            return Err(Ended::Eof);
+        }
         self.report_memory();
         Ok(())
     }
@@ -236,10 +242,14 @@ impl Connection {
         {
             return Poll::Ready(ready.map(|()| Event::Writable).map_err(Ended::Io));
         }
-        if self.backlog_len() > BACKLOG_MAX || self.session.closing || self.input_is_full() {
+        if self.backlog_len() > BACKLOG_MAX || self.session.closing || self.is_at_end || self.input_is_full() {
             return Poll::Pending;
         }
         match self.poll_read(cx) {
+            Poll::Ready(Ok(0)) if self.waits_for_disk() => {
+                self.is_at_end = true;
+                Poll::Pending
+            }
             Poll::Ready(Ok(0)) => Poll::Ready(Err(Ended::Eof)),
             Poll::Ready(Ok(bytes)) => Poll::Ready(Ok(Event::Read(bytes))),
             Poll::Ready(Err(error)) => Poll::Ready(Err(Ended::Io(error))),
@@ -265,6 +275,11 @@ impl Connection {
         }
         // Looked at again after the waker is in place, so that no change slips by.
         if is_congested() { Passage::Closed } else { Passage::Open }
+    }
+
+    /// Whether requests or replies are on their way that only the disk holds up.
+    fn waits_for_disk(&self) -> bool {
+        !self.held.is_empty() || self.is_loading || self.is_congested
     }
 
     /// Whether the next request must not be answered yet.

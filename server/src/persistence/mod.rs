@@ -5,13 +5,16 @@
 //! the last save of a server on the way out does so while all clients wait. [`file`] writes, [`load`] reads, and
 //! [`loading`] is the load at the start.
 
+mod engine_dump;
 pub mod file;
 pub mod load;
 pub mod loading;
 mod points;
 
 use crate::server::Server;
+use basalt_storage::effect::DbIndex;
 use basalt_storage::keyspace::dump::Dump;
+use basalt_storage::seq::Seq;
 use parking_lot::{Condvar, Mutex};
 use points::SavePoint;
 use std::sync::Arc;
@@ -32,6 +35,46 @@ pub enum Kind {
 /// Why no dump can be begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AlreadyRunning;
+
+/// What a dump shows.
+enum PointInTime {
+    /// What was in memory when it was begun.
+    Memory(Dump),
+    /// Durable mode: what the engine has, and at least this batch.
+    Engine { at: Seq, changes: u64 },
+}
+
+impl PointInTime {
+    fn now(server: &Server) -> PointInTime {
+        if server.durability().is_some() {
+            let changes = server.keyspace.stats.changes.load(Relaxed);
+            return PointInTime::Engine { at: server.keyspace.proposed(), changes };
+        }
+        PointInTime::Memory(server.keyspace.begin_dump(file::form(server), server.now()))
+    }
+
+    fn keys(&self, server: &Server) -> u64 {
+        match self {
+            PointInTime::Memory(dump) => dump.sizes.iter().map(|size| size.keys).sum(),
+            PointInTime::Engine { .. } => {
+                (0..server.keyspace.databases()).map(|db| server.keyspace.key_count(DbIndex(db))).sum()
+            }
+        }
+    }
+
+    /// Writes it; returns how many changes the keyspace had seen at that point.
+    fn write(self, server: &Server) -> (Result<(), file::SaveError>, u64) {
+        match self {
+            PointInTime::Memory(mut dump) => {
+                let result = file::write(server, &mut dump);
+                let changes = dump.changes;
+                dump.end(&server.keyspace);
+                (result, changes)
+            }
+            PointInTime::Engine { at, changes } => (engine_dump::write(server, at), changes),
+        }
+    }
+}
 
 /// The dump that is being written.
 struct Current {
@@ -81,8 +124,8 @@ pub struct Persistence {
     /// A dump is to be begun as soon as possible.
     is_scheduled: AtomicBool,
     refuses_writes: AtomicBool,
-    begun: Sender<Dump>,
-    to_write: Mutex<Option<Receiver<Dump>>>,
+    begun: Sender<PointInTime>,
+    to_write: Mutex<Option<Receiver<PointInTime>>>,
 }
 
 impl Persistence {
@@ -128,7 +171,10 @@ impl Persistence {
 
     /// Takes over `save` and `stop-writes-on-bgsave-error`.
     pub fn configure(&self, server: &Server) {
-        *self.points.lock() = SavePoint::parse_all(&server.config.text("save"));
+        // In durable mode everything is on disk anyway: dumps are for taking away, and made when asked for.
+        let is_durable = server.config.text("mode") == "durable";
+        let points = if is_durable { Vec::new() } else { SavePoint::parse_all(&server.config.text("save")) };
+        *self.points.lock() = points;
         self.update_refusal(server);
     }
 
@@ -173,7 +219,7 @@ impl Persistence {
         self.is_scheduled.store(true, Relaxed);
     }
 
-    fn begin(&self, server: &Server, kind: Kind) -> Result<Dump, AlreadyRunning> {
+    fn begin(&self, server: &Server, kind: Kind) -> Result<PointInTime, AlreadyRunning> {
         {
             let mut current = self.current.lock();
             if current.is_some() {
@@ -184,16 +230,14 @@ impl Persistence {
         }
         // Not under the lock of `current`, which others take while they hold stripes.
         self.history.lock().tried_at_s = server.now().0 / 1000;
-        let dump = server.keyspace.begin_dump(file::form(server), server.now());
+        let point = PointInTime::now(server);
         self.keys_processed.store(0, Relaxed);
-        self.keys_total.store(dump.sizes.iter().map(|size| size.keys).sum(), Relaxed);
-        Ok(dump)
+        self.keys_total.store(point.keys(server), Relaxed);
+        Ok(point)
     }
 
-    fn write(&self, server: &Server, mut dump: Dump, kind: Kind) -> Result<(), file::SaveError> {
-        let result = file::write(server, &mut dump);
-        let changes = dump.changes;
-        dump.end(&server.keyspace);
+    fn write(&self, server: &Server, point: PointInTime, kind: Kind) -> Result<(), file::SaveError> {
+        let (result, changes) = point.write(server);
         if let Err(error) = &result {
             tracing::warn!(%error, "the data could not be saved");
         }

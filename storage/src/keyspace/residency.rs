@@ -337,20 +337,59 @@ impl View<'_> {
     /// chosen.
     pub fn cool(&mut self, candidate: &Candidate, policy: Policy) -> Fate {
         let (db, key) = (candidate.db, Key::new(&candidate.key));
-        let now = self.now();
-        if self.last_of(key.slot) > self.keyspace().applied.load() {
+        let score = |entry| eviction::score(policy.rank, entry, &self.keyspace().settings, self.now());
+        let is_wanted = self.revisit(db, &key).is_some_and(|entry| score(entry) >= candidate.score);
+        if is_wanted { self.drop_copy(db, &key) } else { Fate::Spared }
+    }
+
+    /// Drops all resident copies that the engine has as well, of all databases, in the stripes that the view holds.
+    pub fn cool_all(&mut self) {
+        for db in (0..self.keyspace().databases()).map(DbIndex) {
+            let mut keys: Vec<Box<[u8]>> = Vec::new();
+            self.for_each_entry(db, |entry| keys.push(entry.key().into()));
+            for key in keys {
+                self.drop_copy(db, &Key::new(&key));
+            }
+        }
+    }
+
+    /// Makes all entries of a database resident that are in the stripes that the view holds. For debugging: they may be
+    /// more than fits.
+    pub fn load_all(&mut self, db: DbIndex) -> Result<(), Unreadable> {
+        for slot in self.stripes().iter().flat_map(StripeIndex::slots) {
+            let mut keys: Vec<Box<[u8]>> = Vec::new();
+            let mut from = self.is_partly_cold(db, slot).then_some(0);
+            while let Some(hash) = from {
+                from = self.walk_cold_slot(db, slot, hash, usize::MAX, |met| keys.push(met.key.into()))?;
+            }
+            for bytes in keys {
+                let key = Key::new(&bytes);
+                if self.is_cold(db, &key)
+                    && let Some(loaded) = self.peek_cold(db, &key)
+                {
+                    self.insert_loaded(db, &key, loaded);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_partly_cold(&self, db: DbIndex, slot: Slot) -> bool {
+        self.stripe(slot.stripe()).databases[db.0 as usize].as_deref().is_some_and(|database| database.has_cold(slot))
+    }
+
+    fn drop_copy(&mut self, db: DbIndex, key: &Key<'_>) -> Fate {
+        let is_changing = self.core.changes_slot(key.slot);
+        if is_changing || self.last_of(key.slot) > self.keyspace().applied.load() {
             return Fate::Spared;
         }
         let (Stripe { databases, .. }, core) = self.stripe_mut(key.slot.stripe());
         let Some(database) = databases[db.0 as usize].as_deref_mut() else { return Fate::Spared };
-        let Some(loc) = database.find(&key) else { return Fate::Spared };
-        if eviction::score(policy.rank, database.entry(&key, loc), &core.keyspace.settings, now) < candidate.score {
-            return Fate::Spared;
-        }
-        let expiry = database.entry(&key, loc).expiry();
+        let Some(loc) = database.find(key) else { return Fate::Spared };
+        let expiry = database.entry(key, loc).expiry();
         // Counted first: the place of a slot must not go away in between.
         database.count_cold(key.slot, 1, expiry);
-        let entry = database.remove(&key, loc);
+        let entry = database.remove(key, loc);
         database.publish(&core.keyspace.counts[key.slot.stripe().number()][db.0 as usize]);
         let stats = &core.keyspace.cold.stats;
         stats.cold.fetch_add(1, Relaxed);

@@ -147,6 +147,11 @@ impl Core<'_> {
         self.changes += changes;
     }
 
+    /// Whether the batch of this evaluation changes a slot.
+    pub(super) fn changes_slot(&self, slot: Slot) -> bool {
+        self.changed_slots.contains(&slot)
+    }
+
     /// Records an effect on these slots.
     pub(super) fn record(&mut self, slots: impl IntoIterator<Item = Slot>, effect: impl FnOnce() -> Effect) {
         if self.demanded.has_effects() {

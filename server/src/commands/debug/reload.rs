@@ -1,6 +1,7 @@
 //! DEBUG RELOAD: all data through the file of dumps and back.
 
 use crate::commands::ctx::SessionCtx;
+use crate::durability::Durability;
 use crate::error::{CommandError, CommandResult, LOADING};
 use crate::persistence::file;
 use crate::persistence::load::{self, Existing};
@@ -53,6 +54,11 @@ pub fn reload(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
         // Redis saves what it has so far, and loses the rest.
         return Err(LOADING);
     }
+    if let Some(durability) = server.durability()
+        && !(options.keeps_data || options.merges || options.loads_file)
+    {
+        return reload_from_engine(ctx, durability);
+    }
     // Nothing may be loaded twice unless that is asked for.
     let existing = if options.merges { Existing::Replaced } else { Existing::Refused };
     ctx.with_stripes(StripeSet::ALL, |view| {
@@ -71,6 +77,15 @@ pub fn reload(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
         })
     })?;
     server.persistence.note_loaded(server);
+    ctx.out.ok();
+    Ok(())
+}
+
+/// In durable mode the way to disk and back is the engine's: all copies in memory are dropped once it has them.
+fn reload_from_engine(ctx: &mut SessionCtx<'_, '_>, durability: &Durability) -> CommandResult {
+    let everything = ctx.server.keyspace.proposed();
+    durability.wait_applied(everything).map_err(|stopped| CommandError::owned(format!("ERR {stopped}")))?;
+    ctx.with_stripes(StripeSet::ALL, |view| view.cool_all());
     ctx.out.ok();
     Ok(())
 }

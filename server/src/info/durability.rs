@@ -1,0 +1,79 @@
+//! INFO's sections `durability` and `storage`: the log, what waits for it, what of the data is in memory, the engine.
+
+use super::Fields;
+use crate::durability::Durability;
+use crate::server::Server;
+use basalt_cluster::group::figures::Latency;
+use basalt_storage::effect::DbIndex;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// The log of batches, and those on their way through it.
+pub fn durability(server: &Server, fields: &mut Fields) {
+    fields.put("mode", server.config.text("mode"));
+    let Some(Durability { group, .. }) = server.durability() else { return };
+    let figures = group.figures();
+    fields.put("fsync", group.fsync().name());
+    fields.put("batches_proposed", figures.proposals.load(Relaxed));
+    fields.put("batches_committed", group.committed().0);
+    fields.put("batches_applied", group.applied().0);
+    fields.put("batches_synced", group.synced().0);
+    fields.put("batch_bytes_proposed", figures.proposal_bytes.load(Relaxed));
+    fields.put("log_entries_written", figures.entries.load(Relaxed));
+    fields.put("log_bytes_written", figures.log_bytes_written.load(Relaxed));
+    fields.put("log_bytes", figures.log_bytes.load(Relaxed));
+    fields.put("log_queued_batches", figures.queued.load(Relaxed));
+    fields.put("log_queued_bytes", figures.queued_bytes.load(Relaxed));
+    fields.put("log_unapplied_bytes", figures.unapplied_bytes.load(Relaxed));
+    fields.put("log_is_congested", u8::from(group.is_congested()));
+    put_latency(fields, "log_fsync", &figures.synced_writes);
+    put_latency(fields, "log_write", &figures.writes);
+    put_latency(fields, "log_background_sync", &figures.background_syncs);
+    put_latency(fields, "apply", &figures.applies);
+}
+
+fn put_latency(fields: &mut Fields, name: &str, latency: &Latency) {
+    let count = latency.count.load(Relaxed);
+    fields.put(&format!("{name}_count"), count);
+    if count > 0 {
+        fields.put(&format!("{name}_avg_us"), latency.total_ns.load(Relaxed) / 1000 / count);
+        fields.put(&format!("{name}_p50_us"), latency.quantile_us(0.5));
+        fields.put(&format!("{name}_p99_us"), latency.quantile_us(0.99));
+        fields.put(&format!("{name}_max_us"), latency.max_ns.load(Relaxed) / 1000);
+    }
+}
+
+/// What is in memory of the data, and what the engine does.
+pub fn storage(server: &Server, fields: &mut Fields) {
+    let Some(Durability { engine, .. }) = server.durability() else { return };
+    let keyspace = &server.keyspace;
+    let residency = keyspace.residency();
+    let total: u64 = (0..keyspace.databases()).map(|db| keyspace.key_count(DbIndex(db))).sum();
+    let cold = residency.cold.load(Relaxed);
+    let (hits, loaded) = (keyspace.stats.hits.load(Relaxed), residency.loaded.load(Relaxed));
+    fields.put("keys_total", total);
+    fields.put("keys_resident", total.saturating_sub(cold));
+    fields.put("keys_cold", cold);
+    fields.put("keys_loaded", loaded);
+    fields.put("keys_loaded_in_place", residency.loaded_in_place.load(Relaxed));
+    fields.put("keys_cooled", residency.cooled.load(Relaxed));
+    // A read that had to load its key was none of memory.
+    let ratio = if hits == 0 { 1.0 } else { hits.saturating_sub(loaded) as f64 / hits as f64 };
+    fields.put("residency_hit_ratio", format!("{ratio:.4}"));
+    let statistics = engine.rocks().statistics();
+    fields.put("disk_bytes", statistics.disk_bytes);
+    fields.put("table_bytes", statistics.table_bytes);
+    fields.put("live_bytes", statistics.live_bytes);
+    fields.put("memtable_bytes", statistics.memtable_bytes);
+    fields.put("block_cache_bytes", statistics.cache_bytes);
+    fields.put("block_cache_hits", statistics.cache_hits);
+    fields.put("block_cache_misses", statistics.cache_misses);
+    fields.put("bloom_filter_useful", statistics.filter_hits);
+    fields.put("payload_bytes_written", statistics.payload_bytes_written);
+    fields.put("wal_bytes_written", statistics.wal_bytes_written);
+    fields.put("flush_bytes_written", statistics.flush_bytes_written);
+    fields.put("compaction_bytes_written", statistics.compaction_bytes_written);
+    fields.put("pending_compaction_bytes", statistics.pending_compaction_bytes);
+    fields.put("running_compactions", statistics.running_compactions);
+    fields.put("write_stall_us", statistics.stalled_us);
+    fields.put("background_errors", statistics.background_errors);
+}
