@@ -171,10 +171,15 @@ impl Group {
         let threads = std::mem::take(&mut *self.threads.lock());
         // The apply thread is the last to end, when the group thread has closed its queue.
         self.shared.sync_bell.stop();
-        // An observer may hold the last reference to whoever owns the group: then it is one of these that stops it.
-        let others = threads.into_iter().filter(|thread| thread.thread().id() != current().id());
-        // One that panicked has said so.
-        others.for_each(|thread| drop(thread.join()));
+        // An observer may hold the last reference to whoever owns the group: then it is one of these that stops it, and
+        // they end by themselves.
+        if threads.iter().any(|thread| thread.thread().id() == current().id()) {
+            return;
+        }
+        for thread in threads {
+            // One that panicked has said so.
+            let _ = thread.join();
+        }
         self.shared.progress.note_stopped("it was told to");
     }
 }
