@@ -1,7 +1,8 @@
 //! Effects into one write: data, counts, index of expiries, garbage and the applied index.
 
-use super::engine::{Engine, MAP, PROGRESS, Progress, encode_counts, encode_map};
-use super::layout::{self, COUNTS, DUE, GARBAGE, Garbage, KEYS, PARTS, PhysicalDb, database_prefix, due_key, end_of};
+use super::counts::{self, Delta, Place};
+use super::engine::{Engine, MAP, PROGRESS, Progress, encode_map};
+use super::layout::{self, DUE, GARBAGE, Garbage, KEYS, PARTS, PhysicalDb, due_key};
 use super::meta::{COLLECTION_BYTES_MAX, Data, Large, Meta, STRING_BYTES_MAX};
 use super::staged::{Staged, parse_id};
 use crate::clock::UnixMs;
@@ -10,21 +11,10 @@ use crate::effect::wire::put_varint;
 use crate::effect::{Batch, DbIndex, Effect, KeyEffect};
 use crate::engine::{EngineError, LogIndex, SlotCounts};
 use crate::keyspace::Key;
-use crate::slot::Slot;
 use crate::value::{Str, Type, Value};
 use hashbrown::HashMap;
 use rocksdb::WriteBatch;
 use std::sync::atomic::Ordering;
-
-/// A slot of a database.
-type Place = (PhysicalDb, Slot);
-
-/// A change of the counts of one slot.
-#[derive(Clone, Copy, Default)]
-struct Delta {
-    entries: i64,
-    volatile: i64,
-}
 
 impl Engine {
     /// Applies batches in the order of the log, all in one write. Batches of one log entry come in one call; an entry
@@ -216,11 +206,7 @@ impl<'e> Applying<'e> {
         self.engine.commit(batch, progress, new_map, |databases| {
             self.flushed.iter().for_each(|db| drop(databases.counts.remove(db)));
             for ((db, slot), counts) in changed {
-                let of_db = databases.counts.entry(db).or_default();
-                let of_slot = &mut of_db.slots[usize::from(slot.number())];
-                of_db.total.entries = of_db.total.entries - of_slot.entries + counts.entries;
-                of_db.total.volatile = of_db.total.volatile - of_slot.volatile + counts.volatile;
-                *of_slot = counts;
+                databases.counts.entry(db).or_default().put(slot, counts);
             }
         })?;
         if let Some(at) = self.earliest_due() {
@@ -242,7 +228,7 @@ impl<'e> Applying<'e> {
         let (keys, due, group) = (rocks.family(KEYS), rocks.family(DUE), self.engine.group);
         let mut deltas: HashMap<Place, Delta> = HashMap::new();
         let mut value = Vec::new();
-        for (id, record) in &self.staged.records {
+        for (id, record) in sorted(&self.staged.records) {
             match &record.now {
                 Some(meta) => {
                     value.clear();
@@ -281,7 +267,7 @@ impl<'e> Applying<'e> {
                 let (start, end) = (layout::part_key(group, *version, &range.start), &range.end);
                 batch.delete_range_cf(family, start, layout::part_key(group, *version, end));
             }
-            for (name, value) in &parts.changed {
+            for (name, value) in sorted(&parts.changed) {
                 key.clear();
                 key.extend_from_slice(&prefix);
                 key.extend_from_slice(name);
@@ -310,37 +296,25 @@ impl<'e> Applying<'e> {
         &self,
         batch: &mut WriteBatch,
         deltas: &HashMap<Place, Delta>,
-    ) -> Result<Vec<(Place, SlotCounts)>, EngineError> {
-        let (family, group) = (self.engine.rocks.family(COUNTS), self.engine.group);
-        for db in &self.flushed {
-            let prefix = database_prefix(group, *db);
-            batch.delete_range_cf(family, &prefix[..], &end_of(&prefix)[..]);
-        }
+    ) -> Result<HashMap<Place, SlotCounts>, EngineError> {
         let databases = self.engine.databases.read();
-        let mut changed = Vec::with_capacity(deltas.len());
-        for (&(db, slot), delta) in deltas {
-            if self.flushed.contains(&db) {
-                continue;
-            }
-            let there = databases.counts.get(&db).map(|counts| counts.slots[usize::from(slot.number())]);
-            let there = there.unwrap_or_default();
-            let add = |count: u64, delta| count.checked_add_signed(delta);
-            let (Some(entries), Some(volatile)) =
-                (add(there.entries, delta.entries), add(there.volatile, delta.volatile))
-            else {
-                let what = format!("the count of slot {} of database {}", slot.number(), db.0);
-                return Err(EngineError::Corrupt { what, detail: "more was deleted than was counted".to_owned() });
-            };
-            let counts = SlotCounts { entries, volatile };
-            let key = layout::slot_prefix(group, db, slot);
-            match counts == SlotCounts::default() {
-                true => batch.delete_cf(family, key),
-                false => batch.put_cf(family, key, encode_counts(counts)),
-            }
-            changed.push(((db, slot), counts));
+        let mut changed = HashMap::with_capacity(deltas.len());
+        for (&place, delta) in deltas.iter().filter(|((db, _), _)| !self.flushed.contains(db)) {
+            let there = databases.counts.get(&place.0).map(|counts| counts.slots[usize::from(place.1.number())]);
+            changed.insert(place, counts::changed(place, there.unwrap_or_default(), *delta)?);
         }
+        let target = (&*self.engine.rocks, self.engine.group, self.staged.index);
+        let mut journal = self.engine.journal.lock();
+        journal.write(batch, target, deltas, &changed, (&databases, &self.flushed));
         Ok(changed)
     }
+}
+
+/// In the order of keys: each then finds its place in the memtable near that of the one before.
+fn sorted<V>(rows: &HashMap<Box<[u8]>, V>) -> Vec<(&[u8], &V)> {
+    let mut rows: Vec<_> = rows.iter().map(|(key, value)| (&key[..], value)).collect();
+    rows.sort_unstable_by_key(|(key, _)| *key);
+    rows
 }
 
 impl Staged<'_> {

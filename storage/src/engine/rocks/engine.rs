@@ -5,7 +5,8 @@
 //! FLUSHDB and SWAPDB do.
 
 use super::cleaner::Sweep;
-use super::layout::{self, COUNTS, PhysicalDb};
+use super::counts::{self, Journal};
+use super::layout::{self, PhysicalDb};
 use super::open::Rocks;
 use super::{corrupt, failed};
 use crate::clock::UnixMs;
@@ -29,6 +30,8 @@ pub struct Engine {
     pub(super) databases: RwLock<Databases>,
     /// How often the map has changed.
     generation: AtomicU64,
+    /// Used under the lock of `progress`.
+    pub(super) journal: Mutex<Journal>,
     pub(super) sweep: Mutex<Sweep>,
     /// Records of garbage that may be there.
     pub(super) garbage: AtomicU64,
@@ -71,6 +74,15 @@ impl Default for DatabaseCounts {
     }
 }
 
+impl DatabaseCounts {
+    pub fn put(&mut self, slot: Slot, counts: SlotCounts) {
+        let of_slot = &mut self.slots[usize::from(slot.number())];
+        self.total.entries = self.total.entries - of_slot.entries + counts.entries;
+        self.total.volatile = self.total.volatile - of_slot.volatile + counts.volatile;
+        *of_slot = counts;
+    }
+}
+
 impl Engine {
     /// The state of `group` with at least this many databases; an empty one if there is none yet.
     pub fn open(rocks: Arc<Rocks>, group: GroupId, databases: u16) -> Result<Engine, EngineError> {
@@ -86,7 +98,7 @@ impl Engine {
             map.push(PhysicalDb(progress.next_database));
             progress.next_database += 1;
         }
-        let counts = load_counts(&rocks, group, &map)?;
+        let (counts, journal) = counts::load(&rocks, group, &map)?;
         Ok(Engine {
             rocks,
             group,
@@ -94,6 +106,7 @@ impl Engine {
             applied: AtomicU64::new(progress.applied.0),
             databases: RwLock::new(Databases { map, counts, is_saved }),
             generation: AtomicU64::new(0),
+            journal: Mutex::new(journal),
             sweep: Mutex::default(),
             // Unknown, and so worth a look.
             garbage: AtomicU64::new(u64::from(u32::MAX)),
@@ -214,42 +227,4 @@ fn load_map(rocks: &Rocks, group: GroupId) -> Result<Option<Vec<PhysicalDb>>, En
 
 pub(super) fn encode_map(map: &[PhysicalDb]) -> Vec<u8> {
     map.iter().flat_map(|db| db.0.to_be_bytes()).collect()
-}
-
-fn load_counts(
-    rocks: &Rocks,
-    group: GroupId,
-    map: &[PhysicalDb],
-) -> Result<HashMap<PhysicalDb, DatabaseCounts>, EngineError> {
-    let mut counts = HashMap::new();
-    for db in map {
-        let mut rows = rocks.prefix_iterator(COUNTS, &layout::database_prefix(group, *db), None);
-        rows.seek_to_first();
-        while let Some((key, value)) = rows.item() {
-            let row = parse_counts(key, value).map_err(corrupt("a count of entries"))?;
-            let of_db: &mut DatabaseCounts = counts.entry(*db).or_default();
-            let (slot, of_slot) = row;
-            of_db.slots[usize::from(slot.number())] = of_slot;
-            of_db.total.entries += of_slot.entries;
-            of_db.total.volatile += of_slot.volatile;
-            rows.next();
-        }
-        rows.status().map_err(failed("reading counts"))?;
-    }
-    Ok(counts)
-}
-
-fn parse_counts(key: &[u8], value: &[u8]) -> Result<(Slot, SlotCounts), crate::effect::wire::Malformed> {
-    let mut reader = Reader::new(key.get(8..).unwrap_or_default());
-    let slot = Slot::new(u16::from_be_bytes(reader.fixed()?));
-    let slot = slot.ok_or(crate::effect::wire::Malformed("a slot that does not exist"))?;
-    let mut reader = Reader::new(value);
-    Ok((slot, SlotCounts { entries: reader.varint()?, volatile: reader.varint()? }))
-}
-
-pub(super) fn encode_counts(counts: SlotCounts) -> Vec<u8> {
-    let mut out = Vec::with_capacity(4);
-    put_varint(&mut out, counts.entries);
-    put_varint(&mut out, counts.volatile);
-    out
 }

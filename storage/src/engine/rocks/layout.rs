@@ -7,7 +7,7 @@
 //! | `keys` | group, physical database, slot, hash, user key | [`super::meta`] |
 //! | `parts` | group, version, name of the part | member: nothing; field: value; element; score; chunk |
 //! | `due` | group, expiry, physical database, slot, user key | nothing |
-//! | `counts` | group, physical database, slot | entries, entries with an expiry |
+//! | `counts` | group, physical database, slot | entries, entries with an expiry; what changed since is a property |
 //! | `garbage` | group, `v`, version: parts; group, `d`, physical database: keys | how many parts, if known |
 //!
 //! A physical database is the number behind a database that clients name: FLUSHDB gives the database a new one. A

@@ -9,6 +9,7 @@
 //! | `meta` | the record of one key |
 //! | `log` | the raw log of a group |
 //! | `engine` | the state of one group: its databases and counts in memory |
+//! | `counts` | how many entries each slot has, on disk |
 //! | `apply`, `staged`, `parts`, `lists`, `strings` | effects into one write |
 //! | `read`, `walk`, `snapshot` | reading the state |
 //! | `cleaner` | deleting what nothing refers to any more |
@@ -16,6 +17,7 @@
 
 mod apply;
 mod cleaner;
+mod counts;
 mod engine;
 mod layout;
 mod lists;
