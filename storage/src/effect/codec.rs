@@ -1,6 +1,7 @@
 //! Batches of effects as bytes, for the log.
 //!
-//! A version byte, the count of effects, then for each a tag and its parts, made of the primitives of [`crate::effect::wire`].
+//! A version byte, the count of effects, then for each a tag and its parts, made of the primitives of
+//! [`crate::effect::wire`].
 //! Bytes that were not written by [`encode`] give an error, never a panic and never more memory than a small multiple
 //! of their own size. A new effect gets a new tag; a changed one too, so that old logs stay readable.
 

@@ -1,7 +1,8 @@
 //! Deletes what nothing refers to any more: the parts of replaced values, and the keys of flushed databases.
 //!
-//! What is to be deleted is written down by whoever made it garbage, in the same write, so nothing is forgotten. Nothing
-//! else ever looks at it, so the cleaner needs no lock against those who read or apply; snapshots keep seeing it.
+//! What is to be deleted is written down by whoever made it garbage, in the same write, so nothing is forgotten.
+//! Nothing else ever looks at it, so the cleaner needs no lock against those who read or apply; snapshots keep seeing
+//! it.
 
 use super::engine::Engine;
 use super::layout::{
