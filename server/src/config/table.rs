@@ -78,8 +78,8 @@ pub static SETTINGS: &[Setting] = &[
         "cache",
         AtStart,
         Read,
-        "What holds the data. `cache`: memory only, with eviction. `durable`: a log and a database on disk, below `dir`; \
-         a write is acknowledged when it is on disk, and `maxmemory` bounds only what is held in memory besides.",
+        "What holds the data. `cache`: memory only, with eviction. `durable`: a log and a database on disk, below \
+         `dir`; a write is acknowledged when it is on disk, and `maxmemory` bounds only what is held in memory besides.",
     ),
     row(
         "fsync",

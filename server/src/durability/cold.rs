@@ -1,12 +1,10 @@
 //! The engine as the keyspace sees it: where cold entries are read from.
 
 use crate::server::Server;
-use basalt_storage::clock::UnixMs;
 use basalt_storage::engine::{Engine, EngineError, Lookup, PhysicalDb, Tier};
-use basalt_storage::keyspace::{ColdStore, Key, Unreadable};
+use basalt_storage::keyspace::{ColdStore, Key, Stored, Unreadable};
 use basalt_storage::rdb::values::Limits;
 use basalt_storage::slot::Slot;
-use basalt_storage::value::Type;
 use std::sync::{Arc, Weak};
 
 pub(super) struct EngineReader {
@@ -37,8 +35,9 @@ impl ColdStore for EngineReader {
         slot: Slot,
         from: u32,
         count: usize,
-        visit: &mut dyn FnMut(&[u8], Type, Option<UnixMs>),
+        visit: &mut dyn FnMut(Stored<'_>),
     ) -> Result<Option<u32>, Unreadable> {
-        self.engine.walk_physical(db, slot, from, count, visit).map_err(unreadable)
+        let show = |key: &[u8], value_type, expiry| visit(Stored { key, value_type, expiry });
+        self.engine.walk_physical(db, slot, from, count, show).map_err(unreadable)
     }
 }

@@ -1,7 +1,8 @@
 //! Durable mode: what stands between evaluation and a disk.
 //!
-//! Evaluation happens in the keyspace as in cache mode; its batches go to the Raft group (`log`), and replies and events
-//! wait at the gate until the group has committed them. The engine follows, and serves what is not in memory. See
+//! Evaluation happens in the keyspace as in cache mode; its batches go to the Raft group (`log`), and replies and
+//! events wait at the gate until the group has committed them. The engine follows, and serves what is not in memory.
+//! See
 //! `docs/design/0004-durable-mode.md`.
 //!
 //! | file | owns |
@@ -71,10 +72,9 @@ impl Durability {
         if waiters.is_empty() {
             return;
         }
-        let (due, rest) = waiters.drain(..).partition(|(awaited, _)| *awaited <= seq);
-        *waiters = rest;
+        let due: Vec<(Seq, ClientId)> = waiters.extract_if(.., |(awaited, _)| *awaited <= seq).collect();
         drop(waiters);
-        for (_, client) in Vec::<(Seq, ClientId)>::from(due) {
+        for (_, client) in due {
             server.blocked.end(server, client, End::Answer(|out| write_pair(out, 1)));
         }
     }

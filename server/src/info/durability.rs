@@ -34,8 +34,8 @@ pub fn durability(server: &Server, fields: &mut Fields) {
 fn put_latency(fields: &mut Fields, name: &str, latency: &Latency) {
     let count = latency.count.load(Relaxed);
     fields.put(&format!("{name}_count"), count);
-    if count > 0 {
-        fields.put(&format!("{name}_avg_us"), latency.total_ns.load(Relaxed) / 1000 / count);
+    if let Some(average) = (latency.total_ns.load(Relaxed) / 1000).checked_div(count) {
+        fields.put(&format!("{name}_avg_us"), average);
         fields.put(&format!("{name}_p50_us"), latency.quantile_us(0.5));
         fields.put(&format!("{name}_p99_us"), latency.quantile_us(0.99));
         fields.put(&format!("{name}_max_us"), latency.max_ns.load(Relaxed) / 1000);

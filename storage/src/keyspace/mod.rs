@@ -57,7 +57,7 @@ pub use interest::WatchFlag;
 pub use key::{HashedKey, Key};
 pub use news::{Happened, KeyNews};
 pub use prefetch::Upcoming;
-pub use residency::{ColdCount, ColdStore, Loading, ResidencyStats, Unreadable};
+pub use residency::{ColdCount, ColdStore, Loading, ResidencyStats, Stored, Unreadable};
 pub use sampling::Fate;
 pub use settings::{AccessPolicy, Settings};
 pub use slots::Slots;

@@ -35,6 +35,14 @@ use std::sync::{Arc, OnceLock};
 #[error("the stored data of a key cannot be read: {0}")]
 pub struct Unreadable(pub String);
 
+/// What a walk through the engine shows of an entry.
+#[derive(Clone, Copy, Debug)]
+pub struct Stored<'a> {
+    pub key: &'a [u8],
+    pub value_type: Type,
+    pub expiry: Option<UnixMs>,
+}
+
 /// Where cold entries come from.
 pub trait ColdStore: Send + Sync {
     /// The entry of a key, as of the last batch that the engine has applied.
@@ -48,7 +56,7 @@ pub trait ColdStore: Send + Sync {
         slot: Slot,
         from: u32,
         count: usize,
-        visit: &mut dyn FnMut(&[u8], Type, Option<UnixMs>),
+        visit: &mut dyn FnMut(Stored<'_>),
     ) -> Result<Option<u32>, Unreadable>;
 }
 
@@ -116,8 +124,8 @@ impl Cold {
 }
 
 impl Keyspace {
-    /// From now on, what is not in memory may be in `store`, with the databases under these numbers. Called once, before
-    /// anything is evaluated.
+    /// From now on, what is not in memory may be in `store`, with the databases under these numbers. Called once,
+    /// before anything is evaluated.
     pub fn read_through(&self, store: Arc<dyn ColdStore>, physical: &[PhysicalDb], next: PhysicalDb) {
         assert!(self.cold.store.set(store).is_ok(), "there is one engine");
         assert_eq!(physical.len(), self.cold.physical.len(), "every database has a number");
@@ -290,12 +298,14 @@ impl View<'_> {
         let database = stripe.databases[db.0 as usize].as_deref();
         let physical = keyspace.physical(db);
         let is_due = |expiry: Option<UnixMs>| expiry.is_some_and(|at| at.is_due(self.now()));
-        let next = store.walk_slot(physical, slot, from, count, &mut |bytes, value_type, expiry| {
+        let next = store.walk_slot(physical, slot, from, count, &mut |stored| {
+            let Stored { key: bytes, value_type, expiry } = stored;
             let key = Key::new(bytes);
-            let is_resident = || database.is_some_and(|database| database.find(&key).is_some());
-            if !(is_dirty && is_resident()) && !pending.is_buried(physical, &key, applied) {
-                visit(Met { key: bytes, value_type, is_due: is_due(expiry) });
+            let is_in_table = || database.is_some_and(|database| database.find(&key).is_some());
+            if pending.is_buried(physical, &key, applied) || is_dirty && is_in_table() {
+                return;
             }
+            visit(Met { key: bytes, value_type, is_due: is_due(expiry) });
         })?;
         if is_dirty && let Some(table) = database.and_then(|database| database.slots.slot(slot.within_stripe())) {
             let is_in_range = |key: &[u8]| (from..next.unwrap_or(u32::MAX)).contains(&key_hash(key));

@@ -64,9 +64,9 @@ impl Place {
 const _: () = assert!(ScanCursor::BITS >= u32::BITS, "a hash fits where a cursor fits");
 
 impl View<'_> {
-    /// Visits about `count` keys of a slot from a place on, or all up to its end; returns where to go on, if it is not at
-    /// its end. What is there from the first call of a walk to the last is visited at least once, resident or cold: a
-    /// walk through the table starts over in the engine when entries of the slot have become cold.
+    /// Visits about `count` keys of a slot from a place on, or all up to its end; returns where to go on, if it is not
+    /// at its end. What is there from the first call of a walk to the last is visited at least once, resident or cold:
+    /// a walk through the table starts over in the engine when entries of the slot have become cold.
     pub fn walk_slot(
         &self,
         db: DbIndex,
