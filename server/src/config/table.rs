@@ -79,7 +79,7 @@ pub static SETTINGS: &[Setting] = &[
         AtStart,
         Read,
         "What holds the data. `cache`: memory only, with eviction. `durable`: a log and a database on disk, below \
-         `dir`; a write is acknowledged when it is on disk, and `maxmemory` bounds only what is held in memory besides.",
+         `dir`; a write is acknowledged when it is on disk, and `maxmemory` bounds only what is held in memory.",
     ),
     row(
         "fsync",
