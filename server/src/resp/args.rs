@@ -30,8 +30,13 @@ impl<'a> Args<'a> {
     pub fn key(self, index: usize) -> Key<'a> {
         match self.first {
             Some(first) if index == 1 => first.with_bytes(self.at(1)),
-            _ => Key::new(self.at(index)),
+            _ => self.hashed_key(index),
         }
+    }
+
+    #[inline(never)]
+    fn hashed_key(self, index: usize) -> Key<'a> {
+        Key::new(self.at(index))
     }
 
     /// Number of arguments, the command's name included.

@@ -1,7 +1,7 @@
 //! The complete requests at the start of a buffer, decoded together, so that what they need can be prefetched together.
 
 use super::Args;
-use super::decode::{Decoded, Decoder, Limits, ProtocolError};
+use super::decode::{self, Decoded, Decoder, Limits, ProtocolError};
 use basalt_storage::keyspace::{HashedKey, Upcoming};
 use smallvec::SmallVec;
 
@@ -53,18 +53,22 @@ impl Batch {
         // Who has not proved who they are may do so with the next request, and then the limits change.
         let most = if limits.authenticated { REQUESTS_MAX } else { 1 };
         while self.requests.len() < most {
+            if decoder.is_between_requests()
+                && let Some(end) = decode::whole_request(input, at, limits, &mut self.ranges)
+            {
+                self.add(input, end);
+                at = end;
+                continue;
+            }
             let rest = &input[at..];
             if rest.first().is_some_and(|first| *first != b'*') && decoder.is_between_requests() {
                 return Stop::Inline;
             }
             match decoder.decode(rest, limits) {
                 Ok(Decoded::Request { bytes }) => {
-                    let first = self.ranges.len();
                     self.ranges.extend(decoder.ranges().iter().map(|(from, to)| (at + from, at + to)));
-                    let key = decoder.ranges().get(1).map(|(from, to)| &rest[*from..*to]);
-                    let key = key.filter(|key| key.len() <= KEY_MAX).map(HashedKey::of);
                     at += bytes;
-                    self.requests.push(Request { first, last: self.ranges.len(), end: at, key });
+                    self.add(input, at);
                     decoder.finish();
                 }
                 Ok(Decoded::Incomplete { needed }) => return Stop::Incomplete { needed },
@@ -72,6 +76,15 @@ impl Batch {
             }
         }
         Stop::Full
+    }
+
+    /// Adds the request that ends at `end`: its arguments are those ranges that belong to none yet.
+    #[inline]
+    fn add(&mut self, input: &[u8], end: usize) {
+        let first = self.requests.last().map_or(0, |request| request.last);
+        let key = self.ranges.get(first + 1).map(|(from, to)| &input[*from..*to]);
+        let key = key.filter(|key| key.len() <= KEY_MAX).map(HashedKey::of);
+        self.requests.push(Request { first, last: self.ranges.len(), end, key });
     }
 
     pub fn len(&self) -> usize {

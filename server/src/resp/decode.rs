@@ -220,6 +220,47 @@ impl Decoder {
     }
 }
 
+/// The common case at once: a whole request, with nothing unusual about it, starts at `start`. Adds the positions of its
+/// arguments to `ranges` and returns where it ends. `None`: nothing is added, and [`Decoder::decode`] must have a look.
+#[inline]
+pub fn whole_request(buffer: &[u8], start: usize, limits: Limits, ranges: &mut Vec<(usize, usize)>) -> Option<usize> {
+    if !limits.authenticated {
+        return None;
+    }
+    let (count, mut at) = short_number(buffer, start, b'*').filter(|(count, _)| *count > 0)?;
+    let before = ranges.len();
+    for _ in 0..count {
+        let argument = short_number(buffer, at, b'$').map(|(length, from)| (length, from, from + length));
+        match argument {
+            Some((length, from, to)) if to + 2 <= buffer.len() && length as u64 <= limits.bulk_len_max => {
+                ranges.push((from, to));
+                at = to + 2;
+            }
+            _ => {
+                ranges.truncate(before);
+                return None;
+            }
+        }
+    }
+    Some(at)
+}
+
+/// A line of `kind` and a number of one to three digits, and where the next line starts.
+#[inline]
+fn short_number(buffer: &[u8], at: usize, kind: u8) -> Option<(usize, usize)> {
+    let digit = |byte: u8| usize::from(byte - b'0');
+    match *buffer.get(at..)? {
+        [first, a @ b'0'..=b'9', b'\r', _, ..] if first == kind => Some((digit(a), at + 4)),
+        [first, a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', _, ..] if first == kind => {
+            Some((digit(a) * 10 + digit(b), at + 5))
+        }
+        [first, a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b'\r', _, ..] if first == kind => {
+            Some((digit(a) * 100 + digit(b) * 10 + digit(c), at + 6))
+        }
+        _ => None,
+    }
+}
+
 /// Where the line ends. As in Redis, a zero byte hides all that comes after it: the line then never ends.
 fn line_end(end: u8, buffer: &[u8]) -> Option<usize> {
     memchr2(end, 0, buffer).filter(|&at| buffer[at] == end)
@@ -396,6 +437,32 @@ mod tests {
         assert_eq!(error(b"*1\r\n$10737418240\r\n"), "ERR Protocol error: invalid bulk length");
         assert_eq!(error(b"PING \"abc\r\n"), "ERR Protocol error: unbalanced quotes in request");
         assert_eq!(error(&vec![b'a'; INLINE_MAX + 1]), "ERR Protocol error: too big inline request");
+    }
+
+    #[test]
+    fn the_common_case_is_decoded_as_any_other() {
+        let long = [&b"*2\r\n$4\r\nECHO\r\n$123\r\n"[..], &[b'x'; 123], b"\r\n"].concat();
+        for whole in
+            [b"*3\r\n$3\r\nSET\r\n$5\r\nk\r\n\r\n\r\n$0\r\n\r\n".to_vec(), b"*1\r\n$4\r\nPING\r\n".to_vec(), long]
+        {
+            let input = [b"??", &whole[..], b"*1"].concat();
+            let (mut decoder, mut ranges) = (Decoder::default(), vec![(7, 7)]);
+            for end in 2..input.len() {
+                let found = whole_request(&input[..end], 2, LIMITS, &mut ranges);
+                assert_eq!(found, (end >= whole.len() + 2).then_some(whole.len() + 2), "at {end}");
+                if found.is_some() {
+                    assert_eq!(decoder.decode(&input[2..end], LIMITS), Ok(Decoded::Request { bytes: whole.len() }));
+                    let shifted: Vec<_> = decoder.ranges().iter().map(|(from, to)| (from + 2, to + 2)).collect();
+                    assert_eq!(ranges.split_off(1), shifted);
+                }
+                assert_eq!(ranges, [(7, 7)]);
+            }
+        }
+        for unusual in ["*0\r\n", "*01\r\n$1\r\nk\r\n", "*-1\r\n", "*1\r\n$-1\r\n", "*1\r\n:1\r\n", "PING\r\n"] {
+            assert_eq!(whole_request(unusual.as_bytes(), 0, LIMITS, &mut Vec::new()), None, "{unusual:?}");
+        }
+        let strangers = Limits { authenticated: false, ..LIMITS };
+        assert_eq!(whole_request(b"*1\r\n$4\r\nPING\r\n", 0, strangers, &mut Vec::new()), None);
     }
 
     #[test]
