@@ -97,6 +97,8 @@ pub struct Command {
     pub called: Option<&'static str>,
     pub spec: &'static Spec,
     subcommands: HashMap<&'static [u8], &'static Command>,
+    /// Where its key stands, if it locks just that one's stripe: most commands by far.
+    lone_key: Option<usize>,
 }
 
 /// All commands, by what clients call them in lower case.
@@ -132,7 +134,9 @@ impl Table {
         }
         // Rows live as long as the process: leaking them once makes every reference to them static.
         let id = CommandId(self.by_id.len());
-        let command: &'static Command = Box::leak(Box::new(Command { id, full_name, called, spec, subcommands }));
+        let lone_key = spec.lone_key();
+        let command: &'static Command =
+            Box::leak(Box::new(Command { id, full_name, called, spec, subcommands, lone_key }));
         self.by_id.push(command);
         command
     }
@@ -205,6 +209,11 @@ impl Command {
     /// The stripes that the command locks when it runs by itself.
     #[inline]
     pub fn stripes(&self, args: Args<'_>) -> StripeSet {
+        if let Some(index) = self.lone_key
+            && index < args.len()
+        {
+            return StripeSet::of(args.key(index).slot.stripe());
+        }
         match self.spec.locks {
             Locks::Keys => self.key_stripes(args).unwrap_or(StripeSet::EMPTY),
             Locks::KeysOrPatterns if args.from(1).any(|argument| argument.contains(&b'*')) => StripeSet::ALL,

@@ -83,6 +83,16 @@ impl Spec {
         if self.arity >= 0 { arguments == self.arity as usize } else { arguments >= self.arity.unsigned_abs() as usize }
     }
 
+    /// Where the only key stands, if there is always just one, and it alone says which stripe is locked.
+    pub fn lone_key(&self) -> Option<usize> {
+        match (self.locks, self.find_keys, self.keys) {
+            (Locks::Keys, None, [KeySpec { begin: Begin::Index(index), find: Find::Range { last: 0, .. }, .. }]) => {
+                Some(*index)
+            }
+            _ => None,
+        }
+    }
+
     /// Like [`Spec::for_each_key`], with the access that these very arguments ask for.
     pub fn for_each_key_exactly(
         &self,
