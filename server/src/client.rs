@@ -13,7 +13,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::task::{Context, Waker};
+use std::task::Waker;
 
 /// The only user there is without ACLs.
 pub const DEFAULT_USER: &str = "default";
@@ -244,17 +244,9 @@ impl Client {
         info.query_free_bytes.load(Relaxed) > 0 || info.reply_buffer_bytes.load(Relaxed) > REPLY_BUFFER_MIN
     }
 
-    /// Whether there is mail; if not, the task of `cx` is woken when some comes.
-    #[inline]
-    pub fn poll_mail(&self, cx: &Context<'_>) -> bool {
-        {
-            let mut waker = self.waker.lock();
-            if waker.as_ref().is_none_or(|known| !known.will_wake(cx.waker())) {
-                *waker = Some(cx.waker().clone());
-            }
-        }
-        // Looked at after the waker is in place, so that no mail slips by.
-        self.has_mail()
+    /// Sets what wakes the connection when mail comes. It looks for mail after that, so that none slips by.
+    pub fn put_waker(&self, waker: Waker) {
+        *self.waker.lock() = Some(waker);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The wall clock as evaluation sees it.
 
+use crate::moment::{self, Moment};
 use basalt_storage::clock::UnixMs;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -7,24 +8,26 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// Wall time from the monotonic clock, which is cheaper to read, plus an offset that is kept up to date.
 pub struct WallClock {
     started: Instant,
-    /// In microseconds: whole milliseconds would put the clock up to one behind, and let it jump at each synchronizing.
-    started_at_us: AtomicI64,
+    /// The wall time of the first moment, in microseconds: whole milliseconds would put the clock up to one behind, and let it jump at each synchronizing.
+    first_at_us: AtomicI64,
     /// The time at which a test has stopped the clock; zero while it runs.
     stopped_at_ms: AtomicI64,
 }
 
 impl WallClock {
     pub fn start() -> WallClock {
+        moment::calibrate();
         let clock =
-            WallClock { started: Instant::now(), started_at_us: AtomicI64::new(0), stopped_at_ms: AtomicI64::new(0) };
+            WallClock { started: Instant::now(), first_at_us: AtomicI64::new(0), stopped_at_ms: AtomicI64::new(0) };
         clock.synchronize();
         clock
     }
 
     /// Takes over changes of the system's clock.
     pub fn synchronize(&self) {
+        moment::verify();
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as i64;
-        self.started_at_us.store(unix - self.started.elapsed().as_micros() as i64, Relaxed);
+        self.first_at_us.store(unix - Moment::now().microseconds(), Relaxed);
     }
 
     /// From now on it is this time, until the next call: tests tell their own time.
@@ -35,17 +38,14 @@ impl WallClock {
 
     #[inline]
     pub fn now(&self) -> UnixMs {
-        self.at(Instant::now())
+        self.at(Moment::now())
     }
 
     /// The time at a moment of the monotonic clock.
     #[inline]
-    pub fn at(&self, moment: Instant) -> UnixMs {
+    pub fn at(&self, moment: Moment) -> UnixMs {
         match self.stopped_at_ms.load(Relaxed) {
-            0 => {
-                let since_start = moment.saturating_duration_since(self.started).as_micros() as i64;
-                UnixMs((self.started_at_us.load(Relaxed) + since_start) / 1000)
-            }
+            0 => UnixMs((self.first_at_us.load(Relaxed) + moment.microseconds()) / 1000),
             stopped => UnixMs(stopped),
         }
     }

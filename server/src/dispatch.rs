@@ -9,6 +9,7 @@ use crate::commands::{self, Command};
 use crate::durability::admission as durability;
 use crate::error::{CANNOT_SAVE, CommandError, CommandResult, LOADING, NO_AUTH, OUT_OF_MEMORY};
 use crate::eviction;
+use crate::moment::Moment;
 use crate::resp::{Args, Protocol, ReplyBuf};
 use crate::server::Server;
 use crate::session::{Queued, ReplyMode, Session, Waiting};
@@ -268,11 +269,12 @@ fn run(server: &Server, session: &mut Session, command: &'static Command, args: 
             };
             let result = handler(&mut ctx, args);
             if let Some(request) = outcome.block.take() {
-                let until = request.timeout.map(|timeout| started + timeout);
+                let since = Instant::now();
+                let until = request.timeout.map(|timeout| since + timeout);
                 let client = session.client.clone();
                 let args = Arc::new(args.to_owned());
                 server.blocked.register(&mut view, client, command, args.clone(), session.db, request);
-                session.waiting = Some(Waiting { command, args, since: started, until });
+                session.waiting = Some(Waiting { command, args, since, until });
             }
             outcome.settle(server, &mut view);
             result
@@ -288,8 +290,8 @@ fn run(server: &Server, session: &mut Session, command: &'static Command, args: 
         out.rewind(mark);
         out.error(error);
     }
-    session.clock = Instant::now();
-    let elapsed = session.clock.saturating_duration_since(started);
+    session.clock = Moment::now();
+    let elapsed = session.clock.since(started);
     if session.waiting.is_some() {
         // It counts when it has ended.
         show_to_monitors(server, session, command, args);
@@ -320,7 +322,7 @@ fn prepare(server: &Server, session: &Session, view: &mut View<'_>) {
 
 /// Runs one queued command of a transaction under the transaction's locks.
 pub fn call_queued<'k>(ctx: &mut SessionCtx<'_, 'k>, view: &mut View<'k>, queued: &Queued) {
-    let started = Instant::now();
+    let started = Moment::now();
     let (server, command, args) = (ctx.server, queued.command, queued.args.as_args());
     ctx.session.client.note_command(command);
     let mark = ctx.out.mark();
@@ -358,7 +360,7 @@ pub fn call_queued<'k>(ctx: &mut SessionCtx<'_, 'k>, view: &mut View<'k>, queued
         ctx.out.rewind(mark);
         ctx.out.error(error);
     }
-    account(server, ctx.session, command, args, &result, started.elapsed());
+    account(server, ctx.session, command, args, &result, Moment::now().since(started));
 }
 
 #[inline]

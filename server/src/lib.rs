@@ -18,6 +18,7 @@ pub mod limits;
 pub mod log;
 pub mod memory;
 pub mod memory_report;
+pub mod moment;
 pub mod monitor;
 pub mod net;
 pub mod node;

@@ -121,7 +121,7 @@ impl Server {
 
     /// The wall clock at a moment of the monotonic one.
     #[inline]
-    pub fn at(&self, moment: std::time::Instant) -> UnixMs {
+    pub fn at(&self, moment: crate::moment::Moment) -> UnixMs {
         self.clock.at(moment)
     }
 

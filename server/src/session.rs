@@ -3,6 +3,7 @@
 use crate::client::Client;
 use crate::commands::Command;
 use crate::commands::spec::Flags;
+use crate::moment::Moment;
 use crate::pubsub::Scope;
 use crate::resp::OwnedArgs;
 use crate::server::Server;
@@ -25,7 +26,7 @@ pub struct Session {
     pub no_touch: bool,
     pub is_monitor: bool,
     /// When the last command ended, or the requests that are being answered arrived: read once per command.
-    pub clock: Instant,
+    pub clock: Moment,
     /// The last command, which is often the next one too.
     pub last_command: Option<&'static Command>,
     /// The connection closes once its output is written.
@@ -95,7 +96,7 @@ impl Session {
             reply_mode: ReplyMode::On,
             no_touch: false,
             is_monitor: false,
-            clock: Instant::now(),
+            clock: Moment::now(),
             last_command: None,
             closing: false,
             waiting: None,

@@ -12,6 +12,7 @@ use crate::durability::Durability;
 use crate::durability::gate::Passage;
 use crate::error::CommandError;
 use crate::limits;
+use crate::moment::Moment;
 use crate::pause::Waiting;
 use crate::resp::ReplyBuf;
 use crate::resp::batch::{Batch, Stop};
@@ -27,8 +28,7 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll};
-use std::time::Instant;
+use std::task::{Context, Poll, Waker};
 use tokio::io::ReadBuf;
 use tokio::time::Sleep;
 
@@ -116,6 +116,8 @@ pub struct Connection {
     /// The client sends nothing more. What it has sent is answered before the connection ends.
     is_at_end: bool,
     is_paused: bool,
+    /// What the client's mail wakes.
+    waker: Option<Waker>,
 }
 
 impl Connection {
@@ -139,6 +141,7 @@ impl Connection {
             is_loading: false,
             is_at_end: false,
             is_paused: false,
+            waker: None,
         }
     }
 
@@ -205,6 +208,14 @@ impl Connection {
     }
 
     async fn wait(&mut self) -> Result<Event, Ended> {
+        if self.is_paused || self.session.waiting.is_some() {
+            return self.wait_held_back().await;
+        }
+        std::future::poll_fn(|cx| self.poll(cx)).await
+    }
+
+    /// Waits while the client is blocked or paused, which may end with time.
+    async fn wait_held_back(&mut self) -> Result<Event, Ended> {
         let server = self.server.clone();
         let mut pause = pin!(self.is_paused.then(|| server.pause.wait(&server)));
         let until = self.session.waiting.as_ref().and_then(|waiting| waiting.until);
@@ -230,7 +241,7 @@ impl Connection {
 
     #[inline]
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, Ended>> {
-        if self.session.client.poll_mail(cx) {
+        if self.poll_mail(cx) {
             return Poll::Ready(Ok(Event::Mail));
         }
         let may_be_committed = !self.held.is_empty() && self.poll_committed(cx) == Passage::Open;
@@ -255,6 +266,18 @@ impl Connection {
             Poll::Ready(Err(error)) => Poll::Ready(Err(Ended::Io(error))),
             Poll::Pending => Poll::Pending,
         }
+    }
+
+    /// Whether there is mail; if not, the task of `cx` is woken when some comes.
+    #[inline]
+    fn poll_mail(&mut self, cx: &Context<'_>) -> bool {
+        // The client's waker is behind a lock, and it is the same nearly every time.
+        if self.waker.as_ref().is_none_or(|known| !known.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
+            self.session.client.put_waker(cx.waker().clone());
+        }
+        // Looked at after the waker is in place, so that no mail slips by.
+        self.session.client.has_mail()
     }
 
     /// Whether output was committed that this connection holds; if not, its waker is left.
@@ -392,7 +415,7 @@ impl Connection {
     fn answer_in_batches(&mut self, input: &[u8], batch: &mut Batch) -> Result<usize, Ended> {
         let mut used = 0;
         self.needed = 1;
-        self.session.clock = Instant::now();
+        self.session.clock = Moment::now();
         let output_max = self.server.client_limits.output_max(self.session.client.kind());
         self.out.limit(output_max);
         self.flush_size = FLUSH_SIZE.min(output_max);
