@@ -71,6 +71,8 @@ pub struct Handle<'v, 'k, T: Collection> {
     db: DbIndex,
     key: Key<'v>,
     loc: Loc,
+    /// Whether nothing is in it: found out when it changes, so that a handle that is dropped need not look again.
+    is_empty: bool,
     collection: PhantomData<T>,
 }
 
@@ -88,10 +90,25 @@ impl<T: Collection> Handle<'_, '_, T> {
     /// Works on the collection. Whoever has changed it then calls [`Handle::account`].
     #[inline]
     pub(super) fn edit<R>(&mut self, change: impl FnOnce(&mut T) -> R) -> R {
+        let is_empty = &mut self.is_empty;
         self.database.update_value(&self.key, self.loc, |entry: &mut Entry| {
             let collection = entry.collection_mut().and_then(T::of_mut);
-            change(collection.expect("the type was checked when the handle was made"))
+            let collection = collection.expect("the type was checked when the handle was made");
+            let result = change(collection);
+            *is_empty = collection.is_empty();
+            result
         })
+    }
+
+    /// The handle, if what it leads to is a collection of this type; that counts as use.
+    #[inline]
+    fn checked(self) -> Result<Self, WrongType> {
+        let entry = self.database.entry(&self.key, self.loc);
+        if T::of(entry.value()).is_none() {
+            return Err(WrongType);
+        }
+        self.core.touch(entry);
+        Ok(self)
     }
 
     /// Whether effects are wanted: what is only needed to describe them can be left out otherwise.
@@ -109,7 +126,7 @@ impl<T: Collection> Handle<'_, '_, T> {
 impl<T: Collection> Drop for Handle<'_, '_, T> {
     #[inline]
     fn drop(&mut self) {
-        if self.value().is_empty() {
+        if self.is_empty {
             // Not recorded: whoever applies the effects comes to the same end by this very rule.
             drop(self.database.remove(&self.key, self.loc));
             if self.database.has_cold(self.key.slot)
@@ -132,12 +149,7 @@ impl<'k> View<'k> {
         key: &Key<'v>,
     ) -> Result<Option<Handle<'v, 'k, T>>, WrongType> {
         let Some(loc) = self.find(db, key) else { return Ok(None) };
-        let entry = self.entry_at(db, key, loc);
-        if T::of(entry.value()).is_none() {
-            return Err(WrongType);
-        }
-        self.core.touch(entry);
-        Ok(Some(self.handle(db, key, loc)))
+        self.handle(db, key, loc).checked().map(Some)
     }
 
     /// The collection at `key` to change in place; an empty one is made if there is none, and it goes away again if
@@ -148,25 +160,20 @@ impl<'k> View<'k> {
         db: DbIndex,
         key: &Key<'v>,
     ) -> Result<Handle<'v, 'k, T>, WrongType> {
-        let loc = match self.find(db, key) {
-            Some(loc) => {
-                let entry = self.entry_at(db, key, loc);
-                if T::of(entry.value()).is_none() {
-                    return Err(WrongType);
-                }
-                self.core.touch(entry);
-                loc
-            }
+        match self.find(db, key) {
+            Some(loc) => self.handle(db, key, loc).checked(),
             None => {
                 let entry = Entry::new(key.bytes, T::empty().into_value(), None, self.core.fresh_stamp());
                 let loc = self.attach(db, key, entry);
                 self.core.tell(Happened::Created, db, key);
-                loc
+                let mut handle = self.handle(db, key, loc);
+                handle.is_empty = true;
+                Ok(handle)
             }
-        };
-        Ok(self.handle(db, key, loc))
+        }
     }
 
+    /// A handle on the entry that was found at `loc`, which is not empty.
     #[inline]
     fn handle<'v, T: Collection>(&'v mut self, db: DbIndex, key: &Key<'v>, loc: Loc) -> Handle<'v, 'k, T> {
         let stripe_index = key.slot.stripe();
@@ -175,6 +182,17 @@ impl<'k> View<'k> {
         let (stripe, core) = self.stripe_mut(stripe_index);
         let Stripe { databases, interests, pending } = stripe;
         let database = databases[db.0 as usize].as_deref_mut().expect("an entry was found in this database");
-        Handle { database, interests, pending, core, counts, db, key: *key, loc, collection: PhantomData }
+        Handle {
+            database,
+            interests,
+            pending,
+            core,
+            counts,
+            db,
+            key: *key,
+            loc,
+            is_empty: false,
+            collection: PhantomData,
+        }
     }
 }

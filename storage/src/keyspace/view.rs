@@ -7,7 +7,7 @@ use super::database::Database;
 use super::interest::{Interests, Touch, WatchFlag};
 use super::key::Key;
 use super::news::{Demanded, Happened, KeyNews};
-use super::{Keyspace, Stripe, high_water};
+use super::{AccessPolicy, Keyspace, Stripe, high_water};
 use crate::access;
 use crate::clock::UnixMs;
 use crate::effect::{Batch, Cause, DbIndex, Effect, KeyEffect};
@@ -168,8 +168,15 @@ impl Core<'_> {
     #[inline]
     pub(super) fn touch(&self, entry: EntryRef<'_>) {
         if self.touch {
-            let settings = &self.keyspace.settings;
-            entry.put_stamp(with_rng(|rng| access::touched(entry.stamp(), settings, self.now, rng)));
+            let (settings, old) = (&self.keyspace.settings, entry.stamp());
+            let new = match settings.access_policy() {
+                AccessPolicy::Lru => access::fresh(settings, self.now),
+                AccessPolicy::Lfu => with_rng(|rng| access::touched(old, settings, self.now, rng)),
+            };
+            // The clock of stamps ticks seldom: most entries in use have the new one already.
+            if new != old {
+                entry.put_stamp(new);
+            }
         }
     }
 }
@@ -287,7 +294,8 @@ impl<'k> View<'k> {
     #[inline]
     fn position(&self, stripe: StripeIndex) -> usize {
         assert!(self.stripes.contains(stripe), "the key's stripe was locked for this evaluation");
-        self.stripes.rank(stripe)
+        // Nearly always it is the only one, and counting bits takes longer than one would think.
+        if self.guards.len() == 1 { 0 } else { self.stripes.rank(stripe) }
     }
 
     #[inline]
