@@ -8,7 +8,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// Wall time from the monotonic clock, which is cheaper to read, plus an offset that is kept up to date.
 pub struct WallClock {
     started: Instant,
-    /// The wall time of the first moment, in microseconds: whole milliseconds would put the clock up to one behind, and let it jump at each synchronizing.
+    /// The wall time of the first moment, in microseconds: whole milliseconds would put the clock up to one behind, and
+    /// let it jump at each synchronizing.
     first_at_us: AtomicI64,
     /// The time at which a test has stopped the clock; zero while it runs.
     stopped_at_ms: AtomicI64,

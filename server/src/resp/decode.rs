@@ -220,8 +220,9 @@ impl Decoder {
     }
 }
 
-/// The common case at once: a whole request, with nothing unusual about it, starts at `start`. Adds the positions of its
-/// arguments to `ranges` and returns where it ends. `None`: nothing is added, and [`Decoder::decode`] must have a look.
+/// The common case at once: a whole request, with nothing unusual about it, starts at `start`. Adds the positions of
+/// its arguments to `ranges` and returns where it ends. `None`: nothing is added, and [`Decoder::decode`] must have a
+/// look.
 #[inline]
 pub fn whole_request(buffer: &[u8], start: usize, limits: Limits, ranges: &mut Vec<(usize, usize)>) -> Option<usize> {
     if !limits.authenticated {
