@@ -50,7 +50,7 @@ fn is_about_data(command: &Command) -> bool {
             | Group::Geo
     );
     let by_name = matches!(spec.name, "flushall" | "flushdb" | "swapdb" | "select" | "watch" | "unwatch");
-    (by_group || by_name) && !matches!(spec.name, "wait" | "migrate") && !spec.flags.contains(Flags::ADMIN)
+    (by_group || by_name) && !matches!(spec.name, "wait" | "waitaof" | "migrate") && !spec.flags.contains(Flags::ADMIN)
 }
 
 /// Commands that wipe much at once come seldom, so that there is something to wipe.

@@ -1,0 +1,227 @@
+//! Entries that are not in memory must not be missed: random commands run while copies are dropped and the engine lags
+//! behind.
+//!
+//! The engine is a second keyspace to which the recorded batches are applied, some time later and a few at a time. All
+//! the while resident copies are dropped, so that most of what commands ask for is cold, deleted in a batch that is not
+//! applied, flushed, or in a database that has changed its number. At the end of each stretch both must be the same.
+
+mod common;
+
+use basalt_storage::clock::UnixMs;
+use basalt_storage::effect::{Batch, DbIndex, Effect};
+use basalt_storage::engine::{Found, Loaded, Lookup, PhysicalDb, Tier};
+use basalt_storage::entry::ValueRef;
+use basalt_storage::keyspace::{BatchSink, ColdStore, Key, Keyspace, Stored, Unreadable};
+use basalt_storage::rng::Rng;
+use basalt_storage::seq::Seq;
+use basalt_storage::slot::{Slot, StripeSet};
+use basalt_storage::value::{Str, Value};
+use common::grammar::{Grammar, World};
+use common::{TestClient, TestServer, image};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+const COMMANDS: usize = 60_000;
+const CHECK_EVERY: usize = 400;
+
+/// Keeps what is proposed until it is applied.
+#[derive(Default)]
+struct Log(Mutex<Pending>);
+
+#[derive(Default)]
+struct Pending {
+    last: u64,
+    batches: VecDeque<(Seq, Batch)>,
+}
+
+impl BatchSink for Log {
+    fn propose(&self, batch: Batch) -> Seq {
+        let mut log = self.0.lock().expect("no holder panics");
+        log.last += 1;
+        let seq = Seq(log.last);
+        log.batches.push_back((seq, batch));
+        seq
+    }
+}
+
+/// The engine: what is applied, and which database stands behind which number.
+struct Model {
+    data: Keyspace,
+    numbers: Mutex<Numbers>,
+}
+
+struct Numbers {
+    of: Vec<PhysicalDb>,
+    next: u32,
+}
+
+impl Model {
+    fn new(databases: u16) -> Model {
+        let of = (0..u32::from(databases)).map(PhysicalDb).collect();
+        Model { data: Keyspace::new(databases), numbers: Mutex::new(Numbers { of, next: databases.into() }) }
+    }
+
+    fn apply(&self, batch: Batch) {
+        let mut numbers = self.numbers.lock().expect("no holder panics");
+        for effect in &batch {
+            match effect {
+                Effect::Flush { db } => {
+                    numbers.of[usize::from(db.0)] = PhysicalDb(numbers.next);
+                    numbers.next += 1;
+                }
+                Effect::SwapDb { one, other } => numbers.of.swap(one.0.into(), other.0.into()),
+                Effect::Key { .. } | Effect::Rename { .. } => {}
+            }
+        }
+        self.data.apply(batch, UnixMs(1));
+    }
+
+    fn database(&self, physical: PhysicalDb) -> Option<DbIndex> {
+        let numbers = self.numbers.lock().expect("no holder panics");
+        numbers.of.iter().position(|number| *number == physical).map(|at| DbIndex(at as u16))
+    }
+}
+
+impl ColdStore for Model {
+    fn load(&self, db: PhysicalDb, key: &Key<'_>, _: Tier) -> Result<Lookup, Unreadable> {
+        let Some(db) = self.database(db) else { return Ok(Found::Absent) };
+        let mut view = self.data.lock(StripeSet::of(key.slot.stripe()), UnixMs(0));
+        view.stop_expiring();
+        Ok(match view.peek(db, key) {
+            Some(entry) => Found::Found(Loaded { value: owned(entry.value()), expiry: entry.expiry() }),
+            None => Found::Absent,
+        })
+    }
+
+    fn walk_slot(
+        &self,
+        db: PhysicalDb,
+        slot: Slot,
+        from: u32,
+        _: usize,
+        visit: &mut dyn FnMut(Stored<'_>),
+    ) -> Result<Option<u32>, Unreadable> {
+        // A slot is shown whole, as if all its keys had the lowest hash.
+        let Some(db) = self.database(db).filter(|_| from == 0) else { return Ok(None) };
+        let view = self.data.lock(StripeSet::of(slot.stripe()), UnixMs(0));
+        view.for_each_entry(db, |entry| {
+            if Slot::of_key(entry.key()) == slot {
+                visit(Stored { key: entry.key(), value_type: entry.value().type_of(), expiry: entry.expiry() });
+            }
+        });
+        Ok(None)
+    }
+}
+
+fn owned(value: ValueRef<'_>) -> Value {
+    match value {
+        ValueRef::Int(number) => Value::Str(Str::Int(number)),
+        ValueRef::Str(bytes) => Value::Str(Str::compact(bytes.to_vec())),
+        ValueRef::List(list) => Value::List(list.clone()),
+        ValueRef::Set(set) => Value::Set(set.clone()),
+        ValueRef::Hash(hash) => Value::Hash(hash.clone()),
+        ValueRef::Zset(zset) => Value::Zset(zset.clone()),
+    }
+}
+
+struct Node {
+    seed: u64,
+    test: TestServer,
+    log: Arc<Log>,
+    model: Arc<Model>,
+    since: Vec<String>,
+}
+
+impl Node {
+    fn new(seed: u64) -> Node {
+        let test = TestServer::start();
+        let keyspace = &test.server.keyspace;
+        let (log, model) = (Arc::new(Log::default()), Arc::new(Model::new(keyspace.databases())));
+        let numbers: Vec<PhysicalDb> = (0..u32::from(keyspace.databases())).map(PhysicalDb).collect();
+        keyspace.read_through(model.clone(), &numbers, PhysicalDb(keyspace.databases().into()));
+        keyspace.record_to(log.clone());
+        Node { seed, test, log, model, since: Vec::new() }
+    }
+
+    /// Applies up to `count` batches.
+    fn apply(&self, count: usize) {
+        for _ in 0..count {
+            let Some((seq, batch)) = self.log.0.lock().expect("no holder panics").batches.pop_front() else { return };
+            self.model.apply(batch);
+            self.test.server.keyspace.note_applied(seq);
+        }
+    }
+
+    fn cool(&self) {
+        let mut view = self.test.server.keyspace.lock(StripeSet::ALL, self.test.now());
+        view.cool_all();
+    }
+
+    fn check(&mut self) {
+        self.apply(usize::MAX);
+        let keyspace = &self.test.server.keyspace;
+        let expected = image::of(&self.model.data);
+        image::assert_counts(keyspace, &expected);
+        {
+            let mut view = keyspace.lock(StripeSet::ALL, UnixMs(0));
+            view.stop_expiring();
+            for db in (0..keyspace.databases()).map(DbIndex) {
+                view.load_all(db).expect("the model can be read");
+            }
+        }
+        assert!(!keyspace.has_cold(), "everything was loaded");
+        let seen = image::of(keyspace);
+        if seen != expected {
+            let difference = image::difference(&seen, &expected);
+            panic!("seed {}:\n{difference}\nafter\n{}", self.seed, self.since.join("\n"));
+        }
+        self.since.clear();
+        self.cool();
+    }
+}
+
+fn stream(seed: u64) {
+    let grammar = Grammar::of_data();
+    let mut rng = Rng::seeded(seed);
+    let mut node = Node::new(seed);
+    let mut client: TestClient = node.test.client();
+    let world = World { now: node.test.now(), dumps: Vec::new() };
+    let mut cooled = 0;
+    for called in 1..=COMMANDS {
+        node.test.advance(rng.below(20) as i64);
+        let command = match (client.session.transaction.is_queueing(), rng.below(100)) {
+            (false, 0..=2) => vec![b"multi".to_vec()],
+            (true, 0..=19) => vec![b"exec".to_vec()],
+            _ => grammar.generate(&mut rng, &world),
+        };
+        node.since.push(command.iter().map(|arg| arg.escape_ascii().to_string() + " ").collect());
+        if client.call(&command).is_none() {
+            client.time_out();
+        }
+        match rng.below(8) {
+            0 => node.apply(rng.below(6) as usize),
+            1 => node.apply(rng.below(40) as usize),
+            2 => node.cool(),
+            _ => {}
+        }
+        cooled += usize::from(node.test.server.keyspace.has_cold());
+        if called % CHECK_EVERY == 0 {
+            node.check();
+        }
+    }
+    node.check();
+    assert!(cooled > COMMANDS / 4, "there were cold keys at only {cooled} of {COMMANDS} commands");
+}
+
+macro_rules! pieces {
+    ($($name:ident = $seed:expr),* $(,)?) => {
+        $(
+            #[test]
+            fn $name() {
+                stream($seed);
+            }
+        )*
+    };
+}
+
+pieces! { piece_1 = 1, piece_2 = 2, piece_3 = 3, piece_4 = 4, piece_5 = 5, piece_6 = 6 }
