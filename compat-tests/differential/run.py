@@ -4,6 +4,10 @@
 Every reply must be equal (see `compare`), in RESP2 and in RESP3; at the end all keys are read and compared, and each
 value is dumped on either side and restored on the other. A difference is shrunk to a short list of commands that shows
 it. The same family, seed and number of commands give the same stream.
+
+With --cold, the server under test drops all copies in memory every few commands (DEBUG RELOAD in durable mode), so that
+nearly every command meets cold keys. A value that was cold has the encoding that fits it and the settings, as after a
+restart of Redis, so encodings are not compared then.
 """
 
 import argparse
@@ -14,6 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "harness"))
 
+import compare
 from compare import Comparer
 from families import FAMILIES, RANDOM, templates
 from grammar import Generator
@@ -22,6 +27,7 @@ from server import REFERENCE, Server, binary_under_test
 from steps import STEPS, Difference, final_state
 
 BATCH = 100
+BATCH_COLD = 5
 SHRINK_TRIES = 400
 
 # Every stream starts from these; commands of the stream change them.
@@ -35,14 +41,16 @@ SPOILT = 0.07
 class Pair:
     """The two servers, and how to begin a stream on them."""
 
-    def __init__(self, reference: tuple, ours: tuple, protocol: int):
+    def __init__(self, reference: tuple, ours: tuple, protocol: int, connection_class):
         self.addresses = (reference, ours)
         self.protocol = protocol
+        self.connection_class = connection_class
         self.connections = ()
 
     def start(self) -> None:
         self.stop()
-        self.connections = tuple(Connection(host, port, self.protocol) for host, port in self.addresses)
+        reference, ours = self.addresses
+        self.connections = Connection(*reference, self.protocol), self.connection_class(*ours, self.protocol)
         for connection in self.connections:
             connection.call("FLUSHALL")
             reply = connection.call("CONFIG", "SET", *SETTINGS)
@@ -54,6 +62,28 @@ class Pair:
             connection.close()
         self.connections = ()
 
+    def batch(self) -> int:
+        """How many commands are sent at once."""
+        return BATCH_COLD if self.connection_class is ColdConnection else BATCH
+
+
+class ColdConnection(Connection):
+    """A connection that has the server drop all copies in memory before whatever it sends."""
+
+    def __init__(self, host: str, port: int, protocol: int):
+        self.chiller = Connection(host, port)
+        super().__init__(host, port, protocol)
+
+    def send(self, data: bytes) -> None:
+        reply = self.chiller.call("DEBUG", "RELOAD")
+        if reply != ("+", b"OK"):
+            raise Difference([b"DEBUG", b"RELOAD"], "(not asked)", show(reply))
+        super().send(data)
+
+    def close(self) -> None:
+        self.chiller.close()
+        super().close()
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -61,9 +91,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="first seed")
     parser.add_argument("--rounds", type=int, default=2, help="how many seeds per family and protocol")
     parser.add_argument("--commands", type=int, default=3000, help="length of a stream")
+    parser.add_argument("--cold", action="store_true", help="let all keys be cold every few commands")
     parser.add_argument("--target", metavar="HOST:PORT", help="server under test, if it already runs; it is flushed")
     arguments = parser.parse_args()
     families = arguments.family or list(FAMILIES)
+    connection_class = ColdConnection if arguments.cold else Connection
+    if arguments.cold:
+        compare.SINCE_7_0.append(compare.encoding_of_cold_value)
     passed = failed = 0
     with Server(REFERENCE) as reference:
         ours = None if arguments.target else Server(binary_under_test())
@@ -74,7 +108,7 @@ def main() -> int:
                 before = failed
                 for seed in range(arguments.seed, arguments.seed + arguments.rounds):
                     for protocol in (2, 3):
-                        report = run_stream(family, seed, arguments.commands, protocol, reference, address)
+                        report = run_stream(family, seed, arguments.commands, protocol, reference, address, connection_class)
                         failed += report is not None
                         passed += report is None
                         if report:
@@ -100,9 +134,9 @@ def split_address(text: str) -> tuple:
     return host or "127.0.0.1", int(port)
 
 
-def run_stream(family: str, seed: int, length: int, protocol: int, reference: Server, address: tuple):
+def run_stream(family, seed, length: int, protocol: int, reference: Server, address: tuple, connection_class):
     """Runs one stream; returns a report of the first difference, shrunk, or None."""
-    pair = Pair(("127.0.0.1", reference.port), address, protocol)
+    pair = Pair(("127.0.0.1", reference.port), address, protocol, connection_class)
     commands = make_stream(family, seed, length)
     difference, at = play(pair, commands)
     if difference is None:
@@ -112,7 +146,8 @@ def run_stream(family: str, seed: int, length: int, protocol: int, reference: Se
     lines = [f"\nDIFFERENCE in family {family}, seed {seed}, RESP{protocol}, command {at}; shrunk to:"]
     lines += ["  " + " ".join(quote(word) for word in words) for words in few[-30:]]
     lines.append(str(difference))
-    lines.append(f"again: --family {family} --seed {seed} --rounds 1 --commands {length}\n")
+    cold = " --cold" if connection_class is ColdConnection else ""
+    lines.append(f"again: --family {family} --seed {seed} --rounds 1 --commands {length}{cold}\n")
     return "\n".join(lines)
 
 
@@ -149,7 +184,7 @@ def play(pair: Pair, commands: list) -> tuple:
                 position += 1
                 continue
             end = position
-            while end < len(commands) and end - position < BATCH and commands[end][0][:1] != b"@":
+            while end < len(commands) and end - position < pair.batch() and commands[end][0][:1] != b"@":
                 end += 1
             batch = commands[position:end]
             for connection in pair.connections:

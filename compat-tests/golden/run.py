@@ -13,6 +13,7 @@ A script is golden/scripts/<family>/<scenario>:
     b> GET key                  the same on another connection, here named b
     b! BLPOP list 0             sent, without waiting for the reply (the next step waits until it blocks)
     b<                          the next reply or message that b receives
+    not cold: why               left out with --cold (first lines)
 
 `--regenerate` rewrites the replies with those of redis-server; review the difference as code.
 """
@@ -37,6 +38,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scripts", nargs="*", help="part of the path of the scripts to run; all if none")
     parser.add_argument("--regenerate", action="store_true", help="write the replies of redis-server into the scripts")
+    parser.add_argument("--cold", action="store_true", help="DEBUG RELOAD before each command: all keys of durable mode are cold")
     arguments = parser.parse_args()
     paths = sorted(path for path in (HERE / "scripts").glob("*/*") if path.is_file())
     chosen = [path for path in paths if not arguments.scripts or any(s in str(path) for s in arguments.scripts)]
@@ -51,7 +53,10 @@ def main() -> int:
             if is_7_0 and re.search(r"(?m)^by hand$", text):
                 skipped += 1
                 continue
-            got = Script(text, server).run()
+            if arguments.cold and re.search(r"(?m)^not cold: ", text):
+                skipped += 1
+                continue
+            got = Script(text, server, control if arguments.cold else None).run()
             # A script may kill all clients.
             control.close()
             control = server.connect()
@@ -82,9 +87,10 @@ def main() -> int:
 class Script:
     """One script: its connections, and the text with the replies that came."""
 
-    def __init__(self, text: str, server: Server):
+    def __init__(self, text: str, server: Server, chiller=None):
         self.lines = text.split("\n")
         self.server = server
+        self.chiller = chiller
         self.protocol = 3 if "protocol 3" in self.lines[:10] else 2
         self.connections = {}
 
@@ -95,7 +101,7 @@ class Script:
             if step:
                 output.append(line)
                 output += self.step(*step.groups())
-            elif not line or line.startswith("#") or line == "protocol 3" or line == "by hand":
+            elif not line or line.startswith("#") or line in ("protocol 3", "by hand") or line.startswith("not cold: "):
                 output.append(line)
         for connection in self.connections.values():
             connection.close()
@@ -104,6 +110,8 @@ class Script:
     def step(self, name, action, filter, words) -> list:
         try:
             connection = self.connection(name or "")
+            if self.chiller and action != "<":
+                self.chiller.call("DEBUG", "RELOAD")
             if action == "!":
                 self.send_blocking(connection, split(words))
                 return []

@@ -27,6 +27,10 @@ impl Handle<'_, '_, Zset> {
             })
         });
         if outcome != Outcome::Unchanged {
+            if decided == 0.0 {
+                // A packed sorted set keeps no sign of zero, and what is recorded is what is kept.
+                decided = self.value().score(member).unwrap_or(decided);
+            }
             self.account(|| KeyEffect::ZsetPut { members: vec![(member.into(), decided)] });
         }
         outcome
