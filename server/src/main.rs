@@ -16,6 +16,7 @@ as BASALT_ and its name in capitals (BASALT_MAXMEMORY=1gb, BASALT_IO_THREADS=4):
     basalt --port 7777 --maxmemory 1gb  serve a cache of one gigabyte
     basalt /etc/basalt/basalt.conf --loglevel debug
 
+    --load-rdb FILE  before serving, load a dump of redis-server (or of Basalt) into the empty server
     -v, --version    show the version
     -h, --help       show this help
     --print-default-config   show all settings with their defaults, as a configuration file";

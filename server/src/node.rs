@@ -24,6 +24,8 @@ pub enum StartError {
     Dump(#[from] persistence::load::LoadError),
     #[error(transparent)]
     Durable(#[from] durability::open::StartError),
+    #[error(transparent)]
+    Import(#[from] persistence::import::ImportError),
 }
 
 /// Runs a server until it is told to stop.
@@ -56,13 +58,12 @@ async fn run_thread_zero(server: Arc<Server>) -> Result<(), StartError> {
     if !config.ignored.is_empty() {
         tracing::info!(settings = config.ignored.join(" "), "these settings are accepted and do nothing here");
     }
-    let dump = match config.text("mode").as_str() {
-        "durable" => {
-            durability::open::start(&server)?;
-            None
-        }
-        _ => persistence::loading::find(&server)?,
-    };
+    let is_durable = config.text("mode") == "durable";
+    if is_durable {
+        durability::open::start(&server)?;
+    }
+    persistence::import::run(&server)?;
+    let dump = if is_durable { None } else { persistence::loading::find(&server)? };
     Persistence::start(&server)?;
     let (threads, thread_zero) = IoThreads::start(&server, config.io_threads())?;
     server.listeners.start(&server, threads).map_err(StartError::Setting)?;

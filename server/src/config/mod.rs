@@ -16,7 +16,7 @@ use crate::error::{CommandError, LOADING};
 use crate::resp::decode::Limits;
 use crate::server::Server;
 use crate::session::Session;
-use file::{Directive, FileError};
+use file::{Directive, FileError, Source};
 use hashbrown::HashMap;
 use parking_lot::RwLock;
 use setting::{Change, Kind, OutputLimits, Role, Setting, Value};
@@ -47,6 +47,8 @@ pub struct Config {
     pub ignored: Vec<&'static str>,
     /// What clients call the commands, if `rename-command` has changed that.
     pub names: Option<Names>,
+    /// A dump that is to be loaded into the empty server (`--load-rdb`).
+    pub load_rdb: Option<PathBuf>,
     pub hot: Hot,
 }
 
@@ -70,6 +72,18 @@ pub struct Hot {
     password: RwLock<String>,
 }
 
+/// The file of `--load-rdb`, made absolute before `dir` changes the working directory. It is no setting: it fills a
+/// server once, and in a file it would stop the next start.
+fn dump_to_load(directive: &Directive) -> Result<PathBuf, String> {
+    match (&directive.source, directive.words.as_slice()) {
+        (Source::CommandLine { .. }, [path]) if !path.is_empty() => {
+            std::path::absolute(path).map_err(|error| error.to_string())
+        }
+        (Source::CommandLine { .. }, _) => Err(BAD_DIRECTIVE.into()),
+        _ => Err("load-rdb is an option of the command line only".into()),
+    }
+}
+
 impl Config {
     /// All defaults.
     pub fn new() -> Config {
@@ -82,8 +96,14 @@ impl Config {
             setting.kind.read(&words, &unset).unwrap_or_else(|error| panic!("default of {}: {error}", setting.name))
         };
         let values = SETTINGS.iter().map(default).collect();
-        let config =
-            Config { values: RwLock::new(values), file: None, ignored: Vec::new(), names: None, hot: Hot::default() };
+        let config = Config {
+            values: RwLock::new(values),
+            file: None,
+            ignored: Vec::new(),
+            names: None,
+            load_rdb: None,
+            hot: Hot::default(),
+        };
         // A container's own loopback is all that a default server listens to, so the directory is made absolute once.
         let directory = std::env::current_dir().unwrap_or_default().display().to_string();
         config.store(INDEX["dir"], Value::Text(directory));
@@ -100,6 +120,10 @@ impl Config {
             if directive.name == "rename-command" {
                 let [old, new] = directive.words.as_slice() else { return Err(refuse(BAD_DIRECTIVE.into())) };
                 config.names.get_or_insert_default().rename(old, new).map_err(refuse)?;
+                continue;
+            }
+            if directive.name == "load-rdb" {
+                config.load_rdb = Some(dump_to_load(&directive).map_err(refuse)?);
                 continue;
             }
             let index = find(&directive.name).ok_or_else(|| refuse(BAD_DIRECTIVE.into()))?;

@@ -1,4 +1,4 @@
-//! Reads a dump into the keyspace: when the server starts ([`super::loading`]), and for DEBUG RELOAD.
+//! Reads a dump into the keyspace: when the server starts ([`super::loading`], [`super::import`]), and for DEBUG RELOAD.
 
 use crate::server::Server;
 use basalt_storage::access;
@@ -7,7 +7,7 @@ use basalt_storage::entry::Stamp;
 use basalt_storage::keyspace::{Key, View};
 use basalt_storage::rdb::file::{self, Access, Record};
 use basalt_storage::rdb::values::{Builder, Limits};
-use basalt_storage::slot::StripeSet;
+use basalt_storage::slot::{StripeIndex, StripeSet};
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -79,6 +79,7 @@ pub fn load<'k>(
     let delay = Duration::from_micros(u64::try_from(server.config.int("key-load-delay")).unwrap_or(0));
     let progress = &server.persistence.loaded;
     progress.reset();
+    let mut piece = Piece::begin();
     let mut reader = file::Reader::new(source)?;
     while let Some(record) = reader.next_record::<Builder>(&limits)? {
         let entry = match record {
@@ -111,12 +112,43 @@ pub fn load<'k>(
         let stamp = stamp(view, entry.access);
         view.put_loaded(db, &key, entry.value, entry.expiry, stamp);
         progress.keys.fetch_add(1, Relaxed);
-        drop(own);
+        if own.take().is_some() && piece.is_full() {
+            settle(server)?;
+            piece = Piece::begin();
+        }
         if !delay.is_zero() {
             std::thread::sleep(delay);
         }
     }
     Ok(progress.counts())
+}
+
+/// Bytes of memory that are taken in durable mode before what was loaded goes to disk.
+const PIECE_BYTES: u64 = 64 << 20;
+
+/// What was loaded since copies in memory were dropped.
+struct Piece {
+    used_before: u64,
+}
+
+impl Piece {
+    fn begin() -> Piece {
+        Piece { used_before: crate::memory::used() }
+    }
+
+    fn is_full(&self) -> bool {
+        crate::memory::used() > self.used_before + PIECE_BYTES
+    }
+}
+
+/// In durable mode: returns when all that was loaded is on disk, and not in memory any more.
+pub(super) fn settle(server: &Server) -> Result<(), LoadError> {
+    let Some(durability) = server.durability() else { return Ok(()) };
+    durability.wait_applied(server.keyspace.proposed()).map_err(io::Error::other)?;
+    for stripe in StripeIndex::all() {
+        server.keyspace.lock(StripeSet::of(stripe), server.now()).cool_all();
+    }
+    Ok(())
 }
 
 /// What the server that wrote the dump says about itself.
