@@ -47,7 +47,7 @@ def since_7_0_command_table(words, reference, ours) -> bool:
 
 
 def encoding_of_cold_value(words, reference, ours) -> bool:
-    """A value that was cold is encoded as its size and the settings say, not as it once had to be (runs with --cold)."""
+    """A value that was cold is encoded as its size and the settings say, not as it once had to be (--cold)."""
     is_encoding = len(words) == 3 and words[0].upper() == b"OBJECT" and words[1].upper() == b"ENCODING"
     return is_encoding and ours[0] == reference[0] == "$" and ours[1] is not None and reference[1] is not None
 

@@ -95,7 +95,7 @@ def main() -> int:
     parser.add_argument("--target", metavar="HOST:PORT", help="server under test, if it already runs; it is flushed")
     arguments = parser.parse_args()
     families = arguments.family or list(FAMILIES)
-    connection_class = ColdConnection if arguments.cold else Connection
+    connect = ColdConnection if arguments.cold else Connection
     if arguments.cold:
         compare.SINCE_7_0.append(compare.encoding_of_cold_value)
     passed = failed = 0
@@ -108,7 +108,7 @@ def main() -> int:
                 before = failed
                 for seed in range(arguments.seed, arguments.seed + arguments.rounds):
                     for protocol in (2, 3):
-                        report = run_stream(family, seed, arguments.commands, protocol, reference, address, connection_class)
+                        report = run_stream(family, seed, arguments.commands, protocol, reference, address, connect)
                         failed += report is not None
                         passed += report is None
                         if report:

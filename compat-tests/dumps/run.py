@@ -136,7 +136,7 @@ def durable_writes_dumps_for_redis(dump: Path, digest: str) -> None:
 
 
 def cache_takes_a_dump(dump: Path, digest: str) -> None:
-    """--load-rdb fills a cache; it is refused where another dump would be loaded; BGSAVE writes what redis-server loads."""
+    """--load-rdb fills a cache, unless another dump would be loaded; BGSAVE writes what redis-server loads."""
     with home() as directory:
         with server(directory, "--load-rdb", dump) as filled:
             expect_digest(filled, digest)

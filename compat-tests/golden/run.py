@@ -38,7 +38,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scripts", nargs="*", help="part of the path of the scripts to run; all if none")
     parser.add_argument("--regenerate", action="store_true", help="write the replies of redis-server into the scripts")
-    parser.add_argument("--cold", action="store_true", help="DEBUG RELOAD before each command: all keys of durable mode are cold")
+    parser.add_argument("--cold", action="store_true", help="let all keys be cold before each command")
     arguments = parser.parse_args()
     paths = sorted(path for path in (HERE / "scripts").glob("*/*") if path.is_file())
     chosen = [path for path in paths if not arguments.scripts or any(s in str(path) for s in arguments.scripts)]

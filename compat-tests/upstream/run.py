@@ -8,7 +8,7 @@ Two ways, as upstream has them:
 Each file is one process of the suite in a working copy of its own, so that files run in parallel, one hanging file
 does not take the others along, and the counts per file are exact. What is left out, and why, is in skips.txt.
 
-With BASALT_MODE=durable in the environment our binary is in durable mode, and what skips.txt has for it is left out too.
+With BASALT_MODE=durable in the environment our binary is in durable mode, and what skips.txt has for it is left out.
 """
 
 import argparse
@@ -45,9 +45,9 @@ LONGEST_FIRST = """unit/memefficiency unit/hyperloglog unit/type/list-3 unit/max
 # `--mode external` runs them all the same.
 SAME_IN_BOTH = ["unit/hyperloglog", "unit/geo", "unit/type/list-2", "unit/type/list-3"]
 
-# Left out of durable mode if no files were named. The first four spend their time on comparing random data with a model,
-# and their keys stay resident: what is read back from disk is compared by the cold runs of golden and differential. The
-# last one measures the memory that a key takes, of which durable mode has another part in its database.
+# Left out of durable mode if no files were named. The first four spend their time on comparing random data with a
+# model, and their keys stay resident: what is read back from disk is compared by the cold runs of golden and
+# differential. The last one measures the memory that a key takes, of which durable mode has a part in its database.
 SAME_IN_DURABLE = [*SAME_IN_BOTH, "unit/memefficiency"]
 
 # 7.2 has a third encoding for sets; without it, sets encode as the 7.0 suite expects.

@@ -1,8 +1,8 @@
 //! The law with several threads: batches come in the order of evaluation whatever the threads do at once.
 //!
-//! As in `law.rs`, applying the recorded batches must give the same keyspace; here the commands are evaluated on several
-//! threads without any order among them but that of the locks. What each thread sends follows from its seed; how they
-//! meet does not, so a failure shows itself again only by repetition.
+//! As in `law.rs`, applying the recorded batches must give the same keyspace; here the commands are evaluated on
+//! several threads without any order among them but that of the locks. What each thread sends follows from its seed;
+//! how they meet does not, so a failure shows itself again only by repetition.
 
 mod common;
 

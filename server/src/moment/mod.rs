@@ -52,7 +52,7 @@ impl Moment {
 #[inline]
 fn by_counter(scale: u64) -> u64 {
     let ticks = counter::read().wrapping_sub(FIRST_TICK.load(Relaxed));
-    (u128::from(ticks) * u128::from(scale) >> 32) as u64
+    ((u128::from(ticks) * u128::from(scale)) >> 32) as u64
 }
 
 #[cold]

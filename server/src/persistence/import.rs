@@ -16,9 +16,7 @@ use std::path::{Path, PathBuf};
 /// Why a server was not filled. The text tells the operator what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    #[error(
-        "--load-rdb fills an empty server, and this one has {keys} keys: give it another `dir`, or leave the option out"
-    )]
+    #[error("--load-rdb fills an empty server, and this one has {keys} keys: leave it out, or choose another `dir`")]
     HasKeys { keys: u64 },
     #[error(
         "--load-rdb fills an empty server, and this one loads the dump {} when it starts: move that away, or leave the \
@@ -26,8 +24,8 @@ pub enum ImportError {
     )]
     HasDump { found: PathBuf },
     #[error(
-        "an earlier --load-rdb did not come to its end, so data is missing: start with --load-rdb FILE to load all of it \
-         again, or remove {} to serve what there is", .mark.display()
+        "an earlier --load-rdb did not come to its end, so data is missing: start with --load-rdb FILE to load all of \
+         it again, or remove {} to serve what there is", .mark.display()
     )]
     Unfinished { mark: PathBuf },
     #[error("{} cannot be loaded: {source}", .file.display())]

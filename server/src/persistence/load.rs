@@ -1,4 +1,4 @@
-//! Reads a dump into the keyspace: when the server starts ([`super::loading`], [`super::import`]), and for DEBUG RELOAD.
+//! Reads a dump into the keyspace: at the start ([`super::loading`], [`super::import`]), and for DEBUG RELOAD.
 
 use crate::server::Server;
 use basalt_storage::access;

@@ -2,8 +2,8 @@
 //!
 //! A dump is of one point in time and stops nobody: see `basalt_storage::keyspace::dump`. BGSAVE fixes the point in
 //! time when it is called and leaves the writing to a thread of its own; SAVE writes on the thread of its client, and
-//! the last save of a server on the way out does so while all clients wait. [`file`] writes, [`load`] reads, [`loading`]
-//! is the load at the start, and [`import`] fills an empty server.
+//! the last save of a server on the way out does so while all clients wait. [`file`] writes, [`load`] reads,
+//! [`loading`] is the load at the start, and [`import`] fills an empty server.
 
 mod engine_dump;
 pub mod file;
