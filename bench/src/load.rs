@@ -1,6 +1,6 @@
 //! redis-benchmark as a child process, and what it says.
 
-use crate::process::{Cores, Kind, Server, pin};
+use crate::process::{CLIENT_CORE, Cores, Kind, Server, pin};
 use std::process::Command;
 use std::time::Duration;
 
@@ -8,10 +8,25 @@ use std::time::Duration;
 #[derive(Clone, Copy)]
 pub struct Load {
     pub test: &'static str,
+    pub connections: u32,
+    /// Of this many keys each request takes one.
+    pub keys: u64,
     pub pipeline: u32,
     pub requests: u64,
     pub client_threads: u32,
     pub cores: Cores,
+}
+
+impl Load {
+    pub const USUAL: Load = Load {
+        test: "set",
+        connections: 50,
+        keys: 100_000,
+        pipeline: 1,
+        requests: 100_000,
+        client_threads: 1,
+        cores: Cores::One(CLIENT_CORE),
+    };
 }
 
 /// What one run has shown.
@@ -19,6 +34,7 @@ pub struct Load {
 pub struct Outcome {
     pub requests_per_second: f64,
     pub cpu_per_request: Duration,
+    pub bytes_written_per_request: f64,
     pub p50_ms: f64,
     pub p99_ms: f64,
     pub p999_ms: f64,
@@ -26,10 +42,11 @@ pub struct Outcome {
 
 /// Runs a load against a server.
 pub fn run(server: &Server, load: Load) -> Outcome {
-    let before = server.cpu_time();
+    let (before, written) = (server.cpu_time(), server.bytes_written());
     let mut command = Command::new("redis-benchmark");
     command.args(["-p", &server.port().to_string(), "-t", load.test, "-n", &load.requests.to_string()]);
-    command.args(["-c", "50", "-d", "64", "-r", "100000", "-P", &load.pipeline.to_string()]);
+    command.args(["-c", &load.connections.to_string(), "-d", "64"]);
+    command.args(["-r", &load.keys.to_string(), "-P", &load.pipeline.to_string()]);
     if load.client_threads > 1 {
         command.args(["--threads", &load.client_threads.to_string()]);
     }
@@ -37,10 +54,11 @@ pub fn run(server: &Server, load: Load) -> Outcome {
     let output = command.output().expect("redis-benchmark is installed (package redis-tools)");
     let text = String::from_utf8_lossy(&output.stdout).replace('\r', "\n");
     assert!(output.status.success(), "redis-benchmark against {}: {text}", server.kind.name());
-    let cpu = server.cpu_time() - before;
+    let (cpu, written) = (server.cpu_time() - before, server.bytes_written() - written);
     Outcome {
         requests_per_second: throughput(&text, server.kind),
         cpu_per_request: cpu / u32::try_from(load.requests).expect("fewer requests than u32 holds"),
+        bytes_written_per_request: written as f64 / load.requests as f64,
         p50_ms: percentile(&text, 50.0),
         p99_ms: percentile(&text, 99.0),
         p999_ms: percentile(&text, 99.9),

@@ -1,11 +1,12 @@
-//! Side-by-side benchmark of Basalt and redis-server: `./dev bench [--quick] [--record] [speed|latency|threads|memory
-//! ...]`.
+//! Side-by-side benchmark of Basalt and redis-server: `./dev bench [--quick] [--record]
+//! [speed|threads|memory|durable ...]`.
 //!
 //! The server is pinned to one core and the client to the other; servers take turns within each round, so that what
 //! disturbs the machine disturbs them alike; what counts are medians and ratios. A null server, which answers `+OK`
 //! without looking, shows what the client can do at most. Needs redis-server and redis-benchmark on the PATH, and
 //! the path of the basalt binary in BASALT_BIN (`./dev bench` sets it).
 
+mod durable;
 mod load;
 mod memory;
 mod null_server;
@@ -28,6 +29,13 @@ pub struct Effort {
     pub items: u64,
 }
 
+impl Effort {
+    /// Of what is measured at full effort.
+    pub fn share(self, full: u64) -> u64 {
+        full * self.pipelined_requests / FULL.pipelined_requests
+    }
+}
+
 const FULL: Effort = Effort { rounds: 5, pipelined_requests: 2_000_000, single_requests: 300_000, items: 1_000_000 };
 const QUICK: Effort = Effort { rounds: 1, pipelined_requests: 400_000, single_requests: 60_000, items: 200_000 };
 
@@ -47,6 +55,11 @@ fn main() {
     }
     if wants("threads") {
         speed::threads(effort, &mut report);
+    }
+    if wants("durable") {
+        durable::against_append_only_file(effort, &mut report);
+        durable::against_cache(effort, &mut report);
+        durable::written(effort, &mut report);
     }
     if wants("memory") {
         memory::per_item(effort, &mut report);

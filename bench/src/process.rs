@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -43,43 +44,45 @@ pub enum Cores {
     All,
 }
 
-/// A running server; killed when dropped.
+/// Where a server keeps its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeping {
+    Memory,
+    /// On disk as well, synced `always` or `everysec`: the word is the same for both servers.
+    Disk(&'static str),
+}
+
+/// A running server; killed when dropped, and its data deleted.
 pub struct Server {
     child: Child,
     pub kind: Kind,
+    port: u16,
+    directory: Option<PathBuf>,
 }
 
 impl Server {
     pub fn start(kind: Kind, cores: Cores, io_threads: usize) -> Server {
-        let (port, threads) = (kind.port().to_string(), io_threads.to_string());
-        let mut command = match kind {
-            Kind::Redis => {
-                let mut command = Command::new("redis-server");
-                command.args(["--port", &port, "--save", "", "--appendonly", "no", "--io-threads", &threads]);
-                command.args(["--io-threads-do-reads", if io_threads > 1 { "yes" } else { "no" }]);
-                command
-            }
-            Kind::Basalt => {
-                let path = std::env::var("BASALT_BIN").expect("BASALT_BIN is the path of the basalt binary");
-                let mut command = Command::new(path);
-                command.args(["--port", &port, "--io-threads", &threads]);
-                command
-            }
-            Kind::Null => {
-                let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
-                command.args(["--null-server", &port]);
-                command
-            }
+        Server::start_keeping(kind, Keeping::Memory, cores, io_threads)
+    }
+
+    pub fn start_keeping(kind: Kind, keeping: Keeping, cores: Cores, io_threads: usize) -> Server {
+        let (port, directory) = match keeping {
+            Keeping::Memory => (kind.port(), None),
+            Keeping::Disk(_) => (kind.port() + 10, Some(data_directory(kind))),
         };
+        let mut command = command(kind, keeping, port, io_threads);
+        if let Some(directory) = &directory {
+            command.arg("--dir").arg(directory);
+        }
         pin(&mut command, cores);
         let child = command.stdout(Stdio::null()).spawn().unwrap_or_else(|error| panic!("{}: {error}", kind.name()));
-        let server = Server { child, kind };
+        let server = Server { child, kind, port, directory };
         server.wait_until_it_listens();
         server
     }
 
     pub fn port(&self) -> u16 {
-        self.kind.port()
+        self.port
     }
 
     fn wait_until_it_listens(&self) {
@@ -99,6 +102,13 @@ impl Server {
         });
         Duration::from_nanos(nanoseconds.sum())
     }
+
+    /// What the process has had written to disk so far.
+    pub fn bytes_written(&self) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/io", self.child.id())).expect("the server runs");
+        let bytes = text.lines().find_map(|line| line.strip_prefix("write_bytes: ")?.parse().ok());
+        bytes.expect("the kernel counts what is written")
+    }
 }
 
 impl Drop for Server {
@@ -106,6 +116,50 @@ impl Drop for Server {
         // It may have ended by itself, which the next measurement would have noticed.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if let Some(directory) = &self.directory {
+            let _ = fs::remove_dir_all(directory);
+        }
+    }
+}
+
+/// Beside this program, so on the disk that builds are on: a temporary directory may be no disk at all.
+fn data_directory(kind: Kind) -> PathBuf {
+    let program = std::env::current_exe().expect("this program has a path");
+    let directory = program.with_file_name(format!("bench-data-{}", kind.port()));
+    // An earlier run may have been killed.
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir_all(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    directory
+}
+
+fn command(kind: Kind, keeping: Keeping, port: u16, io_threads: usize) -> Command {
+    let (port, threads) = (port.to_string(), io_threads.to_string());
+    match kind {
+        Kind::Redis => {
+            let mut command = Command::new("redis-server");
+            command.args(["--port", &port, "--save", "", "--io-threads", &threads]);
+            command.args(["--io-threads-do-reads", if io_threads > 1 { "yes" } else { "no" }]);
+            match keeping {
+                Keeping::Memory => command.args(["--appendonly", "no"]),
+                Keeping::Disk(fsync) => command.args(["--appendonly", "yes", "--appendfsync", fsync]),
+            };
+            command
+        }
+        Kind::Basalt => {
+            let path = std::env::var("BASALT_BIN").expect("BASALT_BIN is the path of the basalt binary");
+            let mut command = Command::new(path);
+            command.args(["--port", &port, "--io-threads", &threads]);
+            match keeping {
+                Keeping::Memory => command.args(["--mode", "cache"]),
+                Keeping::Disk(fsync) => command.args(["--mode", "durable", "--fsync", fsync]),
+            };
+            command
+        }
+        Kind::Null => {
+            let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
+            command.args(["--null-server", &port]);
+            command
+        }
     }
 }
 

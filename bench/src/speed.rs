@@ -1,31 +1,31 @@
 //! Throughput, CPU time and latency.
 
 use crate::load::{self, Load, Outcome};
-use crate::process::{CLIENT_CORE, Cores, Kind, SERVER_CORE, Server};
+use crate::process::{Cores, Kind, SERVER_CORE, Server};
 use crate::report::{Report, Samples};
 use crate::{CONTENDERS, Effort};
 
 const TESTS: [&str; 8] = ["set", "get", "incr", "lpush", "rpop", "sadd", "hset", "zadd"];
 
 /// The outcomes of one contender over all rounds.
-struct Runs(Vec<Outcome>);
+pub struct Runs(pub Vec<Outcome>);
 
 impl Runs {
-    fn figure(&self, of: impl Fn(&Outcome) -> f64) -> Samples {
+    pub fn figure(&self, of: impl Fn(&Outcome) -> f64) -> Samples {
         Samples::of(self.0.iter().map(of))
     }
 
-    fn throughput(&self) -> Samples {
+    pub fn throughput(&self) -> Samples {
         self.figure(|run| run.requests_per_second)
     }
 
-    fn cpu_us(&self) -> Samples {
+    pub fn cpu_us(&self) -> Samples {
         self.figure(|run| run.cpu_per_request.as_secs_f64() * 1e6)
     }
 }
 
 /// Runs the load against each server in turn, round after round. RPOP pops from a list that is filled before.
-fn alternate(servers: &[Server], load: Load, rounds: usize) -> Vec<Runs> {
+pub fn alternate(servers: &[Server], load: Load, rounds: usize) -> Vec<Runs> {
     let mut runs: Vec<Runs> = servers.iter().map(|_| Runs(Vec::new())).collect();
     for _ in 0..rounds {
         for (server, runs) in servers.iter().zip(&mut runs) {
@@ -42,7 +42,7 @@ fn start_all() -> Vec<Server> {
     CONTENDERS.iter().map(|kind| Server::start(*kind, Cores::One(SERVER_CORE), 1)).collect()
 }
 
-fn thousands(samples: &Samples) -> String {
+pub fn thousands(samples: &Samples) -> String {
     format!("{:.0} ±{:.0}%", samples.median() / 1000.0, samples.spread_percent())
 }
 
@@ -63,7 +63,7 @@ pub fn pipelined(effort: Effort, report: &mut Report) {
     let servers = start_all();
     for test in TESTS {
         let requests = effort.pipelined_requests;
-        let load = Load { test, pipeline: 16, requests, client_threads: 1, cores: Cores::One(CLIENT_CORE) };
+        let load = Load { test, pipeline: 16, requests, ..Load::USUAL };
         let runs = alternate(&servers, load, effort.rounds);
         let rate: Vec<Samples> = runs.iter().map(Runs::throughput).collect();
         let cpu: Vec<f64> = runs.iter().map(|runs| runs.cpu_us().median()).collect();
@@ -88,7 +88,7 @@ pub fn unpipelined(effort: Effort, report: &mut Report) {
     let servers = start_all();
     for test in ["set", "get"] {
         let requests = effort.single_requests;
-        let load = Load { test, pipeline: 1, requests, client_threads: 1, cores: Cores::One(CLIENT_CORE) };
+        let load = Load { test, requests, ..Load::USUAL };
         let runs = alternate(&servers, load, effort.rounds);
         let redis_cpu = runs[0].cpu_us().median();
         for (server, runs) in servers.iter().zip(&runs) {
@@ -115,7 +115,7 @@ pub fn threads(effort: Effort, report: &mut Report) {
         for (kind, threads) in [(Kind::Redis, 1), (Kind::Redis, 2), (Kind::Basalt, 1), (Kind::Basalt, 2)] {
             let servers = [Server::start(kind, Cores::All, threads)];
             let requests = effort.pipelined_requests;
-            let load = Load { test, pipeline: 16, requests, client_threads: 2, cores: Cores::All };
+            let load = Load { test, pipeline: 16, requests, client_threads: 2, cores: Cores::All, ..Load::USUAL };
             let runs = alternate(&servers, load, effort.rounds);
             report.row(&[
                 test.to_owned(),
