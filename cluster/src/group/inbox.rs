@@ -1,6 +1,7 @@
 //! Where batches wait for the group thread. Pushed to under stripe locks, so a push only takes a short lock itself.
 //!
-//! The order of pushes is the order of [`Seq`] is the order in the log.
+//! The order of pushes is the order of [`Seq`] is the order in the log. Whoever pushes several batches says so once,
+//! afterwards: the group thread is woken once for them, and writes them as one entry.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
@@ -22,6 +23,8 @@ struct State {
     batches: VecDeque<Vec<u8>>,
     /// The last batch that was pushed.
     pushed: Seq,
+    /// Some of the batches have been announced.
+    is_announced: bool,
     is_stopping: bool,
     /// Something besides batches wants the group thread's attention.
     is_poked: bool,
@@ -37,6 +40,7 @@ pub(super) struct Taken {
 }
 
 impl Inbox {
+    /// The group thread need not notice before [`Inbox::announce`].
     pub(super) fn push(&self, batch: Vec<u8>, figures: &Figures) -> Seq {
         figures.queued.fetch_add(1, Relaxed);
         figures.queued_bytes.fetch_add(batch.len() as u64, Relaxed);
@@ -44,16 +48,23 @@ impl Inbox {
         assert!(!state.is_stopping, "a batch was proposed to a group that is stopping");
         state.pushed = state.pushed.next();
         state.batches.push_back(batch);
-        let seq = state.pushed;
-        drop(state);
-        self.wake.notify_one();
-        seq
+        state.pushed
+    }
+
+    /// All that has been pushed waits for the group thread.
+    pub(super) fn announce(&self) {
+        let mut state = self.state.lock();
+        if !state.batches.is_empty() {
+            state.is_announced = true;
+            drop(state);
+            self.wake.notify_one();
+        }
     }
 
     /// Waits until there is something to do, or `patience` is over.
     pub(super) fn take(&self, bytes_max: usize, patience: Option<Duration>, figures: &Figures) -> Taken {
         let mut state = self.state.lock();
-        while (state.batches.is_empty() || bytes_max == 0) && !state.is_stopping && !state.is_poked {
+        while (!state.is_announced || bytes_max == 0) && !state.is_stopping && !state.is_poked {
             match patience {
                 None => self.wake.wait(&mut state),
                 Some(patience) => {
@@ -96,6 +107,7 @@ impl State {
             count = self.batches.len().min(1);
         }
         let batches: Vec<_> = self.batches.drain(..count).collect();
+        self.is_announced &= !self.batches.is_empty();
         let up_to = Seq(self.pushed.0 - self.batches.len() as u64);
         Taken { batches, up_to, is_over: self.is_stopping && self.batches.is_empty() }
     }
@@ -110,6 +122,7 @@ mod tests {
         for size in sizes {
             inbox.push(vec![0; *size], &figures);
         }
+        inbox.announce();
         (inbox, figures)
     }
 
@@ -123,6 +136,19 @@ mod tests {
         }
         assert_eq!(takes, [(vec![4, 4], Seq(2)), (vec![4], Seq(3)), (vec![100], Seq(4))]);
         assert_eq!(figures.queued.load(Relaxed), 1);
+    }
+
+    #[test]
+    fn what_is_pushed_after_an_announcement_goes_along_and_needs_none() {
+        let (inbox, figures) = pushed(&[4]);
+        inbox.push(vec![0; 4], &figures);
+        assert_eq!(inbox.take(8, None, &figures).up_to, Seq(2));
+        inbox.announce();
+        inbox.push(vec![0; 4], &figures);
+        let patience = Some(Duration::from_millis(1));
+        // Time may be over and the batch be taken, but it has not been announced.
+        assert!(!inbox.state.lock().is_announced);
+        assert_eq!(inbox.take(8, patience, &figures).up_to, Seq(3));
     }
 
     #[test]

@@ -118,10 +118,22 @@ impl Group {
     /// Hands in a batch. Called under stripe locks, so that the order of batches is that of evaluation: never waits,
     /// never fails. What becomes of it is told to the observer.
     pub fn propose(&self, batch: Vec<u8>) -> Seq {
+        let seq = self.propose_quietly(batch);
+        self.announce();
+        seq
+    }
+
+    /// Hands in one of several batches: whoever does it calls [`Group::announce`] soon, and waits for nothing before.
+    pub fn propose_quietly(&self, batch: Vec<u8>) -> Seq {
         assert!(batch.len() <= BATCH_BYTES_MAX, "a batch of {} bytes", batch.len());
         self.shared.figures.proposals.fetch_add(1, Relaxed);
         self.shared.figures.proposal_bytes.fetch_add(batch.len() as u64, Relaxed);
         self.shared.inbox.push(batch, &self.shared.figures)
+    }
+
+    /// Makes the group thread notice what was handed in.
+    pub fn announce(&self) {
+        self.shared.inbox.announce();
     }
 
     /// Too much waits to be written or applied: no further writes should be evaluated for a while.
@@ -148,6 +160,8 @@ impl Group {
 
     /// Blocks until the state machine holds this batch: not for network threads.
     pub fn wait_applied(&self, seq: Seq) -> Result<(), Stopped> {
+        // The caller may be the one that has yet to announce it.
+        self.announce();
         self.shared.progress.wait_applied(seq)
     }
 

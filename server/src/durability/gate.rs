@@ -1,16 +1,19 @@
 //! The gate: holds back what depends on batches that are not committed.
 //!
-//! Three things wait here: outputs of connections (each connection keeps its own and leaves a waker), what evaluations
-//! have caused besides replies ([`Release`]s, let out in order by a thread of their own), and clients that may not
-//! evaluate because too much is on its way. In cache mode evaluation is commit, and the gate is always open.
+//! Three things wait here: outputs of connections (each connection keeps its own and leaves a waker with the relay of
+//! its thread), what evaluations have caused besides replies ([`Release`]s, let out in order by a thread of their own),
+//! and clients that may not evaluate because too much is on its way. In cache mode evaluation is commit, and the gate
+//! is always open.
 //!
 //! Bound: one waker per connection; releases are as many as batches on their way, which the group bounds.
 
+use super::relay::{self, Relay, insert_in_order};
 use super::release::Release;
 use crate::server::Server;
 use basalt_storage::seq::{Seq, SeqMark};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, RwLock};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 
@@ -18,10 +21,8 @@ use std::task::Waker;
 #[derive(Default)]
 pub struct CommitGate {
     committed: SeqMark,
-    /// By the batch that they wait for.
-    waiting: Mutex<VecDeque<(Seq, Waker)>>,
-    /// Clients whose next write waits until less is on its way.
-    congested: Mutex<Vec<Waker>>,
+    /// One for each network thread.
+    relays: RwLock<Vec<Arc<Relay>>>,
     releases: Mutex<VecDeque<(Seq, Release)>>,
     /// There are releases, so their thread must be woken.
     has_releases: AtomicBool,
@@ -49,23 +50,29 @@ impl CommitGate {
 
     /// Leaves a waker that is woken when `seq` is committed, unless it is already.
     pub fn wait(&self, seq: Seq, waker: &Waker) -> Passage {
-        let mut waiting = self.waiting.lock();
-        // Looked at under the lock, so that no commit slips by.
         if self.is_committed(seq) {
             return Passage::Open;
         }
-        insert_in_order(&mut waiting, seq, waker.clone());
-        Passage::Closed
+        relay::own(|relay| relay.wait(seq, &self.committed, waker))
     }
 
     /// Leaves a waker that is woken when something on its way has arrived. Whoever leaves it then looks again.
     pub fn wait_for_room(&self, waker: &Waker) {
-        self.congested.lock().push(waker.clone());
+        relay::own(|relay| relay.wait_for_room(waker));
     }
 
     /// Something on its way has arrived.
     pub fn note_room(&self) {
-        std::mem::take(&mut *self.congested.lock()).into_iter().for_each(Waker::wake);
+        self.relays.read().iter().for_each(|relay| relay.note_room());
+    }
+
+    /// Serves the connections of the calling network thread, which runs this beside them; never ends. Batches that
+    /// they have proposed are announced with `announce`.
+    pub async fn relay(&self, announce: impl Fn()) {
+        let relay = Arc::new(Relay::default());
+        relay::adopt(relay.clone());
+        self.relays.write().push(relay.clone());
+        relay.run(&self.committed, announce).await;
     }
 
     /// Lets a release out when `seq` is committed: at once and on this thread, if it is.
@@ -83,15 +90,7 @@ impl CommitGate {
     /// All batches up to this one are committed.
     pub fn note_committed(&self, seq: Seq) {
         self.committed.advance(seq);
-        let mut due: Vec<Waker> = Vec::new();
-        {
-            let mut waiting = self.waiting.lock();
-            while waiting.front().is_some_and(|(awaited, _)| *awaited <= seq) {
-                due.extend(waiting.pop_front().map(|(_, waker)| waker));
-            }
-        }
-        due.into_iter().for_each(Waker::wake);
-        self.note_room();
+        self.relays.read().iter().for_each(|relay| relay.note_committed(seq));
         if self.has_releases.load(Ordering::Acquire) {
             let _releases = self.releases.lock();
             self.released.notify_one();
@@ -110,10 +109,4 @@ impl CommitGate {
             self.released.wait(&mut releases);
         }
     }
-}
-
-/// Most arrive in order, so the place is looked for from the end.
-fn insert_in_order<T>(queue: &mut VecDeque<(Seq, T)>, seq: Seq, item: T) {
-    let behind = queue.iter().rev().take_while(|(other, _)| *other > seq).count();
-    queue.insert(queue.len() - behind, (seq, item));
 }

@@ -1,6 +1,7 @@
 //! The batches' way into the group, and what comes back from it.
 
 use super::gate::CommitGate;
+use super::relay;
 use crate::server::Server;
 use basalt_cluster::group::{self, ApplyError, CommittedEntry, Group, LogIndex};
 use basalt_storage::effect::{Batch, codec};
@@ -19,7 +20,12 @@ impl BatchSink for Sink {
     fn propose(&self, batch: Batch) -> Seq {
         let mut bytes = Vec::new();
         codec::encode(&batch, &mut bytes);
-        Seq(self.group.propose(bytes).0)
+        let seq = self.group.propose_quietly(bytes);
+        // A network thread announces all that came out of one look at its connections together.
+        if !relay::announce_soon() {
+            self.group.announce();
+        }
+        Seq(seq.0)
     }
 }
 

@@ -10,6 +10,7 @@
 //! | `open` | opening the data directory, and putting the parts together |
 //! | `admission` | whether a command can be evaluated now |
 //! | `gate` | outputs and events wait here until their batch is committed |
+//! | `relay` | waking connections on their own thread |
 //! | `release` | what an evaluation causes besides its reply |
 //! | `log` | the batches' way into the group, and what comes back |
 //! | `cold` | the engine as the keyspace sees it |
@@ -23,6 +24,7 @@ mod housekeeping;
 pub mod loader;
 mod log;
 pub mod open;
+mod relay;
 pub mod release;
 
 use crate::blocked::End;

@@ -79,6 +79,12 @@ impl ThreadZero {
 }
 
 async fn serve(server: Arc<Server>, mut receiver: Receiver<Handover>, connections: Arc<AtomicUsize>) {
+    let relaying = server.clone();
+    // Before the first connection: tasks begin in the order in which they are spawned.
+    tokio::spawn(async move {
+        let announce = || relaying.durability().into_iter().for_each(|durability| durability.group.announce());
+        relaying.gate.relay(announce).await;
+    });
     while let Some(Handover { stream, client }) = receiver.recv().await {
         let (server, connections) = (server.clone(), connections.clone());
         match stream.adopt() {
