@@ -6,7 +6,7 @@
 //! of their own size. A new effect gets a new tag; a changed one too, so that old logs stay readable.
 
 use super::body::{put_value, read_value};
-use super::{Batch, Cause, DbIndex, Effect, KeyEffect};
+use super::{Batch, Cause, DbIndex, Effect, Former, KeyEffect};
 use crate::clock::UnixMs;
 use crate::effect::wire::{Malformed, Reader, put_bytes, put_signed, put_varint};
 use crate::types::End;
@@ -35,6 +35,17 @@ const HASH_PUT: u8 = 17;
 const HASH_REMOVE: u8 = 18;
 const ZSET_PUT: u8 = 19;
 const ZSET_REMOVE: u8 = 20;
+const PUT_NEW: u8 = 21;
+const PUT_NEW_VOLATILE: u8 = 22;
+const PUT_OVER_PLAIN: u8 = 23;
+const PUT_OVER_PLAIN_VOLATILE: u8 = 24;
+
+/// Puts, by what they take the place of, without and with an expiry.
+const PUTS: [(Former, u8, u8); 3] = [
+    (Former::Unknown, PUT, PUT_VOLATILE),
+    (Former::Nothing, PUT_NEW, PUT_NEW_VOLATILE),
+    (Former::Plain, PUT_OVER_PLAIN, PUT_OVER_PLAIN_VOLATILE),
+];
 
 /// Why bytes are no batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -96,13 +107,12 @@ fn put_head(out: &mut Vec<u8>, tag: u8, db: DbIndex, key: &[u8]) {
 fn put_change(out: &mut Vec<u8>, db: DbIndex, key: &[u8], change: &KeyEffect) {
     let mut head = |tag| put_head(out, tag, db, key);
     match change {
-        KeyEffect::Put { value, expiry: None } => {
-            head(PUT);
-            put_value(out, value);
-        }
-        KeyEffect::Put { value, expiry: Some(at) } => {
-            head(PUT_VOLATILE);
-            put_signed(out, at.0);
+        KeyEffect::Put { value, expiry, former } => {
+            let (_, tag, volatile) = PUTS[*former as usize];
+            head(if expiry.is_some() { volatile } else { tag });
+            if let Some(at) = expiry {
+                put_signed(out, at.0);
+            }
             put_value(out, value);
         }
         KeyEffect::Delete(cause) => {
@@ -205,12 +215,11 @@ fn read_effect(reader: &mut Reader<'_>) -> Result<Effect, Malformed> {
 }
 
 fn read_change(reader: &mut Reader<'_>, tag: u8) -> Result<KeyEffect, Malformed> {
+    if let Some((former, _, volatile)) = PUTS.iter().find(|(_, one, other)| tag == *one || tag == *other) {
+        let expiry = if tag == *volatile { Some(UnixMs(reader.signed()?)) } else { None };
+        return Ok(KeyEffect::Put { value: read_value(reader)?, expiry, former: *former });
+    }
     Ok(match tag {
-        PUT => KeyEffect::Put { value: read_value(reader)?, expiry: None },
-        PUT_VOLATILE => {
-            let expiry = Some(UnixMs(reader.signed()?));
-            KeyEffect::Put { value: read_value(reader)?, expiry }
-        }
         DELETE => KeyEffect::Delete(read_cause(reader)?),
         PERSIST => KeyEffect::SetExpiry(None),
         EXPIRE => KeyEffect::SetExpiry(Some(UnixMs(reader.signed()?))),

@@ -54,6 +54,20 @@ pub enum Effect {
     SwapDb { one: DbIndex, other: DbIndex },
 }
 
+/// What an entry takes the place of, as far as whoever evaluates knows: spares the engine a look. Never wrong; a wrong
+/// one would make the engine's counts and indexes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Former {
+    Unknown,
+    /// There was no entry, not even one that is due.
+    Nothing,
+    /// A string of at most [`PLAIN_BYTES_MAX`] bytes, without an expiry.
+    Plain,
+}
+
+/// An engine keeps strings up to here in one piece.
+pub const PLAIN_BYTES_MAX: usize = 4 << 10;
+
 /// One change of one key. Collections that become empty delete their key by that very fact.
 #[derive(Clone)]
 pub enum KeyEffect {
@@ -61,6 +75,7 @@ pub enum KeyEffect {
     Put {
         value: Value,
         expiry: Option<UnixMs>,
+        former: Former,
     },
     Delete(Cause),
     SetExpiry(Option<UnixMs>),

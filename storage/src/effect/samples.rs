@@ -1,6 +1,6 @@
 //! Random effects and values for tests, and a form of them that can be compared.
 
-use super::{Cause, DbIndex, Effect, KeyEffect};
+use super::{Cause, DbIndex, Effect, Former, KeyEffect};
 use crate::clock::UnixMs;
 use crate::rdb::dump;
 use crate::rdb::neutral::{DumpValue, Neutral};
@@ -25,7 +25,10 @@ fn change(rng: &mut Rng) -> KeyEffect {
     let end = if rng.below(2) == 0 { End::Front } else { End::Back };
     let size = rng.below(1000) as usize;
     match rng.below(16) {
-        0 | 1 => KeyEffect::Put { value: value(rng), expiry: expiry(rng) },
+        0 | 1 => {
+            let former = [Former::Unknown, Former::Nothing, Former::Plain][rng.below(3) as usize];
+            KeyEffect::Put { value: value(rng), expiry: expiry(rng), former }
+        }
         2 => KeyEffect::Delete([Cause::Deleted, Cause::Expired, Cause::Evicted][rng.below(3) as usize]),
         3 => KeyEffect::SetExpiry(expiry(rng)),
         4 => KeyEffect::Splice { offset: size, bytes: text(rng) },
@@ -135,8 +138,8 @@ pub fn neutral(value: &Value) -> DumpValue {
 /// What an effect says, as text.
 pub fn describe(effect: &Effect) -> String {
     match effect {
-        Effect::Key { db, key, change: KeyEffect::Put { value, expiry } } => {
-            format!("{db:?} {key:?} put {:?} {expiry:?}", describe_value(value))
+        Effect::Key { db, key, change: KeyEffect::Put { value, expiry, former } } => {
+            format!("{db:?} {key:?} put {:?} {expiry:?} over {former:?}", describe_value(value))
         }
         other => {
             let mut bytes = Vec::new();

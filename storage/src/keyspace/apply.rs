@@ -51,10 +51,10 @@ impl<'k> View<'k> {
 
     fn apply_to_key(&mut self, db: DbIndex, key: &Key<'_>, change: KeyEffect) {
         match change {
-            KeyEffect::Put { value: Value::Str(Str::Int(number)), expiry } => {
+            KeyEffect::Put { value: Value::Str(Str::Int(number)), expiry, .. } => {
                 self.put_int(db, key, number, expiry.map_or(NewExpiry::Clear, NewExpiry::At));
             }
-            KeyEffect::Put { value, expiry } => self.put(db, key, value, expiry),
+            KeyEffect::Put { value, expiry, .. } => self.put(db, key, value, expiry),
             KeyEffect::Delete(cause) => {
                 let there = self.delete_for(db, key, cause);
                 assert!(there, "a deleted entry exists on every replica");

@@ -5,7 +5,7 @@ use super::key::Key;
 use super::news::Happened;
 use super::view::View;
 use crate::clock::UnixMs;
-use crate::effect::{Cause, DbIndex, Effect, KeyEffect};
+use crate::effect::{self, Cause, DbIndex, Effect, KeyEffect};
 use crate::entry::{Entry, Stamp};
 use crate::slot::{Slot, StripeIndex, StripeSet};
 use crate::value::Value;
@@ -59,7 +59,7 @@ impl View<'_> {
         let (stripe, core) = self.stripe_mut(key.slot.stripe());
         core.key_changed(&mut stripe.interests, db, key);
         if let Some(value) = recorded {
-            let change = KeyEffect::Put { value, expiry };
+            let change = KeyEffect::Put { value, expiry, former: effect::Former::Unknown };
             core.record_key(db, key, || change);
         }
         former

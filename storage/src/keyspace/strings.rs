@@ -4,7 +4,7 @@ use super::key::Key;
 use super::news::Happened;
 use super::view::{View, WrongType};
 use crate::clock::UnixMs;
-use crate::effect::{DbIndex, KeyEffect};
+use crate::effect::{DbIndex, Former, KeyEffect, PLAIN_BYTES_MAX};
 use crate::entry::{Entry, EntryRef, ValueRef};
 use crate::number::{self, I64Text};
 use crate::table::Loc;
@@ -68,6 +68,15 @@ impl<'a> StrRef<'a> {
     }
 }
 
+/// Whether this is what [`Former::Plain`] says.
+fn is_plain(entry: EntryRef<'_>) -> bool {
+    let is_small = |string| match string {
+        StrRef::Int(_) => true,
+        StrRef::Bytes(bytes) => bytes.len() <= PLAIN_BYTES_MAX,
+    };
+    entry.expiry().is_none() && StrRef::of(entry).is_ok_and(is_small)
+}
+
 impl View<'_> {
     /// The string at `key`, for a command that reads: counts hit or miss.
     #[inline]
@@ -92,9 +101,9 @@ impl View<'_> {
 
     /// Makes `key` hold these bytes as they are, whatever was there: a number stays text (INCRBYFLOAT).
     pub fn put_bytes(&mut self, db: DbIndex, key: &Key<'_>, bytes: &[u8], expiry: NewExpiry) {
-        let recorded = |at| {
+        let recorded = |expiry, former| {
             let value = Value::Str(Str::Bytes(bytes.to_vec(), StrForm::Plain));
-            KeyEffect::Put { value, expiry: at }
+            KeyEffect::Put { value, expiry, former }
         };
         let found = self.find(db, key);
         self.put_scalar(
@@ -132,7 +141,7 @@ impl View<'_> {
 
     #[inline]
     fn put_int_at(&mut self, db: DbIndex, key: &Key<'_>, found: Option<Loc>, number: i64, expiry: NewExpiry) {
-        let recorded = |at| KeyEffect::Put { value: Value::Str(Str::Int(number)), expiry: at };
+        let recorded = |expiry, former| KeyEffect::Put { value: Value::Str(Str::Int(number)), expiry, former };
         self.put_scalar(
             db,
             key,
@@ -152,7 +161,7 @@ impl View<'_> {
         key: &Key<'_>,
         found: Option<Loc>,
         expiry: NewExpiry,
-        effect: impl FnOnce(Option<UnixMs>) -> KeyEffect,
+        effect: impl FnOnce(Option<UnixMs>, Former) -> KeyEffect,
         overwrite: impl FnOnce(&mut Entry, Option<UnixMs>),
         create: impl FnOnce(crate::entry::Stamp, Option<UnixMs>) -> Entry,
     ) {
@@ -165,11 +174,12 @@ impl View<'_> {
                 let old = self.entry_at(db, key, loc);
                 let at = if expiry == NewExpiry::Keep { old.expiry() } else { asked };
                 let is_heavy = old.free_effort() > 1;
+                let former = if self.core.is_recording() && is_plain(old) { Former::Plain } else { Former::Unknown };
                 let garbage = self.update_at(
                     db,
                     key,
                     loc,
-                    || effect(at),
+                    || effect(at, former),
                     |entry| {
                         let garbage = is_heavy.then(|| entry.hollow_out());
                         overwrite(entry, at);
@@ -181,11 +191,13 @@ impl View<'_> {
                 }
             }
             None => {
+                // What is due and hidden is still an entry.
+                let former = if self.core.hides_due() { Former::Unknown } else { Former::Nothing };
                 let entry = create(self.core.fresh_stamp(), asked);
                 self.attach(db, key, entry);
                 self.core.tell(Happened::Created, db, key);
                 let (stripe, core) = self.stripe_mut(key.slot.stripe());
-                core.changed(&mut stripe.interests, db, key, || effect(asked));
+                core.changed(&mut stripe.interests, db, key, || effect(asked, former));
             }
         }
     }

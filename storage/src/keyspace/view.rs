@@ -138,6 +138,11 @@ impl Core<'_> {
     }
 
     #[inline]
+    pub(super) fn hides_due(&self) -> bool {
+        matches!(self.expiry, Expiry::Hide)
+    }
+
+    #[inline]
     pub(super) fn is_recording(&self) -> bool {
         self.demanded.has_effects()
     }

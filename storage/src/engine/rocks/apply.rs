@@ -121,8 +121,8 @@ impl<'e> Applying<'e> {
     fn change(&mut self, id: &[u8], change: KeyEffect) -> Result<(), EngineError> {
         let staged = &mut self.staged;
         let changed = match change {
-            KeyEffect::Put { value, expiry } => {
-                staged.discard(id)?;
+            KeyEffect::Put { value, expiry, former } => {
+                staged.discard_known(id, former)?;
                 let data = staged.data_of(&value);
                 Some(Meta { expiry, data })
             }
@@ -192,7 +192,7 @@ impl<'e> Applying<'e> {
             next_version: self.staged.next_version,
             next_database: self.next_database,
         };
-        let mut batch = WriteBatch::default();
+        let mut batch = WriteBatch::with_capacity_bytes(self.staged.records.len() * RECORD_BYTES);
         let deltas = self.write_records(&mut batch);
         self.write_parts(&mut batch);
         self.write_garbage(&mut batch);
@@ -310,6 +310,12 @@ impl<'e> Applying<'e> {
     }
 }
 
+/// What a record takes in a batch, about.
+const RECORD_BYTES: usize = 128;
+
+/// Kind and length of a string, or an integer.
+const HEAD_BYTES_MAX: usize = 11;
+
 /// In the order of keys: each then finds its place in the memtable near that of the one before.
 fn sorted<V>(rows: &HashMap<Box<[u8]>, V>) -> Vec<(&[u8], &V)> {
     let mut rows: Vec<_> = rows.iter().map(|(key, value)| (&key[..], value)).collect();
@@ -325,8 +331,12 @@ impl Staged<'_> {
             _ => COLLECTION_BYTES_MAX,
         };
         // Memory is at least as large as the bytes, so what is far too large is not encoded in vain.
-        if value.heap_bytes() <= 8 * bytes_max {
-            let mut body = Vec::new();
+        let bytes = match value {
+            Value::Str(Str::Bytes(bytes, _)) => bytes.len(),
+            other => other.heap_bytes(),
+        };
+        if bytes <= 8 * bytes_max {
+            let mut body = Vec::with_capacity(bytes + HEAD_BYTES_MAX);
             put_value(&mut body, value);
             if body.len() <= bytes_max {
                 return Data::Whole(body);

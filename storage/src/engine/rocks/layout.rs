@@ -16,6 +16,7 @@
 use crate::clock::UnixMs;
 use crate::engine::GroupId;
 use crate::slot::Slot;
+use smallvec::SmallVec;
 
 /// What this code writes. A newer one is refused at open.
 pub(super) const LAYOUT_VERSION: u32 = 1;
@@ -75,9 +76,12 @@ pub(super) fn slot_prefix(group: GroupId, db: PhysicalDb, slot: Slot) -> [u8; SL
     prefix
 }
 
+/// A key of `keys` under construction.
+pub(super) type MetaId = SmallVec<[u8; 64]>;
+
 /// A key of `keys`.
-pub(super) fn meta_key(group: GroupId, db: PhysicalDb, slot: Slot, key: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(SLOT_PREFIX + HASH_BYTES + key.len());
+pub(super) fn meta_key(group: GroupId, db: PhysicalDb, slot: Slot, key: &[u8]) -> MetaId {
+    let mut out = MetaId::with_capacity(SLOT_PREFIX + HASH_BYTES + key.len());
     out.extend_from_slice(&slot_prefix(group, db, slot));
     out.extend_from_slice(&key_hash(key).to_be_bytes());
     out.extend_from_slice(key);

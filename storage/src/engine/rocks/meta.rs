@@ -5,6 +5,7 @@
 
 use super::layout::Version;
 use crate::clock::UnixMs;
+use crate::effect::PLAIN_BYTES_MAX;
 use crate::effect::body::Kind;
 use crate::effect::wire::{Malformed, Reader, put_signed, put_varint};
 use crate::engine::Summary;
@@ -19,6 +20,9 @@ pub(super) const COLLECTION_BYTES_MAX: usize = 1 << 10;
 pub(super) const STRING_BYTES_MAX: usize = 64 << 10;
 /// The largest one that stays there when a part of it is written.
 pub(super) const SPLICED_BYTES_MAX: usize = 16 << 10;
+
+/// What whoever evaluates takes for granted.
+const _: () = assert!(PLAIN_BYTES_MAX <= SPLICED_BYTES_MAX && PLAIN_BYTES_MAX <= STRING_BYTES_MAX);
 
 #[derive(Clone, Debug)]
 pub(super) struct Meta {

@@ -4,13 +4,15 @@
 //! many effects change is written once. Changes take a record out, work on it, and put it back.
 
 use super::engine::Engine;
-use super::layout::{self, Garbage, KEYS, PARTS, PhysicalDb, Version, meta_key, part_key, position_name};
-use super::meta::{Data, Large, Meta, MetaRef};
+use super::layout::{self, Garbage, KEYS, MetaId, PARTS, PhysicalDb, Version, meta_key, part_key, position_name};
+use super::meta::{Data, DataRef, Large, Meta, MetaRef};
 use super::{corrupt, failed};
 use crate::clock::UnixMs;
+use crate::effect::Former;
 use crate::engine::{EngineError, LogIndex};
 use crate::keyspace::Key;
 use hashbrown::HashMap;
+use rocksdb::{ColumnFamily, ReadOptions};
 use std::ops::Range;
 
 /// From this many on, parts are deleted as a range.
@@ -26,6 +28,9 @@ pub(super) struct Staged<'e> {
     pub records: HashMap<Box<[u8]>, Record>,
     pub parts: HashMap<Version, Parts>,
     pub garbage: Vec<(Garbage, u64)>,
+    /// Looked up once, not for each of many reads.
+    keys: &'e ColumnFamily,
+    options: ReadOptions,
 }
 
 /// A record of `keys`.
@@ -54,11 +59,13 @@ impl<'e> Staged<'e> {
             records: HashMap::new(),
             parts: HashMap::new(),
             garbage: Vec::new(),
+            keys: engine.rocks.family(KEYS),
+            options: ReadOptions::default(),
         }
     }
 
-    pub fn id(&self, db: PhysicalDb, key: &Key<'_>) -> Box<[u8]> {
-        meta_key(self.engine.group, db, key.slot, key.bytes).into()
+    pub fn id(&self, db: PhysicalDb, key: &Key<'_>) -> MetaId {
+        meta_key(self.engine.group, db, key.slot, key.bytes)
     }
 
     /// Takes the entry out, to be put back or not.
@@ -73,6 +80,34 @@ impl<'e> Staged<'e> {
         Ok(meta)
     }
 
+    /// Drops what is known to be an entry without parts or expiry, or no entry, without reading anything.
+    pub fn discard_known(&mut self, id: &[u8], former: Former) -> Result<(), EngineError> {
+        let before = match former {
+            Former::Nothing => None,
+            Former::Plain => Some(None),
+            Former::Unknown => return self.discard(id).map(drop),
+        };
+        match self.records.get_mut(id) {
+            Some(record) => {
+                let old = record.now.take();
+                assert!(
+                    !matches!(old, Some(Meta { data: Data::Parts(_), .. })),
+                    "{former:?} is said of a value in parts"
+                );
+            }
+            None => {
+                if cfg!(test) {
+                    let found = self.read(id)?;
+                    let found = found.as_deref().map(parse).transpose()?;
+                    assert!(found.is_none_or(|meta| matches!(meta.data, DataRef::Whole(_))), "{former:?}: {found:?}");
+                    assert_eq!(found.map(|meta| meta.expiry), before, "what was there is not what was said");
+                }
+                self.records.insert(id.into(), Record { before, now: None });
+            }
+        }
+        Ok(())
+    }
+
     /// Drops the entry with its parts, without reading the value; returns whether there was one.
     pub fn discard(&mut self, id: &[u8]) -> Result<bool, EngineError> {
         let (is_there, large) = match self.records.get_mut(id) {
@@ -84,8 +119,8 @@ impl<'e> Staged<'e> {
                 let found = self.read(id)?;
                 let meta = found.as_deref().map(parse).transpose()?;
                 let large = meta.and_then(|meta| match meta.data {
-                    super::meta::DataRef::Parts(large) => Some(large),
-                    super::meta::DataRef::Whole(_) => None,
+                    DataRef::Parts(large) => Some(large),
+                    DataRef::Whole(_) => None,
                 });
                 let before = meta.map(|meta| meta.expiry);
                 self.records.insert(id.into(), Record { before, now: None });
@@ -106,8 +141,8 @@ impl<'e> Staged<'e> {
     }
 
     fn read(&self, id: &[u8]) -> Result<Option<rocksdb::DBPinnableSlice<'e>>, EngineError> {
-        let rocks = &self.engine.rocks;
-        rocks.db.get_pinned_cf(rocks.family(KEYS), id).map_err(failed("reading what an effect changes"))
+        let found = self.engine.rocks.db.get_pinned_cf_opt(self.keys, id, &self.options);
+        found.map_err(failed("reading what an effect changes"))
     }
 
     pub fn diverged<T>(&self, detail: &str) -> Result<T, EngineError> {

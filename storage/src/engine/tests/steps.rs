@@ -2,7 +2,7 @@
 
 use crate::clock::UnixMs;
 use crate::effect::samples;
-use crate::effect::{Batch, Cause, DbIndex, Effect, KeyEffect};
+use crate::effect::{Batch, Cause, DbIndex, Effect, Former, KeyEffect, PLAIN_BYTES_MAX};
 use crate::entry::ValueRef;
 use crate::keyspace::{Key, Keyspace};
 use crate::rng::Rng;
@@ -60,7 +60,7 @@ fn effect(rng: &mut Rng, keyspace: &Keyspace) -> Option<Effect> {
         }
         1 => KeyEffect::Delete(Cause::Expired),
         2 | 3 => KeyEffect::SetExpiry((rng.below(3) > 0).then(|| UnixMs(rng.below(1000) as i64 - 100))),
-        4 => put(rng),
+        4 => put(rng, former(keyspace, db, &key)),
         _ => match there {
             There::Nothing => unreachable!("handled above"),
             There::Str => splice(rng),
@@ -100,7 +100,7 @@ fn look(keyspace: &Keyspace, db: DbIndex, key: &[u8], rng: &mut Rng) -> There {
 
 fn creation(rng: &mut Rng) -> KeyEffect {
     match rng.below(6) {
-        0 => put(rng),
+        0 => put(rng, Former::Nothing),
         1 => splice(rng),
         2 => KeyEffect::ListPush { end: end(rng), elements: texts(rng) },
         3 => KeyEffect::SetAdd { members: names(rng) },
@@ -109,12 +109,25 @@ fn creation(rng: &mut Rng) -> KeyEffect {
     }
 }
 
-fn put(rng: &mut Rng) -> KeyEffect {
+/// What is said of an entry that something takes the place of.
+fn former(keyspace: &Keyspace, db: DbIndex, key: &[u8]) -> Former {
+    let mut view = keyspace.lock(StripeSet::ALL, UnixMs(0));
+    view.stop_expiring();
+    let entry = view.peek(db, &Key::new(key)).expect("there is an entry");
+    match entry.value() {
+        ValueRef::Int(_) if entry.expiry().is_none() => Former::Plain,
+        ValueRef::Str(bytes) if entry.expiry().is_none() && bytes.len() <= PLAIN_BYTES_MAX => Former::Plain,
+        _ => Former::Unknown,
+    }
+}
+
+fn put(rng: &mut Rng, former: Former) -> KeyEffect {
     let value = match rng.below(8) {
         0 => Value::Str(Str::Bytes(vec![b'L'; 60_000 + rng.below(40_000) as usize], StrForm::Plain)),
         _ => samples::value(rng),
     };
-    KeyEffect::Put { value, expiry: (rng.below(3) == 0).then(|| UnixMs(rng.below(1000) as i64)) }
+    let former = if rng.below(3) == 0 { Former::Unknown } else { former };
+    KeyEffect::Put { value, expiry: (rng.below(3) == 0).then(|| UnixMs(rng.below(1000) as i64)), former }
 }
 
 fn splice(rng: &mut Rng) -> KeyEffect {

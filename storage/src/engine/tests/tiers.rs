@@ -1,7 +1,7 @@
 //! Reads that must not wait for a disk.
 
 use super::Scratch;
-use crate::effect::{DbIndex, Effect, KeyEffect};
+use crate::effect::{DbIndex, Effect, Former, KeyEffect};
 use crate::engine::rocks::testing;
 use crate::engine::{Engine, Found, GroupId, LogIndex, Tier};
 use crate::keyspace::Key;
@@ -11,7 +11,7 @@ use crate::value::{Str, Value};
 const DB: DbIndex = DbIndex(0);
 
 fn put(number: i64) -> Effect {
-    let change = KeyEffect::Put { value: Value::Str(Str::Int(number)), expiry: None };
+    let change = KeyEffect::Put { value: Value::Str(Str::Int(number)), expiry: None, former: Former::Unknown };
     Effect::Key { db: DB, key: format!("key{number}").into_bytes().into(), change }
 }
 
