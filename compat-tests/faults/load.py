@@ -27,6 +27,10 @@ def now_ms() -> int:
     return int(time.time() * 1000)
 
 
+class Unreadable(Wrong):
+    """A read was answered with an error."""
+
+
 class Client:
     """One connection that writes to keys of its own, in two databases of its own, and to the shared lists."""
 
@@ -276,7 +280,7 @@ def scan(connection) -> list:
     while True:
         reply = connection.call("SCAN", cursor, "COUNT", "200")
         if reply[0] != "*":
-            raise Wrong(f"SCAN says {reply}")
+            raise Unreadable(f"SCAN says {reply}")
         cursor = reply[1][0][1]
         keys.update((item[1], None) for item in reply[1][1][1])
         if cursor == b"0":
@@ -296,7 +300,7 @@ def content(connection, key: bytes, kind: str):
     """The value, or None if the key has just expired."""
     reply = connection.call(*READS[kind](key))
     if reply[0] == "-":
-        raise Wrong(f"reading {key!r} says {reply}")
+        raise Unreadable(f"reading {key!r} says {reply}")
     if kind == "string":
         return reply[1]
     items = [item[1] for item in reply[1]]
@@ -485,6 +489,18 @@ class Load:
                 connection.call("DEL", name)
                 for client in self.clients:
                     client.forget_shared(name)
+
+    def check_only(self, connection) -> None:
+        """Checks without taking over what is there."""
+        shared = shared_lists(connection)
+        for client in self.clients:
+            base = client.base
+            client.check(connection, shared, None)
+            client.base = base
+        for queue in self.queues:
+            bounds = queue.first, queue.next
+            queue.check(connection, None)
+            queue.first, queue.next = bounds
 
     def check_after_flush(self, connection, was_acknowledged: bool) -> None:
         """After FLUSHALL all or nothing is there, in all databases."""

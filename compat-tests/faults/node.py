@@ -29,6 +29,8 @@ class Node:
         self.options = options
         self.env = {**os.environ, **(env or {})}
         self.log = directory.parent / (directory.name + ".log")
+        # How to start the process besides: as another user, say.
+        self.popen = {}
         self.process = None
         self.port = 0
         directory.mkdir(parents=True, exist_ok=True)
@@ -44,7 +46,7 @@ class Node:
         self.port = free_port()
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                self.words(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory, env=self.env
+                self.words(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env=self.env, **self.popen
             )
 
     def start(self) -> float:

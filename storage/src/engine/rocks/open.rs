@@ -7,7 +7,7 @@ use super::layout::{FAMILIES, LAYOUT_PROPERTY, LAYOUT_VERSION};
 use super::options::{self, Memory, RocksOptions};
 use super::wal;
 use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, ErrorKind, Options};
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -91,10 +91,23 @@ fn check_directory(directory: &Path) -> Result<(), OpenError> {
         }
     };
     fs::create_dir_all(directory).map_err(failed("create"))?;
+    sync_name(directory).map_err(failed("sync"))?;
     fs::read_dir(directory).map_err(failed("read"))?;
     let probe = directory.join(format!("probe-{}", std::process::id()));
     OpenOptions::new().write(true).create(true).truncate(true).open(&probe).map_err(failed("write to"))?;
     fs::remove_file(&probe).map_err(failed("write to"))
+}
+
+/// RocksDB syncs what is in its directory, and not the directory's own name: without that all of it can be gone when the
+/// power goes. Done at each start, since an earlier one may have ended between making the directory and this.
+fn sync_name(directory: &Path) -> io::Result<()> {
+    let Some(parent) = directory.canonicalize()?.parent().map(Path::to_path_buf) else { return Ok(()) };
+    match File::open(parent) {
+        Ok(parent) => parent.sync_all(),
+        // Whoever may not look into it has not just made something in it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 fn hint(directory: &Path, source: &io::Error) -> String {
