@@ -52,7 +52,9 @@ class Disk:
 
     # ---- faults
 
-    def fail(self, ops: int, after: int = 0, times: int = 1 << 40, error: int = errno.EIO, suffix="", torn=False) -> None:
+    def fail(
+        self, ops: int, after: int = 0, times: int = 1 << 40, error: int = errno.EIO, suffix: str = "", torn=False
+    ) -> None:
         """From the call `after` on, so many calls of these kinds fail."""
         values = (ops, error, after, times, suffix.encode(), 0, 0, 0, int(torn))
         self.page[: struct.calcsize(CONTROL)] = struct.pack(CONTROL, *values)

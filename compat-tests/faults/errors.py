@@ -236,8 +236,8 @@ def newer_layout(home, rng):
 def raise_layout(path: Path) -> int:
     """Adds 2^24 to the number in the record of a write-ahead log that says the layout; returns how many it found.
 
-    Records are: checksum (4), length (2), type (1), payload. Only whole ones are looked at; the one that is meant is among
-    the first that are written.
+    Records are: checksum (4), length (2), type (1), payload. Only whole ones are looked at; the one that is meant is
+    among the first that are written.
     """
     data, at, found = bytearray(path.read_bytes()), 0, 0
     while at + 7 <= len(data):

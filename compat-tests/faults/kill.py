@@ -23,7 +23,7 @@ from server import binary_under_test
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=None, help="repeats the choices of a run; its timing is not the same")
+    parser.add_argument("--seed", type=int, default=None, help="repeats the choices of a run, but not its timing")
     parser.add_argument("--seconds", type=float, default=1.5, help="the longest time between a start and the kill")
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else int.from_bytes(os.urandom(4), "big")

@@ -1,8 +1,8 @@
 """What one client's keys must look like after the commands it has sent.
 
 A client alone writes to its two databases, so after any prefix of its commands there is exactly one right state. What
-it appends to lists that it shares with others is kept apart, by list. Commands that the model does not know are a bug of
-the test.
+it appends to lists that it shares with others is kept apart, by list. Commands that the model does not know are a bug
+of the test.
 
 An entry is [type, value, expiry in ms or None]. Entries that are due are left in: `without_due` takes them out when the
 time of looking is known. Nothing but SET and DEL may touch keys with a near expiry, so that no reply depends on time.

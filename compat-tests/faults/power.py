@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Takes the power away at random moments under load: what was not synced is lost, torn, or there in part.
 
-With `fsync always` every acknowledged write must be there afterwards. With `fsync everysec` those of the last moments may
-be lost, but from the end only: what is there is what a prefix of each client's steps makes. With `fsync no` only that.
+With `fsync always` every acknowledged write must be there afterwards. With `fsync everysec` those of the last moments
+may be lost, but from the end only: what is there is what a prefix of each client's steps makes. With `fsync no` only
+that.
 """
 
 import argparse
@@ -27,7 +28,7 @@ EVERYSEC_SECONDS = 2.5
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cuts", type=int, default=12)
-    parser.add_argument("--seed", type=int, default=None, help="repeats the choices of a run; its timing is not the same")
+    parser.add_argument("--seed", type=int, default=None, help="repeats the choices of a run, but not its timing")
     parser.add_argument("--seconds", type=float, default=1.5, help="the longest time between a start and the cut")
     parser.add_argument("--verbose", action="store_true", help="tells what each cut has destroyed")
     options = parser.parse_args()
@@ -42,8 +43,9 @@ def main() -> int:
                 print(f"{number}: fsync {test.fsync}; {test.story}", flush=True)
         test.node.stop()
     except (Wrong, NotStarted) as failure:
-        print(f"power: FAILED at cut {number} with seed {seed}, fsync {test.fsync}: {failure}\nthe directory is kept: {home}")
-        print(f"what the cut has done: {test.story}\nwhat the server said last:\n" + test.node.tail())
+        print(f"power: FAILED at cut {number} with seed {seed}, fsync {test.fsync}: {failure}")
+        print(f"the directory is kept: {home}\nwhat the cut has done: {test.story}")
+        print("what the server said last:\n" + test.node.tail())
     except Exception:
         traceback.print_exc()
         print(f"power: the test failed at cut {number} with seed {seed}; the directory is kept: {home}")

@@ -179,7 +179,8 @@ static void remember_names(const char *path, ino_t inode) {
     struct dirent *entry;
     while ((entry = readdir(directory)))
         if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
-            fprintf(out, "%lu %c %s\n", (unsigned long)entry->d_ino, entry->d_type == DT_DIR ? 'd' : 'f', entry->d_name);
+            fprintf(out, "%lu %c %s\n", (unsigned long)entry->d_ino, entry->d_type == DT_DIR ? 'd' : 'f',
+                    entry->d_name);
     closedir(directory);
     fclose(out);
     if (REAL(rename)(temporary, file)) abort();

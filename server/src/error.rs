@@ -88,6 +88,10 @@ pub const CANNOT_SAVE: CommandError = CommandError::new(
      error.",
 );
 pub const OUT_OF_MEMORY: CommandError = CommandError::new("OOM command not allowed when used memory > 'maxmemory'.");
+/// Ours: Redis does not look after its disk.
+pub const NO_SPACE: CommandError = CommandError::new(
+    "NOSPACE the disk is full: commands that add data are refused until there is room again; reads and deletes go on",
+);
 pub const TIMEOUT_NOT_FLOAT: CommandError = CommandError::new("ERR timeout is not a float or out of range");
 pub const TIMEOUT_NEGATIVE: CommandError = CommandError::new("ERR timeout is negative");
 pub const DB_INDEX_OUT_OF_RANGE: CommandError = CommandError::new("ERR DB index is out of range");

@@ -64,7 +64,7 @@ const NO_TRACKING: &str = "Client-side caching is not supported yet.";
 
 /// Settings that patterns of CONFIG GET leave out: the debugging aids that Redis hides, and what Redis does not have
 /// and a client that writes back all it read could not set.
-pub const HIDDEN: &[&str] = &["mode", "fsync", "engine-memory", "key-load-delay", "rdb-key-save-delay"];
+pub const HIDDEN: &[&str] = &["mode", "fsync", "engine-memory", "disk-reserve", "key-load-delay", "rdb-key-save-delay"];
 
 /// What cannot be set while a dump is loaded: where dumps are, and what in Redis would load another one.
 pub const FIXED_WHILE_LOADING: &[&str] = &["dir", "appendonly", "repl-diskless-load"];
@@ -99,6 +99,17 @@ pub static SETTINGS: &[Setting] = &[
         AtStart,
         Read,
         "Bytes that durable mode's database may use besides `maxmemory`: cached blocks and what is not flushed yet.",
+    ),
+    row(
+        "disk-reserve",
+        BYTES,
+        "0",
+        AtRunTime,
+        Read,
+        "Bytes of the volume of the data directory that durable mode leaves free, besides the room for what it has \
+         accepted and for compactions (as much as the data takes, at most 1 GiB). 0: 5 % of the volume, from 4 to 64 MB. \
+         With less left, commands that add data are refused with an error that starts with NOSPACE, until there is room \
+         again; reads go on, and so do commands that only take away, as long as a quarter of the reserve is left.",
     ),
     row("databases", int(1, 1024), "16", AtStart, Read, "Number of databases that SELECT can choose."),
     // Network.

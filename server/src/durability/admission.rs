@@ -38,6 +38,7 @@ impl Durability {
         command: &Command,
         args: Args<'_>,
     ) -> Result<Admission, CommandError> {
+        self.space.admit(self, session, command, args)?;
         if self.is_congested() && session.changes_data(command) {
             return Ok(Admission::WhenCommitted);
         }

@@ -1,5 +1,6 @@
 //! What happens beside the clients in durable mode: cold keys that are due go, and what nothing refers to any more is
-//! deleted from disk. Both in small steps on one thread, which may wait for the disk.
+//! deleted from disk. Both in small steps on one thread, which may wait for the disk. When the disk is full it also gives
+//! back what it can, in steps that are not small.
 
 use crate::commands::ctx::Outcome;
 use crate::server::Server;
@@ -8,7 +9,7 @@ use basalt_storage::keyspace::{Key, high_water};
 use basalt_storage::slot::StripeSet;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Time between two looks when there is nothing to do.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -16,6 +17,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const DUE_AT_ONCE: usize = 256;
 /// Entries that the cleaner looks at before it lets expiry have its turn.
 const CLEAN_AT_ONCE: usize = 4096;
+/// Time between two attempts to give space back while the disk is full.
+const RECLAIM_PAUSE: Duration = Duration::from_secs(2);
 
 /// Starts the thread; it ends with the server.
 pub(super) fn start(server: &Arc<Server>) -> std::io::Result<()> {
@@ -25,12 +28,32 @@ pub(super) fn start(server: &Arc<Server>) -> std::io::Result<()> {
 }
 
 fn run(server: &Weak<Server>) {
+    let mut reclaimed = Instant::now();
     while let Some(server) = server.upgrade() {
+        relieve(&server, &mut reclaimed);
         let has_more = expire_cold(&server) | clean(&server);
         drop(server);
         if !has_more {
             std::thread::sleep(PAUSE);
         }
+    }
+}
+
+/// Makes room on the disk, if it is short. A failure says nothing new: the disk is full.
+fn relieve(server: &Server, reclaimed: &mut Instant) {
+    let Some(durability) = server.durability() else { return };
+    let rocks = durability.engine.rocks();
+    let result = if durability.space.is_short() && reclaimed.elapsed() >= RECLAIM_PAUSE {
+        let result = rocks.reclaim();
+        *reclaimed = Instant::now();
+        result
+    } else if durability.space.take_wish_to_flush() {
+        rocks.flush_memtables()
+    } else {
+        Ok(())
+    };
+    if let Err(error) = result {
+        tracing::warn!(%error, "no space could be given back");
     }
 }
 

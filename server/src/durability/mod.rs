@@ -15,6 +15,7 @@
 //! | `log` | the batches' way into the group, and what comes back |
 //! | `cold` | the engine as the keyspace sees it |
 //! | `loader` | threads that read cold keys |
+//! | `space` | refusing writes before the disk is full |
 //! | `housekeeping` | expiry of cold keys, and the cleaner |
 
 pub mod admission;
@@ -26,6 +27,7 @@ mod log;
 pub mod open;
 mod relay;
 pub mod release;
+pub mod space;
 
 use crate::blocked::End;
 use crate::client::ClientId;
@@ -36,6 +38,7 @@ use basalt_storage::engine::Engine;
 use basalt_storage::seq::Seq;
 use loader::Loader;
 use parking_lot::Mutex;
+use space::Space;
 use std::sync::Arc;
 
 /// The parts of durable mode that others meet.
@@ -45,6 +48,7 @@ pub struct Durability {
     pub engine: Arc<Engine>,
     /// Clients that wait until a batch survives the loss of power (WAITAOF).
     sync_waiters: Mutex<Vec<(Seq, ClientId)>>,
+    pub space: Space,
 }
 
 impl Durability {

@@ -4,6 +4,7 @@ use super::cold::EngineReader;
 use super::housekeeping;
 use super::loader::Loader;
 use super::log::{Machine, Observer, Sink};
+use super::space::{self, Space, Volume};
 use super::{Durability, letting_out};
 use crate::server::Server;
 use basalt_cluster::group::rocks_log::RocksLog;
@@ -13,7 +14,7 @@ use basalt_storage::engine::{Engine, EngineError, GroupId, OpenError, Rocks, Roc
 use basalt_storage::keyspace::{ColdCount, Keyspace};
 use basalt_storage::slot::Slot;
 use parking_lot::Mutex;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The directory below `dir` that holds the log and the data.
@@ -39,11 +40,17 @@ pub enum StartError {
 /// to it. Nothing is read into memory: every entry starts cold.
 pub fn start(server: &Arc<Server>) -> Result<(), StartError> {
     let directory = PathBuf::from(server.config.text("dir")).join(DATA_DIRECTORY);
-    let memory_bytes = server.config.int("engine-memory") as usize;
-    let rocks = Rocks::open(&directory, &RocksOptions { memory_bytes, ..RocksOptions::default() })?;
-    let engine = Arc::new(Engine::open(rocks.clone(), GroupId(GROUP), server.keyspace.databases())?);
     let fsync = server.config.text("fsync").parse().expect("the setting was checked");
-    let options = GroupOptions { fsync, ..GroupOptions::alone(GroupId(GROUP)) };
+    let memory_bytes = server.config.int("engine-memory") as usize;
+    let mut rocks_options = RocksOptions { memory_bytes, ..RocksOptions::default() };
+    let mut options = GroupOptions { fsync, ..GroupOptions::alone(GroupId(GROUP)) };
+    // Two logs of the usual lengths would fill a small volume.
+    if let Ok(volume) = Volume::of(Path::new(&server.config.text("dir"))) {
+        rocks_options.wal_bytes_max = volume.part(rocks_options.wal_bytes_max);
+        options.log_bytes_max = volume.part(options.log_bytes_max);
+    }
+    let rocks = Rocks::open(&directory, &rocks_options)?;
+    let engine = Arc::new(Engine::open(rocks.clone(), GroupId(GROUP), server.keyspace.databases())?);
     let store = Arc::new(RocksLog::new(rocks.clone(), GroupId(GROUP)));
     let machine = Arc::new(Machine { engine: engine.clone() });
     let observer = Arc::new(Observer { server: Arc::downgrade(server) });
@@ -58,9 +65,16 @@ pub fn start(server: &Arc<Server>) -> Result<(), StartError> {
     keyspace.record_to(Arc::new(Sink { group: group.clone() }));
     let loader = Loader::default();
     loader.start(server)?;
-    server.become_durable(Durability { loader, group, engine, sync_waiters: Mutex::default() });
+    server.become_durable(Durability {
+        loader,
+        group,
+        engine,
+        space: Space::default(),
+        sync_waiters: Mutex::default(),
+    });
     letting_out(server)?;
     housekeeping::start(server)?;
+    space::start(server)?;
     Ok(())
 }
 

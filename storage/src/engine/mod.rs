@@ -13,8 +13,8 @@ pub mod rocks;
 mod tests;
 
 pub use rocks::{
-    Cleaning, DueKey, Durability, Engine, EngineSnapshot, LogWrite, OpenError, Part, PartName, PartRead, Rocks,
-    RocksOptions, Statistics,
+    Cleaning, Commitments, DueKey, Durability, Engine, EngineSnapshot, LogWrite, OpenError, Part, PartName, PartRead,
+    Rocks, RocksOptions, Statistics,
 };
 
 use crate::clock::UnixMs;

@@ -13,6 +13,7 @@
 //! | `apply`, `staged`, `parts`, `lists`, `strings` | effects into one write |
 //! | `read`, `walk`, `snapshot` | reading the state |
 //! | `cleaner` | deleting what nothing refers to any more |
+//! | `room` | what disk space it needs besides its files |
 //! | `statistics` | figures for INFO |
 
 mod apply;
@@ -27,6 +28,7 @@ mod open;
 mod options;
 mod parts;
 mod read;
+mod room;
 mod snapshot;
 mod staged;
 mod statistics;
@@ -43,6 +45,7 @@ pub use log::{Durability, LogWrite};
 pub use open::{OpenError, Rocks};
 pub use options::RocksOptions;
 pub use read::{Part, PartName, PartRead};
+pub use room::Commitments;
 pub use snapshot::EngineSnapshot;
 pub use statistics::Statistics;
 pub use walk::DueKey;

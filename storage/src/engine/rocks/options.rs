@@ -7,7 +7,10 @@
 use super::layout::{COUNTS, DUE, GARBAGE, KEYS, LOG, PARTS, SLOT_PREFIX, VERSION_PREFIX};
 use rocksdb::WriteBufferManager;
 use rocksdb::statistics::StatsLevel;
-use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, LogLevel, Options, SliceTransform};
+use rocksdb::{
+    BlockBasedOptions, BottommostLevelCompaction, Cache, CompactOptions, DBCompressionType, DBRecoveryMode, LogLevel,
+    Options, SliceTransform,
+};
 
 const MIB: usize = 1 << 20;
 
@@ -113,4 +116,12 @@ pub(super) fn family(name: &str, options: &RocksOptions, memory: &Memory) -> Opt
     }
     family.set_block_based_table_factory(&blocks);
     family
+}
+
+/// For a compaction that is to leave nothing of what was deleted.
+pub(super) fn whole_compaction() -> CompactOptions {
+    let mut options = CompactOptions::default();
+    options.set_exclusive_manual_compaction(false);
+    options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+    options
 }

@@ -67,7 +67,7 @@ impl Rocks {
         self.db.property_int_value(name).ok().flatten().unwrap_or(0)
     }
 
-    fn sum(&self, name: &properties::PropName) -> u64 {
+    pub(super) fn sum(&self, name: &properties::PropName) -> u64 {
         let one = |family: &str| {
             let family = self.db.cf_handle(family)?;
             self.db.property_int_value_cf(family, name).ok().flatten()
