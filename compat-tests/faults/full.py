@@ -125,7 +125,7 @@ class Filler:
         self.connection.call("DEL", "again")
 
     def info(self, field: str) -> int:
-        text = self.connection.call("INFO", "persistence")[1].decode()
+        text = self.connection.call("INFO", "storage")[1].decode()
         return int(text.split(f"{field}:")[1].split("\r\n")[0])
 
     def wait_for(self, field: str, value: int) -> None:

@@ -44,7 +44,7 @@ fn put_latency(fields: &mut Fields, name: &str, latency: &Latency) {
 
 /// What is in memory of the data, and what the engine does.
 pub fn storage(server: &Server, fields: &mut Fields) {
-    let Some(Durability { engine, .. }) = server.durability() else { return };
+    let Some(Durability { engine, space, .. }) = server.durability() else { return };
     let keyspace = &server.keyspace;
     let residency = keyspace.residency();
     let total: u64 = (0..keyspace.databases()).map(|db| keyspace.key_count(DbIndex(db))).sum();
@@ -61,6 +61,11 @@ pub fn storage(server: &Server, fields: &mut Fields) {
     fields.put("residency_hit_ratio", format!("{ratio:.4}"));
     let statistics = engine.rocks().statistics();
     fields.put("disk_bytes", statistics.disk_bytes);
+    let space = space.report();
+    fields.put("disk_free_bytes", space.free);
+    fields.put("disk_reserve_bytes", space.reserve);
+    fields.put("disk_full", u8::from(space.is_short));
+    fields.put("disk_full_refusals", space.refusals);
     fields.put("table_bytes", statistics.table_bytes);
     fields.put("live_bytes", statistics.live_bytes);
     fields.put("memtable_bytes", statistics.memtable_bytes);

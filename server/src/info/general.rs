@@ -115,13 +115,6 @@ pub fn persistence(server: &Server, fields: &mut Fields) {
     fields.put("aof_last_cow_size", 0);
     fields.put("module_fork_in_progress", 0);
     fields.put("module_fork_last_cow_size", 0);
-    if let Some(durability) = server.durability() {
-        let space = durability.space.report();
-        fields.put("disk_full", u8::from(space.is_short));
-        fields.put("disk_free_bytes", space.free);
-        fields.put("disk_reserve_bytes", space.reserve);
-        fields.put("disk_full_refusals", space.refusals);
-    }
     let Some(loading) = loading else { return };
     fields.put("loading_start_time", loading.since_s);
     fields.put("loading_total_bytes", loading.total_bytes);
