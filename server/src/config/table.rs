@@ -107,9 +107,9 @@ pub static SETTINGS: &[Setting] = &[
         AtRunTime,
         Read,
         "Bytes of the volume of the data directory that durable mode leaves free, besides the room for what it has \
-         accepted and for compactions (as much as the data takes, at most 1 GiB). 0: 5 % of the volume, from 4 to 64 MB. \
-         With less left, commands that add data are refused with an error that starts with NOSPACE, until there is room \
-         again; reads go on, and so do commands that only take away, as long as a quarter of the reserve is left.",
+         accepted and for compactions (as much as the data takes, at most 1 GiB). 0: 5 % of the volume, from 4 to 64 \
+         MB. With less left, commands that add data are refused with an error that starts with NOSPACE, until there is \
+         room again; reads go on, and so do commands that only take away, as long as a quarter of the reserve is left.",
     ),
     row("databases", int(1, 1024), "16", AtStart, Read, "Number of databases that SELECT can choose."),
     // Network.

@@ -98,8 +98,8 @@ fn check_directory(directory: &Path) -> Result<(), OpenError> {
     fs::remove_file(&probe).map_err(failed("write to"))
 }
 
-/// RocksDB syncs what is in its directory, and not the directory's own name: without that all of it can be gone when the
-/// power goes. Done at each start, since an earlier one may have ended between making the directory and this.
+/// RocksDB syncs what is in its directory, and not the directory's own name: without that all of it can be gone when
+/// the power goes. Done at each start, since an earlier one may have ended between making the directory and this.
 fn sync_name(directory: &Path) -> io::Result<()> {
     let Some(parent) = directory.canonicalize()?.parent().map(Path::to_path_buf) else { return Ok(()) };
     match File::open(parent) {

@@ -1,7 +1,7 @@
 //! What disk space the database needs besides the files that are there, and how it gives some back.
 //!
-//! A flush that finds no room ends all writing, and a log that finds none ends the process. So whoever admits writes has
-//! to keep room free for what is already accepted: that is counted here.
+//! A flush that finds no room ends all writing, and a log that finds none ends the process. So whoever admits writes
+//! has to keep room free for what is already accepted: that is counted here.
 
 use super::layout::FAMILIES;
 use super::open::Rocks;
@@ -43,7 +43,7 @@ impl Rocks {
         self.db.flush_cfs_opt(&families, &FlushOptions::default()).map_err(failed("flushing"))
     }
 
-    /// Gives back the space of what was deleted, if that takes no more room than is kept for compactions. Takes seconds.
+    /// Gives back the space of what was deleted, if that takes no more room than is kept for compactions. Takes long.
     pub fn reclaim(&self) -> Result<(), EngineError> {
         self.flush_memtables()?;
         if self.table_bytes() > COMPACTION_BYTES_MAX {
