@@ -1,6 +1,6 @@
 //! What happens beside the clients in durable mode: cold keys that are due go, and what nothing refers to any more is
-//! deleted from disk. Both in small steps on one thread, which may wait for the disk. When the disk is full it gives back
-//! what it can, in steps that are not small.
+//! deleted from disk. Both in small steps on one thread, which may wait for the disk. When the disk is full it
+//! gives back what it can, in steps that are not small.
 
 use crate::commands::ctx::Outcome;
 use crate::server::Server;
