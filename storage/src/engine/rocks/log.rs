@@ -44,7 +44,7 @@ impl Rocks {
         let log = self.family(LOG);
         let bytes = writes.iter().flat_map(|write| write.entries).map(|(_, bytes)| bytes.len() + 40).sum::<usize>();
         let mut batch = WriteBatch::with_capacity_bytes(bytes + 64);
-        batch.put_log_data(wal::mark(self.synced.load(Ordering::Acquire)));
+        batch.put_log_data(wal::mark(self.run, self.synced.load(Ordering::Acquire)));
         for write in writes {
             let tail = write.delete_tail.clone();
             if tail.end.saturating_sub(tail.start) >= RANGE_MIN {

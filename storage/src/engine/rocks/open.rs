@@ -5,7 +5,7 @@
 
 use super::layout::{FAMILIES, LAYOUT_PROPERTY, LAYOUT_VERSION};
 use super::options::{self, Memory, RocksOptions};
-use super::wal;
+use super::wal::{self, Run};
 use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, ErrorKind, Options};
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -22,6 +22,7 @@ pub struct Rocks {
     pub(super) memory: Memory,
     /// The sequence number up to which everything that was written is known to survive the loss of power.
     pub(super) synced: AtomicU64,
+    pub(super) run: Run,
 }
 
 /// Why a data directory was not opened.
@@ -74,7 +75,7 @@ impl Rocks {
         if layout(directory, &db)?.is_none() {
             db.put(LAYOUT_PROPERTY, LAYOUT_VERSION.to_be_bytes()).map_err(|error| classify(directory, &error))?;
         }
-        Ok(Arc::new(Rocks { db, options: db_options, memory, synced: AtomicU64::new(0) }))
+        Ok(Arc::new(Rocks { db, options: db_options, memory, synced: AtomicU64::new(0), run: Run::new() }))
     }
 
     pub(super) fn family(&self, name: &str) -> &ColumnFamily {

@@ -4,13 +4,15 @@
 //! synced when the power went: it may be torn, or have holes. It would be wrong for damage to what was synced. So each
 //! write of the log carries a mark: the sequence number up to which everything was synced by then. If behind an
 //! unsound record there is a sound one that says the unsound one was synced, then data has been lost, and the database
-//! is not opened. Only one file at a time is looked at, since a later file may number anew what a crash tore off.
+//! is not opened. The witness may be in a later file, but only of the same run: another run may number anew what a crash
+//! tore off. So a mark names its run.
 //!
 //! Knows of RocksDB's file format only records (checksum, length, type, in blocks) and where a batch has its sequence
 //! number, its count and its first blob.
 
 use crate::effect::wire::Reader;
 use std::fs::File;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -26,31 +28,69 @@ const BATCH_HEAD: usize = 8 + 4;
 const BLOB: u8 = 3;
 const MARK: &[u8; 6] = b"synced";
 
+/// One opening of the database. What one opening has written is numbered once, also over several files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Run(u64);
+
+impl Run {
+    pub(super) fn new() -> Run {
+        // Keys of hash maps are random, which is all that is needed.
+        Run(RandomState::new().build_hasher().finish())
+    }
+}
+
 /// The blob that says up to which sequence number everything was synced.
-pub(super) fn mark(synced: u64) -> [u8; 14] {
-    let mut mark = [0; 14];
+pub(super) fn mark(run: Run, synced: u64) -> [u8; 22] {
+    let mut mark = [0; 22];
     mark[..6].copy_from_slice(MARK);
-    mark[6..].copy_from_slice(&synced.to_le_bytes());
+    mark[6..14].copy_from_slice(&run.0.to_le_bytes());
+    mark[14..].copy_from_slice(&synced.to_le_bytes());
     mark
 }
 
 /// Says what is wrong if something that was synced is not there any more.
 pub(super) fn check(directory: &Path) -> io::Result<Result<(), String>> {
+    let mut paths = Vec::new();
     for file in std::fs::read_dir(directory)? {
-        let path = file?.path();
-        if path.extension().is_some_and(|extension| extension == "log")
-            && let Some(offset) = Scan::default().file(&mut File::open(&path)?)?
-        {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            return Ok(Err(format!("{name} is unsound at byte {offset}, where it had been synced")));
-        }
+        paths.push(file?.path());
     }
-    Ok(Ok(()))
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
+    // Their numbers have leading zeros, up to a million files; and order matters little.
+    paths.sort();
+    let mut scans = Vec::new();
+    for path in &paths {
+        scans.push(Scan::default().file(&mut File::open(path)?)?);
+    }
+    let lost = (0..scans.len()).find_map(|at| Some((at, lost(&scans, at)?)));
+    Ok(lost.map_or(Ok(()), |(at, offset)| {
+        let name = paths[at].file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Err(format!("{name} is unsound at byte {offset}, where it had been synced"))
+    }))
 }
 
-/// How far the reading of one file has come.
+/// Where this file is unsound although it was synced there.
+fn lost(scans: &[Scan], at: usize) -> Option<u64> {
+    let (offset, sequence) = scans[at].unsound?;
+    let before = at.checked_sub(1).map(|before| &scans[before]);
+    let behind = scans.get(at + 1);
+    // A file of one record that is unsound does not say whose it is, but its neighbours do.
+    let run = scans[at].run.or_else(|| before?.run.filter(|run| behind.is_some_and(|scan| scan.run == Some(*run))))?;
+    let first_lost = match (sequence, before) {
+        (0, Some(before)) if before.run == Some(run) => before.next,
+        _ => sequence,
+    };
+    let of_run = scans[at..].iter().filter(|scan| scan.run == Some(run));
+    let synced = of_run.map(|scan| scan.synced).max()?;
+    // Zero: nothing sound came before, so the number of what is unsound is not known.
+    let is_lost = (first_lost > 0 && synced >= first_lost) || scans[at].behind.is_some_and(|behind| synced >= behind);
+    is_lost.then_some(offset)
+}
+
+/// What one file holds.
 #[derive(Default)]
 struct Scan {
+    /// Who wrote it.
+    run: Option<Run>,
     /// The record whose end has not come yet: its sequence number and count.
     open: Option<(u64, u64)>,
     /// The first sequence number that has not been seen.
@@ -59,34 +99,30 @@ struct Scan {
     unsound: Option<(u64, u64)>,
     /// The first sequence number that was found sound behind it.
     behind: Option<u64>,
+    /// The furthest that a mark says was synced.
+    synced: u64,
 }
 
 impl Scan {
-    /// Where the file is unsound although it was synced there.
-    fn file(mut self, file: &mut impl Read) -> io::Result<Option<u64>> {
+    fn file(mut self, file: &mut impl Read) -> io::Result<Scan> {
         let mut block = vec![0; BLOCK];
         let mut start = 0;
         loop {
             let len = fill(file, &mut block)?;
-            if self.block(&block[..len], start) {
-                return Ok(self.unsound.map(|(offset, _)| offset));
-            }
+            self.block(&block[..len], start);
             if len < BLOCK {
-                return Ok(None);
+                return Ok(self);
             }
             start += BLOCK as u64;
         }
     }
 
-    /// Whether it is clear now that something synced was lost.
-    fn block(&mut self, block: &[u8], start: u64) -> bool {
+    fn block(&mut self, block: &[u8], start: u64) {
         let mut at = 0;
         while at + HEADER <= block.len() {
             match record(&block[at..]) {
                 Some((kind, payload)) => {
-                    if self.record(kind, payload) {
-                        return true;
-                    }
+                    self.record(kind, payload);
                     at += HEADER + payload.len();
                 }
                 None => {
@@ -95,25 +131,28 @@ impl Scan {
                         self.unsound = Some((start + at as u64, sequence));
                     }
                     self.open = None;
+                    // That these bytes name a run by accident cannot be.
+                    let mark = batch_head(&block[at + HEADER..]).and_then(|(_, _, mark)| mark);
+                    self.run = self.run.or(mark.map(|(run, _)| run));
                     // The length may be what is wrong: the next sound record can be anywhere.
                     let next = (at + 1..block.len()).find(|&next| record(&block[next..]).is_some());
                     at = next.unwrap_or(block.len());
                 }
             }
         }
-        false
     }
 
-    fn record(&mut self, kind: u8, payload: &[u8]) -> bool {
-        let mut is_lost = false;
+    fn record(&mut self, kind: u8, payload: &[u8]) {
         if matches!(kind, FULL | FIRST)
-            && let Some((sequence, count, synced)) = batch_head(payload)
+            && let Some((sequence, count, mark)) = batch_head(payload)
         {
             self.open = Some((sequence, count));
-            if let Some((_, lost)) = self.unsound {
-                let behind = *self.behind.get_or_insert(sequence);
-                // Zero: nothing sound came before, so the number of what is unsound is not known.
-                is_lost = synced.is_some_and(|synced| (lost > 0 && synced >= lost) || synced >= behind);
+            if self.unsound.is_some() {
+                self.behind.get_or_insert(sequence);
+            }
+            if let Some((run, synced)) = mark {
+                self.run = Some(run);
+                self.synced = self.synced.max(synced);
             }
         }
         if matches!(kind, FULL | LAST)
@@ -121,7 +160,6 @@ impl Scan {
         {
             self.next = sequence + count;
         }
-        is_lost
     }
 }
 
@@ -139,19 +177,20 @@ fn record(bytes: &[u8]) -> Option<(u8, &[u8])> {
 }
 
 /// Sequence number and count of a batch, and what its mark says, if it begins with one.
-fn batch_head(payload: &[u8]) -> Option<(u64, u64, Option<u64>)> {
+fn batch_head(payload: &[u8]) -> Option<(u64, u64, Option<(Run, u64)>)> {
     let (head, rest) = payload.split_first_chunk::<BATCH_HEAD>()?;
     let (sequence, count) = head.split_first_chunk::<8>()?;
     let count = u32::from_le_bytes(count.try_into().ok()?);
     Some((u64::from_le_bytes(*sequence), count.into(), marked(rest)))
 }
 
-fn marked(rest: &[u8]) -> Option<u64> {
+fn marked(rest: &[u8]) -> Option<(Run, u64)> {
     let mut reader = Reader::new(rest);
     (reader.byte().ok()? == BLOB).then_some(())?;
-    let (mark, synced) = reader.bytes().ok()?.split_first_chunk::<6>()?;
+    let (mark, rest) = reader.bytes().ok()?.split_first_chunk::<6>()?;
     (mark == MARK).then_some(())?;
-    Some(u64::from_le_bytes(synced.try_into().ok()?))
+    let (run, synced) = rest.split_first_chunk::<8>()?;
+    Some((Run(u64::from_le_bytes(*run)), u64::from_le_bytes(synced.try_into().ok()?)))
 }
 
 fn fill(file: &mut impl Read, block: &mut [u8]) -> io::Result<usize> {

@@ -62,6 +62,49 @@ fn damage_to_what_was_synced_is_refused_wherever_it_is() {
 }
 
 #[test]
+fn a_witness_in_a_later_file_counts_if_it_is_of_the_same_run() {
+    let scratch = Scratch::new("wal-files");
+    let write = |rocks: &Rocks, index: u64| {
+        let entry = vec![index as u8; 300];
+        let write = LogWrite { group: GROUP, entries: &[(index, &entry)], delete_tail: 0..0, state: None };
+        rocks.log_write(&[write], Durability::Synced).unwrap();
+    };
+    let logs = || {
+        let files = fs::read_dir(scratch.path()).unwrap().map(|file| file.unwrap().path());
+        let mut logs: Vec<_> = files.filter(|path| path.extension().is_some_and(|kind| kind == "log")).collect();
+        logs.sort();
+        logs
+    };
+    let rocks = scratch.open();
+    write(&rocks, 1);
+    let first = logs().pop().unwrap();
+    // Kept as it would be if another family still needed it.
+    let kept = fs::read(&first).unwrap();
+    rocks.flush_memtables().unwrap();
+    write(&rocks, 2);
+    write(&rocks, 3);
+    assert_eq!(logs().len(), 1, "a flush begins a new file");
+    drop(rocks);
+    let damaged = |bytes: &[u8]| {
+        let mut damaged = bytes.to_vec();
+        *damaged.last_mut().unwrap() ^= 1;
+        damaged
+    };
+    fs::write(&first, damaged(&kept)).unwrap();
+    let error = reopened(&scratch).unwrap_err();
+    assert!(matches!(&error, OpenError::Corrupt { detail, .. } if detail.contains("synced")), "{error}");
+    // The same after another run has begun: then the end may have been torn by a crash.
+    fs::remove_file(&first).unwrap();
+    assert_eq!(reopened(&scratch).unwrap(), 3);
+    let rocks = scratch.open();
+    write(&rocks, 4);
+    write(&rocks, 5);
+    drop(rocks);
+    fs::write(&first, damaged(&kept)).unwrap();
+    assert_eq!(reopened(&scratch).unwrap(), 5);
+}
+
+#[test]
 fn holes_in_what_was_not_synced_cut_the_log_there() {
     let (scratch, log) = written(Durability::Written);
     let mut bytes = fs::read(&log).unwrap();
