@@ -42,6 +42,9 @@ fn run(server: &Weak<Server>) {
 /// Makes room on the disk, if it is short. A failure says nothing new: the disk is full.
 fn relieve(server: &Server, reclaimed: &mut Instant) {
     let Some(durability) = server.durability() else { return };
+    if !durability.space.can_flush() {
+        return;
+    }
     let rocks = durability.engine.rocks();
     let result = if durability.space.is_short() && reclaimed.elapsed() >= RECLAIM_PAUSE {
         let result = rocks.reclaim();

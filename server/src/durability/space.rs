@@ -49,6 +49,8 @@ pub struct Space {
     is_short: AtomicBool,
     /// A flush would give back what the write-ahead log takes.
     wants_flush: AtomicBool,
+    /// There is room for a flush. One that finds none ends all writing, so then it must not be tried.
+    can_flush: AtomicBool,
     free: AtomicU64,
     reserve: AtomicU64,
     refusals: AtomicU64,
@@ -104,6 +106,7 @@ impl Default for Space {
             change_limit: AtomicU64::new(UNLIMITED),
             is_short: AtomicBool::new(false),
             wants_flush: AtomicBool::new(false),
+            can_flush: AtomicBool::new(false),
             free: AtomicU64::new(0),
             reserve: AtomicU64::new(0),
             refusals: AtomicU64::new(0),
@@ -149,6 +152,10 @@ impl Space {
         Err(NO_SPACE)
     }
 
+    pub fn can_flush(&self) -> bool {
+        self.can_flush.load(Relaxed)
+    }
+
     pub fn is_short(&self) -> bool {
         self.is_short.load(Relaxed)
     }
@@ -182,6 +189,7 @@ impl Space {
             self.change_limit.store(limit(spare.saturating_sub(reserve / 4)), Relaxed);
             self.growth_limit.store(if self.is_short() { 0 } else { limit(left) }, Relaxed);
         }
+        self.can_flush.store(spare >= RESERVE_BYTES.start() / 4, Relaxed);
         let wal = needs.commitments.wal_bytes;
         if wal >= WAL_BYTES_MIN && left < reserve.saturating_add(wal.saturating_mul(2)) {
             self.wants_flush.store(true, Relaxed);
