@@ -4,8 +4,8 @@
 //! synced when the power went: it may be torn, or have holes. It would be wrong for damage to what was synced. So each
 //! write of the log carries a mark: the sequence number up to which everything was synced by then. If behind an
 //! unsound record there is a sound one that says the unsound one was synced, then data has been lost, and the database
-//! is not opened. The witness may be in a later file, but only of the same run: another run may number anew what a crash
-//! tore off. So a mark names its run.
+//! is not opened. The witness may be in a later file, but only of the same run: another run may number anew what a
+//! crash tore off. So a mark names its run.
 //!
 //! Knows of RocksDB's file format only records (checksum, length, type, in blocks) and where a batch has its sequence
 //! number, its count and its first blob.
