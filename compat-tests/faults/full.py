@@ -177,9 +177,7 @@ def others_fill_the_volume(node: Node) -> None:
     for _ in range(20):
         expect(filler.put(), "writes are refused on an empty volume")
     ballast = node.directory.parent / "ballast"
-    free = os.statvfs(node.directory.parent)
-    with open(ballast, "wb") as file:
-        os.posix_fallocate(file.fileno(), 0, (free.f_bavail - 100) * free.f_frsize)
+    fill_but_for(ballast, 3 << 20)
     filler.wait_for("disk_full", 1)
     reply = filler.connection.call("SET", "key", "value")
     expect(reply[0] == "-" and reply[1].startswith(b"NOSPACE "), f"a SET says {reply}")
@@ -194,6 +192,15 @@ def others_fill_the_volume(node: Node) -> None:
     said = node.tail()
     for words in ("the disk is full", "there is room on the disk again"):
         expect(words in said, f"it has not said {words!r}")
+
+
+def fill_but_for(ballast: Path, rest: int) -> None:
+    """Takes the volume but for a rest. The server writes meanwhile, so that what is free changes."""
+    with open(ballast, "wb") as file:
+        size = 0
+        while (free := os.statvfs(ballast.parent)).f_bavail * free.f_frsize > rest + (1 << 18):
+            size += (free.f_bavail * free.f_frsize - rest) // 2
+            os.posix_fallocate(file.fileno(), 0, size)
 
 
 def one_write_is_larger_than_the_room(node: Node) -> None:
