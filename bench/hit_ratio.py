@@ -115,6 +115,7 @@ def main() -> int:
         for number, binary in enumerate([arguments.basalt, arguments.redis_server]):
             port = arguments.port + number
             command = [binary, "--port", str(port), "--save", "", "--maxmemory-samples", "5", "--dir", directory]
+            command += ["--mode", "cache"] if number == 0 else []
             servers.append((subprocess.Popen(command, stdout=subprocess.DEVNULL), port))
         try:
             for policy in arguments.policies:

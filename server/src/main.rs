@@ -12,8 +12,9 @@ FILE is a configuration file in the form of redis.conf, or - for standard input.
 Every setting of the file can be given as an option, and then wins; or in the environment,
 as BASALT_ and its name in capitals (BASALT_MAXMEMORY=1gb, BASALT_IO_THREADS=4):
 
-    basalt                              serve on port 6379 with the defaults
-    basalt --port 7777 --maxmemory 1gb  serve a cache of one gigabyte
+    basalt                              serve on port 6379, with the data below the current directory
+    basalt --dir /var/lib/basalt        with the data there
+    basalt --mode cache --maxmemory 1gb serve a cache of one gigabyte, in memory only
     basalt /etc/basalt/basalt.conf --loglevel debug
 
     --load-rdb FILE  before serving, load a dump of redis-server (or of Basalt) into the empty server

@@ -2,7 +2,6 @@
 
 mod common;
 
-use basalt_server::config::{Config, file};
 use basalt_server::persistence::loading;
 use common::{TestClient, TestServer};
 use std::fs;
@@ -30,9 +29,7 @@ impl Drop for Directory {
 
 /// A server that has not looked for its dump yet.
 fn server_in(directory: &Path) -> TestServer {
-    let options = ["--dir".to_owned(), directory.display().to_string()];
-    let directives = file::read_arguments(&options).expect("two words are an option");
-    TestServer::with(Config::from_directives(directives, None).expect("a setting and its value"))
+    TestServer::with(common::config(&["--dir", &directory.display().to_string()]))
 }
 
 fn is_loading(client: &mut TestClient) -> bool {

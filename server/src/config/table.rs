@@ -75,11 +75,12 @@ pub static SETTINGS: &[Setting] = &[
     row(
         "mode",
         Kind::Enum(&["cache", "durable"]),
-        "cache",
+        "durable",
         AtStart,
         Read,
-        "What holds the data. `cache`: memory only, with eviction. `durable`: a log and a database on disk, below \
-         `dir`; a write is acknowledged when it is on disk, and `maxmemory` bounds only what is held in memory.",
+        "What holds the data. `durable`: a log and a database on disk, in `basalt-data` below `dir`; a write is \
+         acknowledged when it is on disk, and `maxmemory` bounds only what is held in memory. `cache`: memory only, \
+         with eviction.",
     ),
     row(
         "fsync",

@@ -62,11 +62,15 @@ fn import_durably(server: &Server, file: Option<&Path>) -> Result<(), ImportErro
     let refused = |source| ImportError::Mark { mark: mark.clone(), source };
     let is_unfinished = mark.try_exists().map_err(refused)?;
     let Some(file) = file else {
-        return if is_unfinished { Err(ImportError::Unfinished { mark }) } else { Ok(()) };
+        if is_unfinished {
+            return Err(ImportError::Unfinished { mark });
+        }
+        warn_of_dump(server);
+        return Ok(());
     };
     // A file that is not there is no reason to mark anything.
     File::open(file).map_err(|error| ImportError::Load { file: file.into(), source: error.into() })?;
-    let keys = (0..server.keyspace.databases()).map(|db| server.keyspace.key_count(DbIndex(db))).sum();
+    let keys = key_count(server);
     if is_unfinished {
         load::empty(&mut server.keyspace.lock(StripeSet::ALL, server.now()));
     } else if keys > 0 {
@@ -78,6 +82,22 @@ fn import_durably(server: &Server, file: Option<&Path>) -> Result<(), ImportErro
     load(server, file)?;
     durability.set_fsync(server.config.text("fsync").parse().expect("the setting was checked"));
     fs::remove_file(&mark).and_then(|()| sync_parent(&mark)).map_err(refused)
+}
+
+fn key_count(server: &Server) -> u64 {
+    (0..server.keyspace.databases()).map(|db| server.keyspace.key_count(DbIndex(db))).sum()
+}
+
+/// Whoever comes from Redis or from cache mode expects their dump to be loaded.
+fn warn_of_dump(server: &Server) {
+    let dump = server.config.text("dbfilename");
+    if key_count(server) == 0 && Path::new(&dump).exists() {
+        tracing::warn!(
+            dump,
+            "there is a dump, and durable mode does not load it by itself: start with --load-rdb to have it loaded, or \
+             with --mode cache"
+        );
+    }
 }
 
 fn load(server: &Server, file: &Path) -> Result<(), ImportError> {

@@ -6,7 +6,7 @@ pub mod image;
 
 use basalt_server::blocked::End;
 use basalt_server::client::NewClient;
-use basalt_server::config::Config;
+use basalt_server::config::{Config, file};
 use basalt_server::dispatch::{self, Flow};
 use basalt_server::resp::{OwnedArgs, ReplyBuf};
 use basalt_server::server::Server;
@@ -23,9 +23,16 @@ pub struct TestServer {
     now: UnixMs,
 }
 
+/// A configuration as from the command line. Nothing in these tests runs a node, so there is no data on disk.
+pub fn config(options: &[&str]) -> Config {
+    let options: Vec<String> = ["--mode", "cache"].iter().chain(options).map(|word| (*word).to_owned()).collect();
+    let directives = file::read_arguments(&options).expect("options are names and values");
+    Config::from_directives(directives, None).expect("settings and their values")
+}
+
 impl TestServer {
     pub fn start() -> TestServer {
-        TestServer::with(Config::new())
+        TestServer::with(config(&[]))
     }
 
     pub fn with(config: Config) -> TestServer {
