@@ -4,8 +4,10 @@
 
 const assert = require("node:assert/strict");
 const { spawn } = require("node:child_process");
+const fs = require("node:fs");
 const net = require("node:net");
 const os = require("node:os");
+const path = require("node:path");
 const Redis = require("ioredis");
 const { createClient, RESP_TYPES, WatchError } = require("redis");
 
@@ -254,14 +256,23 @@ async function freePort() {
 
 async function startServer() {
   const port = await freePort();
-  const options = ["--port", String(port), "--save", "", "--dir", os.tmpdir()];
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "basalt-node-"));
+  const options = ["--port", String(port), "--save", "", "--dir", directory];
   const server = spawn(process.env.BASALT_BIN, options, { stdio: "ignore" });
   await until(() => new Promise((resolve) => {
     const socket = net.connect(port, "127.0.0.1");
     socket.on("connect", () => resolve(socket.end() && true));
     socket.on("error", () => setTimeout(() => resolve(false), 20));
   }));
-  return { port, stop: () => server.kill() };
+  const ended = new Promise((resolve) => server.on("exit", resolve));
+  return {
+    port,
+    stop: async () => {
+      server.kill();
+      await ended;
+      fs.rmSync(directory, { recursive: true, force: true });
+    },
+  };
 }
 
 async function main() {
@@ -283,7 +294,7 @@ async function main() {
         failed++;
         console.log(`${name}: ${test} failed`, error);
       }
-      stop();
+      await stop();
     }
   }
   console.log(`node: ${passed} passed, ${failed} failed, 0 skipped`);

@@ -5,31 +5,36 @@
 use redis::{Client, Commands, Connection, ControlFlow, ErrorKind, PubSubCommands, RedisResult, Value};
 use std::collections::{HashMap, HashSet};
 use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use std::{env, thread};
+use std::{env, fs, thread};
 
 /// How long a server may take to start, and anything else to happen that a test waits for.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A server of its own for each test, stopped when the test is over.
+/// A server of its own for each test, stopped when the test is over, and its data removed.
 struct Server {
     process: Child,
     client: Client,
+    directory: PathBuf,
 }
 
 impl Server {
     fn start(protocol: &str) -> Self {
         let binary = env::var("BASALT_BIN").expect("BASALT_BIN names the server under test; ./dev test sets it");
         let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
+        // Ports in use at one time differ, and so do processes that run these tests.
+        let directory = env::temp_dir().join(format!("basalt-redis-rs-{}-{port}", std::process::id()));
+        fs::create_dir_all(&directory).expect("the directory for temporary files can be written");
         let process = Command::new(binary)
             .args(["--port", &port.to_string(), "--save", ""])
-            .current_dir(env::temp_dir())
+            .current_dir(&directory)
             .stdout(Stdio::null())
             .spawn()
             .expect("the server can be started");
         let client = Client::open(format!("redis://127.0.0.1:{port}/{protocol}")).expect("a valid address");
-        let server = Self { process, client };
+        let server = Self { process, client, directory };
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(Instant::now() < deadline, "the server does not start");
@@ -48,6 +53,8 @@ impl Drop for Server {
         // Nothing is left to do if it has ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
+        // What is left of it is in the way of nobody.
+        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
