@@ -132,7 +132,7 @@ impl Scan {
                     }
                     self.open = None;
                     // That these bytes name a run by accident cannot be.
-                    let mark = batch_head(&block[at + HEADER..]).and_then(|(_, _, mark)| mark);
+                    let mark = batch_head(&block[at + HEADER..]).and_then(|head| head.mark);
                     self.run = self.run.or(mark.map(|(run, _)| run));
                     // The length may be what is wrong: the next sound record can be anywhere.
                     let next = (at + 1..block.len()).find(|&next| record(&block[next..]).is_some());
@@ -144,7 +144,7 @@ impl Scan {
 
     fn record(&mut self, kind: u8, payload: &[u8]) {
         if matches!(kind, FULL | FIRST)
-            && let Some((sequence, count, mark)) = batch_head(payload)
+            && let Some(BatchHead { sequence, count, mark }) = batch_head(payload)
         {
             self.open = Some((sequence, count));
             if self.unsound.is_some() {
@@ -176,12 +176,19 @@ fn record(bytes: &[u8]) -> Option<(u8, &[u8])> {
     (masked(!sum) == stored).then_some((kind, payload))
 }
 
-/// Sequence number and count of a batch, and what its mark says, if it begins with one.
-fn batch_head(payload: &[u8]) -> Option<(u64, u64, Option<(Run, u64)>)> {
+/// How a batch begins.
+struct BatchHead {
+    sequence: u64,
+    count: u64,
+    /// What its mark says, if it begins with one: the run, and what was known to be synced.
+    mark: Option<(Run, u64)>,
+}
+
+fn batch_head(payload: &[u8]) -> Option<BatchHead> {
     let (head, rest) = payload.split_first_chunk::<BATCH_HEAD>()?;
     let (sequence, count) = head.split_first_chunk::<8>()?;
     let count = u32::from_le_bytes(count.try_into().ok()?);
-    Some((u64::from_le_bytes(*sequence), count.into(), marked(rest)))
+    Some(BatchHead { sequence: u64::from_le_bytes(*sequence), count: count.into(), mark: marked(rest) })
 }
 
 fn marked(rest: &[u8]) -> Option<(Run, u64)> {
