@@ -52,6 +52,17 @@ def encoding_of_cold_value(words, reference, ours) -> bool:
     return is_encoding and ours[0] == reference[0] == "$" and ours[1] is not None and reference[1] is not None
 
 
+def zero_of_cold_score(words, reference, ours) -> bool:
+    """A small sorted set keeps no sign of zero, and one that was cold is small again while Redis keeps it large."""
+    return without_sign_of_zero(ours) == without_sign_of_zero(reference)
+
+
+def without_sign_of_zero(reply):
+    if isinstance(reply, (tuple, list)):
+        return [without_sign_of_zero(part) for part in reply]
+    return b"0" if reply == b"-0" else reply
+
+
 # Filled by hand, each with a test in the runs that shows it; nothing is here for convenience.
 SINCE_7_0 = [
     since_7_0_encoding,

@@ -97,7 +97,7 @@ def main() -> int:
     families = arguments.family or list(FAMILIES)
     connect = ColdConnection if arguments.cold else Connection
     if arguments.cold:
-        compare.SINCE_7_0.append(compare.encoding_of_cold_value)
+        compare.SINCE_7_0 += [compare.encoding_of_cold_value, compare.zero_of_cold_score]
     passed = failed = 0
     with Server(REFERENCE) as reference:
         ours = None if arguments.target else Server(binary_under_test())
