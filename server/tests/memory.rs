@@ -1,5 +1,6 @@
 //! What the server says about its memory, against what its allocator says.
 
+#[path = "node/common/mod.rs"]
 mod common;
 
 use basalt_server::memory;

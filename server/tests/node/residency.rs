@@ -5,8 +5,8 @@
 //! the while resident copies are dropped, so that most of what commands ask for is cold, deleted in a batch that is not
 //! applied, flushed, or in a database that has changed its number. At the end of each stretch both must be the same.
 
-mod common;
-
+use crate::common::grammar::{Grammar, World};
+use crate::common::{TestClient, TestServer, image};
 use basalt_storage::clock::UnixMs;
 use basalt_storage::effect::{Batch, DbIndex, Effect};
 use basalt_storage::engine::{Found, Loaded, Lookup, PhysicalDb, Tier};
@@ -16,8 +16,6 @@ use basalt_storage::rng::Rng;
 use basalt_storage::seq::Seq;
 use basalt_storage::slot::{Slot, StripeSet};
 use basalt_storage::value::{Str, Value};
-use common::grammar::{Grammar, World};
-use common::{TestClient, TestServer, image};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 

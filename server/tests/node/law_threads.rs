@@ -4,15 +4,13 @@
 //! several threads without any order among them but that of the locks. What each thread sends follows from its seed;
 //! how they meet does not, so a failure shows itself again only by repetition.
 
-mod common;
-
+use crate::common::grammar::{Grammar, World};
+use crate::common::{TestClient, TestServer, image};
 use basalt_storage::clock::UnixMs;
 use basalt_storage::effect::Batch;
 use basalt_storage::keyspace::{BatchSink, Keyspace};
 use basalt_storage::rng::Rng;
 use basalt_storage::seq::Seq;
-use common::grammar::{Grammar, World};
-use common::{TestClient, TestServer, image};
 use std::sync::{Arc, Barrier, Mutex};
 
 const THREADS: u64 = 4;

@@ -1,9 +1,7 @@
 //! What clients are told while the dump of an earlier run is loaded, and what becomes of a dump that is damaged.
 
-mod common;
-
+use crate::common::{self, TestClient, TestServer};
 use basalt_server::persistence::loading;
-use common::{TestClient, TestServer};
 use std::fs;
 use std::path::{Path, PathBuf};
 

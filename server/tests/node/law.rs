@@ -5,8 +5,8 @@
 //! the effects are recorded, and again and again they are applied to a second keyspace, which must then hold the same
 //! keys with the same values and expiries. To replay a failure, give its seed to `stream`.
 
-mod common;
-
+use crate::common::grammar::{Grammar, World};
+use crate::common::{TestClient, TestServer, image};
 use basalt_server::{eviction, expiry_cycle};
 use basalt_storage::clock::UnixMs;
 use basalt_storage::effect::Batch;
@@ -14,8 +14,6 @@ use basalt_storage::eviction::Policy;
 use basalt_storage::keyspace::{BatchSink, Keyspace};
 use basalt_storage::rng::Rng;
 use basalt_storage::seq::Seq;
-use common::grammar::{Grammar, World};
-use common::{TestClient, TestServer, image};
 use std::sync::{Arc, Mutex};
 
 /// Commands of one piece; the pieces below together make more than a million.
