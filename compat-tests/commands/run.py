@@ -2,7 +2,7 @@
 """COMMAND: what Basalt tells about each of its commands, against what redis-server tells.
 
 Compared are arity, flags, key range, categories, tips, key specifications, and from COMMAND DOCS since, group,
-deprecation and the structure of the arguments. Texts are our own words, names of groups of arguments
+deprecation, versions of changes and the structure of the arguments. Texts are our own words, names of groups of arguments
 too. Redis 7.2 is the model but 7.0 the reference, so `expected.txt` lists the differences that are meant.
 """
 
@@ -65,6 +65,8 @@ def add_docs(commands: dict, docs: dict) -> None:
         fields = commands[name]
         fields.update({field: doc.get(field) for field in DOCS_FIELDS})
         fields["arguments"] = [argument(inner) for inner in doc.get("arguments", [])]
+        # What has changed is in our own words, the versions are not.
+        fields["history"] = [version for version, _ in doc.get("history", [])]
         add_docs(commands, doc.get("subcommands", {}))
 
 

@@ -142,7 +142,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--port", type=int, help="external mode: its port; without it servers are started here")
     parser.add_argument("--only", action="append", default=[], metavar="FILE", help="same as FILE; may be repeated")
     parser.add_argument("--test", action="append", default=[], help="run only tests of this name or /regex")
-    parser.add_argument("--parallel", type=int, default=2)
+    parser.add_argument("--parallel", type=int, default=3, help="files at a time")
     parser.add_argument("--timeout", type=int, default=300, help="seconds that one file may take")
     parser.add_argument("--no-skips", action="store_true", help="ignore skips.txt: shows which entries are needed")
     parser.add_argument("--verbose", action="store_true", help="print what the suite prints")

@@ -1,5 +1,6 @@
 //! COMMAND DOCS: what programs show to people, redis-cli's hints above all.
 
+use super::history;
 use super::syntax::{self, Argument, Kind};
 use crate::commands::Command;
 use crate::commands::spec::Standing;
@@ -41,6 +42,16 @@ pub fn write(out: &mut ReplyBuf, command: &Command) {
             out.bulk_str(since);
             field(out, "replaced_by");
             out.bulk_str(replaced_by);
+        }
+    }
+    let history = history::of(command.full_name);
+    if !history.is_empty() {
+        field(out, "history");
+        out.set(history.len());
+        for (version, change) in history {
+            out.array(2);
+            out.bulk_str(version);
+            out.bulk_str(change);
         }
     }
     // A test holds every row to the notation.

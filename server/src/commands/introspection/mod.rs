@@ -1,10 +1,11 @@
 //! COMMAND: the table of commands, told to clients.
 //!
 //! Everything derives from the rows: [`describe`] writes what COMMAND INFO tells, [`docs`] what COMMAND DOCS tells, for
-//! which [`syntax`] reads the arguments.
+//! which [`syntax`] reads the arguments and [`history`] has the changes.
 
 mod describe;
 mod docs;
+mod history;
 pub mod syntax;
 
 use super::categories::Categories;
