@@ -2,8 +2,8 @@
 """COMMAND: what Basalt tells about each of its commands, against what redis-server tells.
 
 Compared are arity, flags, key range, categories, tips, key specifications, and from COMMAND DOCS since, group,
-deprecation, versions of changes and the structure of the arguments. Texts are our own words, names of groups of arguments
-too. Redis 7.2 is the model but 7.0 the reference, so `expected.txt` lists the differences that are meant.
+deprecation, versions of changes and the structure of the arguments. Texts are our own words, names of groups of
+arguments too. Redis 7.2 is the model but 7.0 the reference, so `expected.txt` lists the differences that are meant.
 """
 
 import sys
