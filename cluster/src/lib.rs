@@ -5,5 +5,6 @@
 //! keyspace's effects, commands never.
 
 pub mod group;
+pub mod ids;
 
 pub use basalt_storage::slot::{SLOT_COUNT, Slot};
