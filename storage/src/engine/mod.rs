@@ -13,8 +13,8 @@ pub mod rocks;
 mod tests;
 
 pub use rocks::{
-    Cleaning, Commitments, DueKey, Durability, Engine, EngineSnapshot, LogWrite, OpenError, Part, PartName, PartRead,
-    Rocks, RocksOptions, Statistics,
+    Cleaning, Commitments, DueKey, Durability, Engine, EngineSnapshot, HOME_STORE, LogWrite, OpenError, Part, PartName,
+    PartRead, ReplicaRecord, Rocks, RocksOptions, StateImport, Statistics,
 };
 
 use crate::clock::UnixMs;

@@ -151,7 +151,7 @@ fn index_at(entries: &DBRawIterator<'_>) -> Result<Option<u64>, EngineError> {
     Ok(entries.key().and_then(log_entry_index))
 }
 
-fn with_checksum(key: &[u8], bytes: &[u8]) -> Vec<u8> {
+pub(super) fn with_checksum(key: &[u8], bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(CHECKSUM + bytes.len());
     out.extend_from_slice(&checksum(key, bytes).to_be_bytes());
     out.extend_from_slice(bytes);

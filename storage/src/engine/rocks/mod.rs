@@ -12,6 +12,8 @@
 //! | `counts` | how many entries each slot has, on disk |
 //! | `apply`, `staged`, `parts`, `lists`, `strings` | effects into one write |
 //! | `read`, `walk`, `snapshot` | reading the state |
+//! | `transfer` | the state as a stream of records, out of one database into another |
+//! | `replica` | which replicas this node has, and where they lie |
 //! | `cleaner` | deleting what nothing refers to any more |
 //! | `room` | what disk space it needs besides its files |
 //! | `statistics` | figures for INFO |
@@ -28,6 +30,7 @@ mod open;
 mod options;
 mod parts;
 mod read;
+mod replica;
 mod room;
 mod snapshot;
 mod staged;
@@ -35,6 +38,7 @@ mod statistics;
 mod strings;
 #[cfg(test)]
 pub(super) mod testing;
+mod transfer;
 mod wal;
 mod walk;
 
@@ -45,9 +49,11 @@ pub use log::{Durability, LogWrite};
 pub use open::{OpenError, Rocks};
 pub use options::RocksOptions;
 pub use read::{Part, PartName, PartRead};
+pub use replica::{HOME_STORE, ReplicaRecord};
 pub use room::Commitments;
 pub use snapshot::EngineSnapshot;
 pub use statistics::Statistics;
+pub use transfer::StateImport;
 pub use walk::DueKey;
 
 use super::EngineError;

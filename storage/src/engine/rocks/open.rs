@@ -6,6 +6,7 @@
 use super::layout::{FAMILIES, LAYOUT_PROPERTY, LAYOUT_VERSION};
 use super::options::{self, Memory, RocksOptions};
 use super::wal::{self, Run};
+use parking_lot::Mutex;
 use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, ErrorKind, Options};
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -23,6 +24,8 @@ pub struct Rocks {
     /// The sequence number up to which everything that was written is known to survive the loss of power.
     pub(super) synced: AtomicU64,
     pub(super) run: Run,
+    /// Held by whoever gives out a store.
+    pub(super) store_numbers: Mutex<()>,
 }
 
 /// Why a data directory was not opened.
@@ -75,7 +78,14 @@ impl Rocks {
         if layout(directory, &db)?.is_none() {
             db.put(LAYOUT_PROPERTY, LAYOUT_VERSION.to_be_bytes()).map_err(|error| classify(directory, &error))?;
         }
-        Ok(Arc::new(Rocks { db, options: db_options, memory, synced: AtomicU64::new(0), run: Run::new() }))
+        Ok(Arc::new(Rocks {
+            db,
+            options: db_options,
+            memory,
+            synced: AtomicU64::new(0),
+            run: Run::new(),
+            store_numbers: Mutex::default(),
+        }))
     }
 
     pub(super) fn family(&self, name: &str) -> &ColumnFamily {

@@ -27,7 +27,7 @@ fn logged(batch: &Batch) -> Batch {
     effect::decode(&bytes).unwrap()
 }
 
-fn assert_same(engine: &Engine, keyspace: &Keyspace) {
+pub fn assert_same(engine: &Engine, keyspace: &Keyspace) {
     let mut view = keyspace.lock(StripeSet::ALL, UnixMs(0));
     view.stop_expiring();
     for db in (0..DATABASES).map(DbIndex) {

@@ -7,6 +7,7 @@ mod log;
 mod open;
 mod steps;
 mod tiers;
+mod transfer;
 mod wal;
 
 use super::{Rocks, RocksOptions};

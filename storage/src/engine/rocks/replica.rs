@@ -1,0 +1,144 @@
+//! Which replicas of groups this node has, and where their records lie.
+//!
+//! Log and state of a replica lie under a number, its *store*, which this database gives out and never again. A group
+//! that takes over another node's state gets a new store: the replica record changes from the old to the new one in
+//! the same synced write that puts the log's state there. A crash leaves the one or the other, never a mixture; what
+//! is left of the loser is deleted at the next start.
+//!
+//! The node's own record lies here too. What it says is the business of `basalt-cluster`.
+
+use super::layout::{FAMILIES, LOG, end_of, group_property, log_state_key};
+use super::open::Rocks;
+use super::{corrupt, failed};
+use crate::effect::wire::{Reader, put_varint};
+use crate::engine::{EngineError, GroupId};
+use rocksdb::{WriteBatch, WriteOptions};
+
+const NODE: &[u8] = b"node";
+const NEXT_STORE: &[u8] = b"next-store";
+const REPLICAS: &[u8] = b"replica/";
+
+/// The store of the one group of a node that knows no cluster, and of its home group when it joins one. The numbers
+/// that are given out begin behind it.
+pub const HOME_STORE: GroupId = GroupId(1);
+
+/// A replica that this node has, or has had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplicaRecord {
+    /// The group by its name in the cluster.
+    pub group: u32,
+    /// The highest replica of the group that was ever here.
+    pub replica: u64,
+    /// Where it lies; none when it was removed, which must not be forgotten: messages to it may still be on their way.
+    pub store: Option<GroupId>,
+}
+
+impl Rocks {
+    /// The node's record, as it was last written.
+    pub fn node_record(&self) -> Result<Option<Vec<u8>>, EngineError> {
+        self.db.get(NODE).map_err(failed("reading the node's record"))
+    }
+
+    /// Replaces the node's record. It survives the loss of power when this returns.
+    pub fn put_node_record(&self, record: &[u8]) -> Result<(), EngineError> {
+        let mut batch = WriteBatch::default();
+        batch.put(NODE, record);
+        self.write_synced(batch, "writing the node's record")
+    }
+
+    /// All replicas, removed ones too.
+    pub fn replicas(&self) -> Result<Vec<ReplicaRecord>, EngineError> {
+        let mut found = Vec::new();
+        let mut records = self.prefix_iterator("default", REPLICAS, None);
+        records.seek_to_first();
+        while let Some((key, value)) = records.item() {
+            found.push(parse(&key[REPLICAS.len()..], value).map_err(corrupt("the record of a replica"))?);
+            records.next();
+        }
+        records.status().map_err(failed("reading the records of replicas"))?;
+        Ok(found)
+    }
+
+    /// Replaces the record of a replica, and with it the state of its log, if there is a new one: both or neither, and
+    /// with everything that was written before. Survives the loss of power when this returns.
+    pub fn put_replica(&self, record: &ReplicaRecord, log_state: Option<&[u8]>) -> Result<(), EngineError> {
+        let mut batch = WriteBatch::default();
+        let mut value = Vec::with_capacity(16);
+        put_varint(&mut value, record.replica);
+        if let Some(store) = record.store {
+            put_varint(&mut value, store.0.into());
+            if let Some(state) = log_state {
+                let key = log_state_key(store);
+                batch.put_cf(self.family(LOG), key, super::log::with_checksum(&key, state));
+            }
+        }
+        batch.put([REPLICAS, &record.group.to_be_bytes()].concat(), value);
+        self.write_synced(batch, "writing the record of a replica")
+    }
+
+    /// A store that nothing lies in.
+    pub fn new_store(&self) -> Result<GroupId, EngineError> {
+        let _one_at_a_time = self.store_numbers.lock();
+        let found = self.db.get(NEXT_STORE).map_err(failed("reading the number of stores"))?;
+        let next = match found.as_deref().map(<[u8; 4]>::try_from) {
+            None => HOME_STORE.0 + 1,
+            Some(Ok(number)) => u32::from_be_bytes(number),
+            Some(Err(_)) => {
+                let detail = "it is no number".to_owned();
+                return Err(EngineError::Corrupt { what: "the number of stores".to_owned(), detail });
+            }
+        };
+        let mut batch = WriteBatch::default();
+        batch.put(NEXT_STORE, (next + 1).to_be_bytes());
+        // Synced before anything lies there: the number must not be given out again.
+        self.write_synced(batch, "giving out a store")?;
+        Ok(GroupId(next))
+    }
+
+    /// Deletes all that lies in a store: log, state and properties. Nothing may use it any more.
+    pub fn delete_store(&self, store: GroupId) -> Result<(), EngineError> {
+        let mut batch = WriteBatch::default();
+        let prefix = store.0.to_be_bytes();
+        for family in FAMILIES {
+            batch.delete_range_cf(self.family(family), &prefix[..], &end_of(&prefix)[..]);
+        }
+        let properties = group_property(store, "");
+        batch.delete_range(&properties[..], &end_of(&properties)[..]);
+        self.db.write(batch).map_err(failed("deleting a store"))
+    }
+
+    /// Deletes the stores that were given out and belong to no replica: what a crash has left. At the start, before
+    /// anything is transferred.
+    pub fn delete_lost_stores(&self) -> Result<usize, EngineError> {
+        let used: Vec<GroupId> = self.replicas()?.into_iter().filter_map(|replica| replica.store).collect();
+        let found = self.db.get(NEXT_STORE).map_err(failed("reading the number of stores"))?;
+        let end = found.and_then(|number| number.try_into().ok()).map_or(0, u32::from_be_bytes);
+        let is_lost = |store: &GroupId| !used.contains(store) && self.holds_anything(*store);
+        let lost: Vec<GroupId> = (HOME_STORE.0 + 1..end).map(GroupId).filter(is_lost).collect();
+        lost.iter().try_for_each(|store| self.delete_store(*store))?;
+        Ok(lost.len())
+    }
+
+    fn holds_anything(&self, store: GroupId) -> bool {
+        let has = |family: &str, prefix: &[u8]| {
+            let mut records = self.prefix_iterator(family, prefix, None);
+            records.seek_to_first();
+            records.valid()
+        };
+        FAMILIES.iter().any(|family| has(family, &store.0.to_be_bytes())) || has("default", &group_property(store, ""))
+    }
+
+    fn write_synced(&self, batch: WriteBatch, action: &'static str) -> Result<(), EngineError> {
+        let mut options = WriteOptions::default();
+        options.set_sync(true);
+        self.db.write_opt(batch, &options).map_err(failed(action))
+    }
+}
+
+fn parse(group: &[u8], value: &[u8]) -> Result<ReplicaRecord, crate::effect::wire::Malformed> {
+    let (mut name, mut reader) = (Reader::new(group), Reader::new(value));
+    let group = u32::from_be_bytes(name.fixed()?);
+    let replica = reader.varint()?;
+    let store = if reader.is_empty() { None } else { Some(GroupId(reader.varint()? as u32)) };
+    Ok(ReplicaRecord { group, replica, store })
+}
