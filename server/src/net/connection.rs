@@ -5,6 +5,7 @@
 //! only what is incomplete is copied into the connection's own. A connection stays on its thread.
 
 use super::stream::Stream;
+use super::workspace::{self, READ_SIZE};
 use crate::blocked::End;
 use crate::client::{Client, REPLY_BUFFER_MAX, REPLY_BUFFER_MIN};
 use crate::dispatch::{self, Flow};
@@ -21,7 +22,6 @@ use crate::server::Server;
 use crate::session::Session;
 use basalt_storage::keyspace::high_water;
 use basalt_storage::seq::Seq;
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
@@ -32,8 +32,6 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::ReadBuf;
 use tokio::time::Sleep;
 
-/// Bytes read at once.
-const READ_SIZE: usize = 64 * 1024;
 /// Input beyond the first read grows by at most this much ahead of what has arrived.
 const READ_AHEAD_MAX: usize = 1024 * 1024;
 /// A client that does not read its replies is not read from either, once this much waits for it.
@@ -45,11 +43,6 @@ const FLUSH_SIZE: usize = 256 * 1024;
 const READ_SHARE: usize = 20 * 1024;
 /// Most that a client may send before it has proved who it is.
 const UNAUTHENTICATED_QUERY_MAX: u64 = 1024 * 1024;
-
-thread_local! {
-    static READ_BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_SIZE]);
-    static BATCH: RefCell<Batch> = RefCell::default();
-}
 
 /// Why a connection ends.
 #[derive(Debug, thiserror::Error)]
@@ -148,17 +141,18 @@ impl Connection {
     /// Serves the client until one side has had enough.
     pub async fn serve(mut self) {
         let ended = loop {
-            match self.step().await {
-                Ok(()) => {}
-                Err(ended) => break ended,
+            let event = self.wait().await;
+            if let Err(ended) = event.and_then(|event| self.step(event)) {
+                break ended;
             }
         };
         tracing::debug!(client = self.session.client.id.0, %ended, "connection closed");
         self.farewell();
     }
 
-    async fn step(&mut self) -> Result<(), Ended> {
-        match self.wait().await? {
+    #[inline]
+    fn step(&mut self, event: Event) -> Result<(), Ended> {
+        match event {
             Event::Mail => self.on_mail()?,
             Event::Read(bytes) => self.on_read(bytes)?,
             Event::Writable => {
@@ -318,10 +312,10 @@ impl Connection {
     #[inline]
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.input.is_empty() {
-            return READ_BUFFER.with_borrow_mut(|shared| {
-                let mut buffer = ReadBuf::new(shared);
-                self.stream.poll_read(cx, &mut buffer).map_ok(|()| buffer.filled().len())
-            });
+            let mut workspace = workspace::take();
+            let polled = self.stream.poll_read(cx, workspace.read_buffer());
+            workspace::put_back(workspace);
+            return polled;
         }
         let missing = self.needed.saturating_sub(self.input.len());
         let spare = self.input.capacity() - self.input.len();
@@ -334,9 +328,9 @@ impl Connection {
             }
         }
         let mut buffer = ReadBuf::uninit(self.input.spare_capacity_mut());
-        let polled = self.stream.poll_read(cx, &mut buffer);
+        let polled = self.stream.poll_read_buf(cx, &mut buffer);
         let bytes = buffer.filled().len();
-        // SAFETY: `poll_read` has initialised the first `bytes` bytes behind the vector's end.
+        // SAFETY: `poll_read_buf` has initialised the first `bytes` bytes behind the vector's end.
         unsafe { self.input.set_len(self.input.len() + bytes) };
         polled.map_ok(|()| bytes)
     }
@@ -356,14 +350,16 @@ impl Connection {
         info.query_bytes.store(bytes, Relaxed);
         // Of the share that it has of the thread's buffer: what it costs must not depend on how much of that is in use.
         info.query_free_bytes.store(READ_SHARE.saturating_sub(bytes), Relaxed);
-        // Nothing awaits between the read and here, so the shared buffer is still ours; it is taken out while commands
-        // run, because they may not find it borrowed.
-        let shared = READ_BUFFER.take();
-        let answered = self.answer(&shared[..bytes]);
-        if let Ok(used) = answered {
-            self.input.extend_from_slice(&shared[used..bytes]);
+        // Nothing awaits between the read and here, so what was read is still in the workspace.
+        let mut workspace = workspace::take();
+        let read = &workspace.read[..bytes];
+        let answered = self.answer(read, &mut workspace.batch);
+        if let Ok(used) = answered
+            && used < bytes
+        {
+            self.input.extend_from_slice(&read[used..]);
         }
-        READ_BUFFER.set(shared);
+        workspace::put_back(workspace);
         self.publish_query();
         answered.map(drop)
     }
@@ -392,7 +388,10 @@ impl Connection {
             return Ok(());
         }
         let input = std::mem::take(&mut self.input);
-        let used = self.answer(&input)?;
+        let mut workspace = workspace::take();
+        let answered = self.answer(&input, &mut workspace.batch);
+        workspace::put_back(workspace);
+        let used = answered?;
         if used < input.len() {
             self.input = input;
             self.input.drain(..used);
@@ -404,15 +403,7 @@ impl Connection {
 
     /// Answers the requests in `input`, as far as they are complete; returns how many bytes they took.
     #[inline]
-    fn answer(&mut self, input: &[u8]) -> Result<usize, Ended> {
-        let mut batch = BATCH.take();
-        let answered = self.answer_in_batches(input, &mut batch);
-        BATCH.set(batch);
-        answered
-    }
-
-    #[inline]
-    fn answer_in_batches(&mut self, input: &[u8], batch: &mut Batch) -> Result<usize, Ended> {
+    fn answer(&mut self, input: &[u8], batch: &mut Batch) -> Result<usize, Ended> {
         let mut used = 0;
         self.needed = 1;
         self.session.clock = Moment::now();

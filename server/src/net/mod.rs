@@ -5,3 +5,4 @@ pub mod io_thread;
 pub mod listener;
 pub mod listeners;
 pub mod stream;
+mod workspace;
