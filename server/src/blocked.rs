@@ -258,8 +258,8 @@ impl BlockedClients {
             },
             waiter.args.as_args(),
         );
-        outcome.events.append(&mut own.events);
-        if own.block.is_some() {
+        outcome.announce_all_of(&mut own);
+        if own.blocks() {
             return Retried::StillWaits;
         }
         if let Err(error) = &result {
@@ -267,7 +267,7 @@ impl BlockedClients {
             reply.error(error);
         }
         if let Some(waiter) = self.remove(view, waiter.client.id) {
-            outcome.deliveries.push(Delivery { client: waiter.client.clone(), reply, result });
+            outcome.deliver(Delivery { client: waiter.client.clone(), reply, result });
         }
         Retried::Answered
     }

@@ -192,17 +192,17 @@ fn check(server: &Server, session: &mut Session, args: Args<'_>) -> Result<Admis
     Ok(Admission::Run(command))
 }
 
-/// The command of a request. Clients tend to send the same one again and again.
+/// The command of a request. Clients tend to send the same one again and again, in the same spelling.
 #[inline]
 fn resolve(session: &mut Session, args: Args<'_>) -> Result<&'static Command, CommandError> {
-    if let Some(last) = session.last_command
-        && args.at(0).eq_ignore_ascii_case(last.spec.name.as_bytes())
+    if let Some((spelling, last)) = &session.last_command
+        && args.at(0) == &**spelling
     {
         return Ok(last);
     }
     let command = commands::resolve(args)?;
     // A container's subcommand depends on the next argument too.
-    session.last_command = command.is_plain().then_some(command);
+    session.last_command = command.is_plain().then(|| (args.at(0).into(), command));
     Ok(command)
 }
 
@@ -268,7 +268,7 @@ fn run(server: &Server, session: &mut Session, command: &'static Command, args: 
                 outcome: &mut outcome,
             };
             let result = handler(&mut ctx, args);
-            if let Some(request) = outcome.block.take() {
+            if let Some(request) = outcome.take_block() {
                 let since = Instant::now();
                 let until = request.timeout.map(|timeout| since + timeout);
                 let client = session.client.clone();

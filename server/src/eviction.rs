@@ -268,7 +268,7 @@ fn evict(server: &Server, candidate: &Candidate, policy: Policy) -> Fate {
     let has_expired = view.has_key_news();
     if fate == Fate::Evicted && !has_expired && server.notify.wants(EventClass::Evicted) {
         let (db, key) = (candidate.db, candidate.key.clone());
-        outcome.events.push(Announcement::Key(KeyEvent { class: EventClass::Evicted, event: "evicted", db, key }));
+        outcome.announce(Announcement::Key(KeyEvent { class: EventClass::Evicted, event: "evicted", db, key }));
     }
     outcome.settle(server, &mut view);
     drop(view);

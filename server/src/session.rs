@@ -11,6 +11,7 @@ use crate::transaction::{Phase, Transaction};
 use basalt_storage::effect::DbIndex;
 use basalt_storage::keyspace::Unreadable;
 use hashbrown::HashSet;
+use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -27,8 +28,8 @@ pub struct Session {
     pub is_monitor: bool,
     /// When the last command ended, or the requests that are being answered arrived: read once per command.
     pub clock: Moment,
-    /// The last command, which is often the next one too.
-    pub last_command: Option<&'static Command>,
+    /// The last command, which is often the next one too, and how the client has spelled its name.
+    pub last_command: Option<(SmallVec<[u8; 16]>, &'static Command)>,
     /// The connection closes once its output is written.
     pub closing: bool,
     /// The command that made the client wait, until it is answered.

@@ -108,10 +108,29 @@ const fn crc_tables() -> [[u16; 256]; 8] {
 /// The part of `key` that is hashed: what stands between the first `{` and the next `}`, if that is not empty.
 #[inline]
 fn hash_tag(key: &[u8]) -> &[u8] {
+    // Few keys have a tag, and most are too short for memchr to be worth its start.
+    if !has_brace(key) {
+        return key;
+    }
     let Some(open) = memchr::memchr(b'{', key) else { return key };
     match memchr::memchr(b'}', &key[open + 1..]) {
         Some(length) if length > 0 => &key[open + 1..open + 1 + length],
         _ => key,
+    }
+}
+
+/// Whether there is a `{`, eight bytes at a step; the last step may look at some bytes again.
+#[inline]
+fn has_brace(key: &[u8]) -> bool {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let is_in = |step: &[u8; 8]| {
+        // A byte that is equal becomes zero, and only subtracting from zero borrows.
+        let differences = u64::from_ne_bytes(*step) ^ (ONES * b'{' as u64);
+        differences.wrapping_sub(ONES) & !differences & (ONES << 7) != 0
+    };
+    match key.last_chunk() {
+        Some(last) => is_in(last) || key.as_chunks().0.iter().any(is_in),
+        None => key.contains(&b'{'),
     }
 }
 
@@ -220,6 +239,18 @@ mod tests {
         for len in 0..bytes.len() {
             let expected = crc16::State::<crc16::XMODEM>::calculate(&bytes[..len]);
             assert_eq!(crc16(&bytes[..len]), expected, "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn a_tag_is_found_wherever_it_begins() {
+        for len in 0..40 {
+            for at in 0..len {
+                let mut key = vec![b'z'; len];
+                assert!(!has_brace(&key));
+                key[at] = b'{';
+                assert!(has_brace(&key), "at {at} of {len}");
+            }
         }
     }
 

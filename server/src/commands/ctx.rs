@@ -43,34 +43,68 @@ pub enum Announcement {
     Message(Message),
 }
 
-/// What a command caused besides its reply.
+/// What a command caused besides its reply. That is nothing for most, so it costs them no more than one pointer.
 #[derive(Default)]
 pub struct Outcome {
+    caused: Option<Box<Caused>>,
+}
+
+#[derive(Default)]
+struct Caused {
     /// Keyspace events and messages in order; they leave when the batch is committed.
-    pub events: Vec<Announcement>,
+    events: Vec<Announcement>,
     /// The client must wait.
-    pub block: Option<BlockRequest>,
+    block: Option<BlockRequest>,
     /// Replies to clients that this evaluation has unblocked; they leave with the events, before them.
-    pub(crate) deliveries: Vec<Delivery>,
+    deliveries: Vec<Delivery>,
     /// Keys whose waiters are to be served once the locks of this evaluation are released.
-    pub(crate) elsewhere: Vec<ReadyKey>,
+    elsewhere: Vec<ReadyKey>,
 }
 
 impl Outcome {
+    fn caused(&mut self) -> &mut Caused {
+        self.caused.get_or_insert_default()
+    }
+
+    /// Whether the client must wait.
+    pub fn blocks(&self) -> bool {
+        self.caused.as_ref().is_some_and(|caused| caused.block.is_some())
+    }
+
+    /// What the client must wait for.
+    #[inline]
+    pub fn take_block(&mut self) -> Option<BlockRequest> {
+        self.caused.as_mut()?.block.take()
+    }
+
+    /// A reply to a client that this evaluation has unblocked.
+    pub fn deliver(&mut self, delivery: Delivery) {
+        self.caused().deliveries.push(delivery);
+    }
+
+    /// An event or message that leaves behind those that are there already.
+    pub fn announce(&mut self, announcement: Announcement) {
+        self.caused().events.push(announcement);
+    }
+
+    /// Takes over what was announced in the course of `other`.
+    pub fn announce_all_of(&mut self, other: &mut Outcome) {
+        if let Some(other) = &mut other.caused {
+            self.caused().events.append(&mut other.events);
+        }
+    }
+
     /// Ends an evaluation whose locks are still held: notes what happened to keys on the way, serves waiters.
     #[inline]
     pub fn settle(&mut self, server: &Server, view: &mut View<'_>) {
         if view.has_news() {
             self.note_news(server, view);
             let elsewhere = server.blocked.serve(server, view, self);
-            self.elsewhere.extend(elsewhere);
+            if !elsewhere.is_empty() {
+                self.caused().elsewhere.extend(elsewhere);
+            }
             self.note_news(server, view);
         }
-    }
-
-    /// A message that leaves with the events, behind those that are there already.
-    pub fn announce(&mut self, message: Message) {
-        self.events.push(Announcement::Message(message));
     }
 
     /// Turns what the view tells of keys into events, behind those that are there already.
@@ -82,7 +116,7 @@ impl Outcome {
                 Happened::Missed => (EventClass::KeyMiss, "keymiss"),
             };
             if server.notify.wants(class) {
-                self.events.push(Announcement::Key(KeyEvent { class, event, db, key }));
+                self.announce(Announcement::Key(KeyEvent { class, event, db, key }));
             }
         }
     }
@@ -90,14 +124,20 @@ impl Outcome {
     /// Lets out what the evaluation caused, when it is committed. Its locks are released already.
     #[inline]
     pub fn release(&mut self, server: &Server) {
-        if !self.elsewhere.is_empty() {
-            let ready = std::mem::take(&mut self.elsewhere);
-            server.blocked.serve_elsewhere(server, ready, self);
+        if self.caused.is_some() {
+            self.release_caused(server);
         }
-        if !self.events.is_empty() || !self.deliveries.is_empty() {
-            let announcements = std::mem::take(&mut self.events);
-            let release = Release { deliveries: std::mem::take(&mut self.deliveries), announcements };
-            server.gate.release(server, high_water::current(), release);
+    }
+
+    fn release_caused(&mut self, server: &Server) {
+        let elsewhere = std::mem::take(&mut self.caused().elsewhere);
+        if !elsewhere.is_empty() {
+            server.blocked.serve_elsewhere(server, elsewhere, self);
+        }
+        let caused = self.caused();
+        let (announcements, deliveries) = (std::mem::take(&mut caused.events), std::mem::take(&mut caused.deliveries));
+        if !announcements.is_empty() || !deliveries.is_empty() {
+            server.gate.release(server, high_water::current(), Release { deliveries, announcements });
         }
     }
 }
@@ -120,14 +160,14 @@ impl<'c, 'k> Ctx<'c, 'k> {
         if self.server.notify.wants(class) {
             // What happened on the way here comes first: a key is new before it is set.
             self.outcome.note_news(self.server, self.view);
-            self.outcome.events.push(Announcement::Key(KeyEvent { class, event, db, key: key.into() }));
+            self.outcome.announce(Announcement::Key(KeyEvent { class, event, db, key: key.into() }));
         }
     }
 
     /// Makes the client wait until one of `keys` changes; where it must not wait, answers as if time had run out.
     pub fn block(&mut self, request: BlockRequest) {
         match self.attempt {
-            Attempt::First | Attempt::Retry => self.outcome.block = Some(request),
+            Attempt::First | Attempt::Retry => self.outcome.caused().block = Some(request),
             Attempt::NoWait => (request.timeout_reply)(self.out),
         }
     }
@@ -171,7 +211,7 @@ impl<'k> SessionCtx<'_, 'k> {
 
     pub fn notify_in(&mut self, db: DbIndex, class: EventClass, event: &'static str, key: &[u8]) {
         if self.server.notify.wants(class) {
-            self.outcome.events.push(Announcement::Key(KeyEvent { class, event, db, key: key.into() }));
+            self.outcome.announce(Announcement::Key(KeyEvent { class, event, db, key: key.into() }));
         }
     }
 }

@@ -128,7 +128,7 @@ fn wait_aof(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
         true => without_keys(timeout, |out| write_pair(out, 1)),
         false => without_keys(timeout, |out| write_pair(out, 0)),
     });
-    if replicas == 0 && ctx.outcome.block.is_some() {
+    if replicas == 0 && ctx.outcome.blocks() {
         durability.answer_when_synced(everything, ctx.client);
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Pub/sub commands.
 
-use super::ctx::SessionCtx;
+use super::ctx::{Announcement, SessionCtx};
 use super::spec::{Flags, Group, Handler::Session, KeyFlags, KeySpec, Locks, Spec};
 use crate::error::{CommandError, CommandResult};
 use crate::pubsub::{Message, Scope};
@@ -300,7 +300,8 @@ fn spublish(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
 /// in front. So a message leaves with the other consequences of the command, in their order.
 fn send(ctx: &mut SessionCtx<'_, '_>, scope: Scope, args: Args<'_>) -> CommandResult {
     ctx.out.count(ctx.server.pubsub.receivers(scope, args.at(1)));
-    ctx.outcome.announce(Message { scope, channel: args.at(1).into(), payload: args.at(2).into() });
+    let message = Message { scope, channel: args.at(1).into(), payload: args.at(2).into() };
+    ctx.outcome.announce(Announcement::Message(message));
     Ok(())
 }
 

@@ -414,7 +414,7 @@ impl Connection {
             let limits = self.server.config.request_limits(&self.session);
             let stop = batch.fill(&mut self.decoder, input, used, limits);
             if batch.len() > 1 {
-                self.server.keyspace.prefetch(self.session.db, &batch.upcoming(input));
+                batch.prefetch(&self.server.keyspace, self.session.db, input);
             }
             for index in 0..batch.len() {
                 self.take_mail()?;
@@ -577,7 +577,9 @@ impl Connection {
                 self.hold(depends_on);
             } else if self.backlog.is_empty() {
                 let written = self.try_write(self.out.bytes())?;
-                append_tightly(&mut self.backlog, &self.out.bytes()[written..]);
+                if written < self.out.bytes().len() {
+                    append_tightly(&mut self.backlog, &self.out.bytes()[written..]);
+                }
             } else {
                 append_tightly(&mut self.backlog, self.out.bytes());
             }

@@ -40,5 +40,6 @@ pub fn take() -> Box<Workspace> {
 
 #[inline]
 pub fn put_back(workspace: Box<Workspace>) {
-    WORKSPACE.set(Some(workspace));
+    // `LocalKey::set` would prepare for the case that there is no value yet.
+    WORKSPACE.with(|place| place.set(Some(workspace)));
 }

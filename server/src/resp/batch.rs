@@ -2,7 +2,8 @@
 
 use super::Args;
 use super::decode::{self, Decoded, Decoder, Limits, ProtocolError};
-use basalt_storage::keyspace::{HashedKey, Upcoming};
+use basalt_storage::effect::DbIndex;
+use basalt_storage::keyspace::{HashedKey, Keyspace};
 use smallvec::SmallVec;
 
 /// Requests decoded ahead: enough to hide the waits for memory, and few enough for the cache.
@@ -82,9 +83,9 @@ impl Batch {
     #[inline]
     fn add(&mut self, input: &[u8], end: usize) {
         let first = self.requests.last().map_or(0, |request| request.last);
-        let key = self.ranges.get(first + 1).map(|(from, to)| &input[*from..*to]);
-        let key = key.filter(|key| key.len() <= KEY_MAX).map(HashedKey::of);
-        self.requests.push(Request { first, last: self.ranges.len(), end, key });
+        let mut request = Request { first, last: self.ranges.len(), end, key: None };
+        request.key = self.argument(&request, 1, input).map(HashedKey::of);
+        self.requests.push(request);
     }
 
     pub fn len(&self) -> usize {
@@ -108,17 +109,26 @@ impl Batch {
         (last > first).then(|| Args::new(input, &self.ranges[first..last]).with_first_key(key))
     }
 
-    /// What the requests will look at, as far as that can be told without knowing their commands: the first argument
-    /// behind the name is for most a key.
+    /// Asks the processor for what the requests will look at, as far as that can be told without knowing their
+    /// commands: the first argument behind the name is for most a key.
+    pub fn prefetch(&self, keyspace: &Keyspace, db: DbIndex, input: &[u8]) {
+        let runs = || self.requests.chunk_by(|one, next| one.key == next.key);
+        let keys: SmallVec<[HashedKey; REQUESTS_MAX]> = runs().filter_map(|run| run[0].key).collect();
+        keyspace.prefetch(db, &keys);
+        for run in runs().filter(|run| run.len() > 1) {
+            if let Some(key) = run[0].key {
+                let key = key.with_bytes(self.argument(&run[0], 1, input).unwrap_or_default());
+                let arguments = |request| [2, 3].map(|index| self.argument(request, index, input));
+                keyspace.prefetch_members(db, &key, run.iter().map(arguments));
+            }
+        }
+    }
+
+    /// An argument that may be a key or member.
     #[inline]
-    pub fn upcoming<'a>(&'a self, input: &'a [u8]) -> SmallVec<[Upcoming<'a>; REQUESTS_MAX]> {
-        let upcoming = |request: &Request| {
-            let ranges = &self.ranges[request.first..request.last];
-            let argument = |index: usize| ranges.get(index).map(|(from, to)| &input[*from..*to]);
-            let member = |index: usize| argument(index).filter(|bytes| bytes.len() <= KEY_MAX);
-            Some(Upcoming { key: request.key?.with_bytes(argument(1)?), arguments: [member(2), member(3)] })
-        };
-        self.requests.iter().filter_map(upcoming).collect()
+    fn argument<'a>(&self, request: &Request, index: usize, input: &'a [u8]) -> Option<&'a [u8]> {
+        let (from, to) = *self.ranges[request.first..request.last].get(index)?;
+        Some(&input[from..to]).filter(|bytes| bytes.len() <= KEY_MAX)
     }
 }
 
@@ -138,7 +148,8 @@ mod tests {
         assert!(batch.args(1, input.as_bytes()).is_none(), "a request without arguments");
         let args = batch.args(2, input.as_bytes()).expect("GET k");
         assert_eq!((args.at(0), args.key(1).bytes), (&b"GET"[..], &b"k"[..]));
-        assert_eq!(batch.upcoming(input.as_bytes()).len(), 2);
+        let key = |index: usize| batch.requests[index].key;
+        assert_eq!([key(0), key(1), key(2)], [Some(HashedKey::of(b"k")), None, Some(HashedKey::of(b"k"))]);
 
         let cut = &input.as_bytes()[..get.len() + 5];
         let cut = [&cut[..get.len()], &get.as_bytes()[..9]].concat();

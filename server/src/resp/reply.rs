@@ -158,10 +158,9 @@ impl ReplyBuf {
 
     #[inline]
     pub fn integer(&mut self, number: i64) {
-        if (0..10).contains(&number) {
-            self.raw(&[b':', b'0' + number as u8, b'\r', b'\n']);
-        } else {
-            self.line(b':', &number::format_i64(number));
+        match number {
+            0..100 => self.header(b':', number as usize),
+            _ => self.line(b':', &number::format_i64(number)),
         }
     }
 
@@ -175,8 +174,8 @@ impl ReplyBuf {
     pub fn bulk(&mut self, bytes: &[u8]) {
         self.reserve(bytes.len() + 32);
         self.header(b'$', bytes.len());
-        self.raw(bytes);
-        self.raw(b"\r\n");
+        self.bytes.extend_from_slice(bytes);
+        self.bytes.extend_from_slice(b"\r\n");
     }
 
     pub fn bulk_str(&mut self, text: &str) {
@@ -315,10 +314,12 @@ impl ReplyBuf {
 
     #[inline]
     fn header(&mut self, kind: u8, length: usize) {
-        if length < 10 {
-            self.raw(&[kind, b'0' + length as u8, b'\r', b'\n']);
-        } else {
-            self.line(kind, &number::format_i64(length as i64));
+        // The short ones, which are most, are put together where they go.
+        let digit = |number: usize| b'0' + number as u8;
+        match length {
+            0..10 => self.raw(&[kind, digit(length), b'\r', b'\n']),
+            10..100 => self.raw(&[kind, digit(length / 10), digit(length % 10), b'\r', b'\n']),
+            _ => self.line(kind, &number::format_i64(length as i64)),
         }
     }
 

@@ -100,15 +100,16 @@ impl<T: Collection> Handle<'_, '_, T> {
         })
     }
 
-    /// The handle, if what it leads to is a collection of this type; that counts as use.
+    /// Whether this leads to a collection of this type; that counts as use. Asked of the handle where it is, as moving
+    /// it through a result takes longer than asking.
     #[inline]
-    fn checked(self) -> Result<Self, WrongType> {
+    fn check(&self) -> Result<(), WrongType> {
         let entry = self.database.entry(&self.key, self.loc);
         if T::of(entry.value()).is_none() {
             return Err(WrongType);
         }
         self.core.touch(entry);
-        Ok(self)
+        Ok(())
     }
 
     /// Whether effects are wanted: what is only needed to describe them can be left out otherwise.
@@ -149,7 +150,9 @@ impl<'k> View<'k> {
         key: &Key<'v>,
     ) -> Result<Option<Handle<'v, 'k, T>>, WrongType> {
         let Some(loc) = self.find(db, key) else { return Ok(None) };
-        self.handle(db, key, loc).checked().map(Some)
+        let handle = self.handle(db, key, loc);
+        handle.check()?;
+        Ok(Some(handle))
     }
 
     /// The collection at `key` to change in place; an empty one is made if there is none, and it goes away again if
@@ -161,7 +164,11 @@ impl<'k> View<'k> {
         key: &Key<'v>,
     ) -> Result<Handle<'v, 'k, T>, WrongType> {
         match self.find(db, key) {
-            Some(loc) => self.handle(db, key, loc).checked(),
+            Some(loc) => {
+                let handle = self.handle(db, key, loc);
+                handle.check()?;
+                Ok(handle)
+            }
             None => {
                 let entry = Entry::new(key.bytes, T::empty().into_value(), None, self.core.fresh_stamp());
                 let loc = self.attach(db, key, entry);

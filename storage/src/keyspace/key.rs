@@ -4,10 +4,10 @@ use crate::slot::Slot;
 use crate::table;
 
 /// Slot and hash of a key, computed ahead of its use.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HashedKey {
-    slot: Slot,
-    hash: u64,
+    pub(super) slot: Slot,
+    pub(super) hash: u64,
 }
 
 impl HashedKey {

@@ -56,20 +56,31 @@ pub(crate) struct Core<'k> {
     pub(super) now: UnixMs,
     expiry: Expiry,
     demanded: Demanded,
-    batch: Batch,
-    /// The slots that the batch changes.
-    changed_slots: SmallVec<[Slot; 2]>,
     /// The highest batch among those of the slots that were looked at.
     seen: Cell<Seq>,
     changes: u64,
     hits: u64,
     misses: u64,
     touch: bool,
+    /// What most views have none of. One pointer, as four empty vectors per command take their time to make and drop.
+    findings: Option<Box<Findings>>,
+}
+
+/// What a view hands to others.
+#[derive(Default)]
+struct Findings {
+    batch: Batch,
+    /// The slots that the batch changes.
+    changed_slots: SmallVec<[Slot; 2]>,
     ready: Vec<ReadyKey>,
     news: Vec<KeyNews>,
 }
 
 impl Core<'_> {
+    fn findings(&mut self) -> &mut Findings {
+        self.findings.get_or_insert_default()
+    }
+
     /// Accounts for a change of `key`: raises watches, notes waiters, records the effect.
     #[inline]
     pub(super) fn changed(
@@ -86,8 +97,9 @@ impl Core<'_> {
     #[inline]
     pub(super) fn record_key(&mut self, db: DbIndex, key: &Key<'_>, effect: impl FnOnce() -> KeyEffect) {
         if self.demanded.has_effects() {
-            self.changed_slots.push(key.slot);
-            self.batch.push(Effect::Key { db, key: key.bytes.into(), change: effect() });
+            let findings = self.findings();
+            findings.changed_slots.push(key.slot);
+            findings.batch.push(Effect::Key { db, key: key.bytes.into(), change: effect() });
         }
     }
 
@@ -106,14 +118,14 @@ impl Core<'_> {
     }
 
     pub(super) fn note_ready(&mut self, db: DbIndex, key: &[u8]) {
-        let ready = ReadyKey { db, key: key.into() };
-        if !self.ready.contains(&ready) {
-            self.ready.push(ready);
+        let (ready, known) = (ReadyKey { db, key: key.into() }, &mut self.findings().ready);
+        if !known.contains(&ready) {
+            known.push(ready);
         }
     }
 
     pub(super) fn note_expired(&mut self, db: DbIndex, key: &[u8]) {
-        self.news.push(KeyNews { happened: Happened::Expired, db, key: key.into() });
+        self.findings().news.push(KeyNews { happened: Happened::Expired, db, key: key.into() });
     }
 
     /// Tells that `key` was created or missed, if somebody wants to know.
@@ -126,14 +138,14 @@ impl Core<'_> {
 
     #[cold]
     fn tell_now(&mut self, happened: Happened, db: DbIndex, key: &Key<'_>) {
-        self.news.push(KeyNews { happened, db, key: key.bytes.into() });
+        self.findings().news.push(KeyNews { happened, db, key: key.bytes.into() });
     }
 
     /// Takes back that `key` was created: nothing was put into it.
     pub(super) fn retract_created(&mut self, db: DbIndex, key: &Key<'_>) {
         let is_this = |news: &KeyNews| news.happened == Happened::Created && news.db == db && *news.key == *key.bytes;
-        if self.news.last().is_some_and(is_this) {
-            self.news.pop();
+        if let Some(findings) = &mut self.findings {
+            findings.news.pop_if(|news| is_this(news));
         }
     }
 
@@ -154,14 +166,15 @@ impl Core<'_> {
 
     /// Whether the batch of this evaluation changes a slot.
     pub(super) fn changes_slot(&self, slot: Slot) -> bool {
-        self.changed_slots.contains(&slot)
+        self.findings.as_ref().is_some_and(|findings| findings.changed_slots.contains(&slot))
     }
 
     /// Records an effect on these slots.
     pub(super) fn record(&mut self, slots: impl IntoIterator<Item = Slot>, effect: impl FnOnce() -> Effect) {
         if self.demanded.has_effects() {
-            self.changed_slots.extend(slots);
-            self.batch.push(effect());
+            let findings = self.findings();
+            findings.changed_slots.extend(slots);
+            findings.batch.push(effect());
         }
     }
 
@@ -214,15 +227,12 @@ impl<'k> View<'k> {
                 now,
                 expiry: Expiry::Delete,
                 demanded: keyspace.demand.now(),
-                batch: Batch::new(),
-                changed_slots: SmallVec::new(),
                 seen: Cell::new(Seq::NONE),
                 changes: 0,
                 hits: 0,
                 misses: 0,
                 touch: true,
-                ready: Vec::new(),
-                news: Vec::new(),
+                findings: None,
             },
         }
     }
@@ -272,7 +282,7 @@ impl<'k> View<'k> {
     /// Whether there is anything for [`View::take_ready`] or [`View::take_news`].
     #[inline]
     pub fn has_news(&self) -> bool {
-        !self.core.ready.is_empty() || self.has_key_news()
+        self.core.findings.as_ref().is_some_and(|found| !found.ready.is_empty() || !found.news.is_empty())
     }
 
     /// How many changes this view has made so far.
@@ -282,18 +292,18 @@ impl<'k> View<'k> {
 
     /// The changed keys that clients wait for, since the last call.
     pub fn take_ready(&mut self) -> Vec<ReadyKey> {
-        std::mem::take(&mut self.core.ready)
+        self.core.findings.as_mut().map(|found| std::mem::take(&mut found.ready)).unwrap_or_default()
     }
 
     /// Whether there is anything for [`View::take_news`].
     #[inline]
     pub fn has_key_news(&self) -> bool {
-        !self.core.news.is_empty()
+        self.core.findings.as_ref().is_some_and(|found| !found.news.is_empty())
     }
 
     /// What happened to keys since the last call, in order.
     pub fn take_news(&mut self) -> Vec<KeyNews> {
-        std::mem::take(&mut self.core.news)
+        self.core.findings.as_mut().map(|found| std::mem::take(&mut found.news)).unwrap_or_default()
     }
 
     #[inline]
@@ -579,12 +589,14 @@ impl View<'_> {
     /// Gives the batch its place in the order, and the thread its mark.
     fn propose(&mut self) {
         let core = &mut self.core;
-        if !core.batch.is_empty() {
+        if let Some(findings) = &mut core.findings
+            && !findings.batch.is_empty()
+        {
             let keyspace = core.keyspace;
             let sink = keyspace.sink.get().expect("what is recorded goes somewhere");
-            let seq = sink.propose(std::mem::take(&mut core.batch));
+            let seq = sink.propose(std::mem::take(&mut findings.batch));
             keyspace.proposed.advance(seq);
-            for slot in core.changed_slots.drain(..) {
+            for slot in findings.changed_slots.drain(..) {
                 let guard = &mut self.guards[self.stripes.rank(slot.stripe())];
                 guard.pending.as_mut().expect("a stripe that is recorded has marks").note_written(slot, seq);
             }
