@@ -23,6 +23,7 @@
 //! | `news` | what is told of keys besides effects |
 //! | `pending`, `high_water` | what is evaluated and not applied yet, and which batch an output depends on |
 //! | `residency` | cold entries: loading from the engine, and dropping resident copies |
+//! | `handover` | slots that this node stops to hold |
 //! | `dump` | all entries as they were at one point in time |
 //! | `database`, `slots` | tables and counts of one stripe |
 
@@ -33,6 +34,7 @@ mod expiry;
 mod footprint;
 mod generic;
 mod handle;
+mod handover;
 mod hashes;
 pub mod high_water;
 mod interest;

@@ -63,6 +63,13 @@ impl Pending {
         self.written[slot.within_stripe()] = seq;
     }
 
+    /// Nothing is known of these slots any more.
+    pub(super) fn forget(&mut self, slots: &[Slot]) {
+        slots.iter().for_each(|slot| self.written[slot.within_stripe()] = Seq::NONE);
+        // The queue keeps the names, and drops them when their time has come.
+        self.tombstones.retain(|(_, key), _| !slots.contains(&Slot::of_key(key)));
+    }
+
     /// The evaluation that goes on has its place in the order.
     #[inline]
     pub(super) fn note_proposed(&mut self, seq: Seq, applied: Seq) {

@@ -13,6 +13,7 @@
 //! | `apply`, `staged`, `parts`, `lists`, `strings` | effects into one write |
 //! | `read`, `walk`, `snapshot` | reading the state |
 //! | `transfer` | the state as a stream of records, out of one database into another |
+//! | `document` | a group's state that is one document |
 //! | `replica` | which replicas this node has, and where they lie |
 //! | `cleaner` | deleting what nothing refers to any more |
 //! | `room` | what disk space it needs besides its files |
@@ -21,6 +22,7 @@
 mod apply;
 mod cleaner;
 mod counts;
+mod document;
 mod engine;
 mod layout;
 mod lists;

@@ -134,3 +134,16 @@ fn a_deleted_store_leaves_nothing_and_its_neighbours_alone() {
     assert_eq!(empty.applied(), LogIndex(0));
     assert_same(&empty, &Keyspace::new(DATABASES));
 }
+
+#[test]
+fn a_document_is_replaced_with_its_index_and_goes_with_its_store() {
+    let scratch = Scratch::new("document");
+    let rocks = scratch.open();
+    let store = rocks.new_store().unwrap();
+    assert_eq!(rocks.document(store).unwrap(), None);
+    rocks.put_document(store, LogIndex(3), b"one").unwrap();
+    rocks.put_document(store, LogIndex(4), b"").unwrap();
+    assert_eq!(rocks.document(store).unwrap(), Some((LogIndex(4), vec![])));
+    rocks.delete_store(store).unwrap();
+    assert_eq!(rocks.document(store).unwrap(), None);
+}
