@@ -3,14 +3,14 @@
 use socket2::SockRef;
 use std::io::{self, Read};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 pub struct Stream {
     socket: Socket,
-    /// The last read has filled its buffer.
-    may_hold_more: bool,
+    /// The last read has filled its buffer, so there may be more.
+    was_filled: bool,
 }
 
 enum Socket {
@@ -31,45 +31,50 @@ impl RawStream {
             RawStream::Tcp(stream) => Socket::Tcp(TcpStream::from_std(stream)?),
             RawStream::Unix(stream) => Socket::Unix(UnixStream::from_std(stream)?),
         };
-        Ok(Stream { socket, may_hold_more: false })
+        Ok(Stream { socket, was_filled: false })
     }
 }
 
 impl Stream {
     /// Reads what has arrived; if that is nothing, the task of `cx` is woken when something does.
     ///
-    /// Asking tokio to wait costs more than reading, so that is done only where nothing can be read. But a client that
-    /// fills one buffer after the other is read by way of tokio, which gives other connections their turn in between.
+    /// Asking tokio to wait costs more than reading, so that is done only where nothing can be read: and behind a read
+    /// that was full, as it gives other connections their turn.
     #[inline]
     pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        let length = buf.len();
-        let polled = match self.read_now(buf) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let mut buf = ReadBuf::new(buf);
-                self.poll_read_buf(cx, &mut buf).map_ok(|()| buf.filled().len())
+        if std::mem::take(&mut self.was_filled) {
+            ready!(self.poll_read_ready(cx))?;
+        }
+        loop {
+            match self.try_read(buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.poll_read_ready(cx))?,
+                result => {
+                    self.was_filled = result.as_ref().is_ok_and(|bytes| *bytes == buf.len());
+                    return Poll::Ready(result);
+                }
             }
-            result => Poll::Ready(result),
-        };
-        self.may_hold_more = matches!(polled, Poll::Ready(Ok(bytes)) if bytes == length);
-        polled
+        }
     }
 
-    /// Reads without waiting, from a socket that is not known to have been read empty.
     #[inline]
-    fn read_now(&self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.may_hold_more {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
+    fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
         let mut bytes = 0;
         let tried = match &self.socket {
             Socket::Tcp(stream) => {
-                stream.try_io(Interest::READABLE, || read_some(SockRef::from(stream), buf, &mut bytes))
+                stream.try_io(Interest::READABLE, || read_once(&SockRef::from(stream), buf, &mut bytes))
             }
             Socket::Unix(stream) => {
-                stream.try_io(Interest::READABLE, || read_some(SockRef::from(stream), buf, &mut bytes))
+                stream.try_io(Interest::READABLE, || read_once(&SockRef::from(stream), buf, &mut bytes))
             }
         };
         if bytes > 0 { Ok(bytes) } else { tried.map(|()| 0) }
+    }
+
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.socket {
+            Socket::Tcp(stream) => stream.poll_read_ready(cx),
+            Socket::Unix(stream) => stream.poll_read_ready(cx),
+        }
     }
 
     /// Reads behind what `buf` holds.
@@ -96,10 +101,10 @@ impl Stream {
     }
 }
 
-/// Reads once, and says that it would block if that has left nothing: tokio then knows without asking the kernel again.
-#[inline]
-fn read_some(socket: SockRef<'_>, buf: &mut [u8], bytes: &mut usize) -> io::Result<()> {
-    *bytes = (&*socket).read(buf)?;
-    let is_drained = (1..buf.len()).contains(bytes);
-    if is_drained { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+/// Reads once. A read that leaves room has taken all there is, and says that it would block: from that tokio knows that
+/// it has to wait, without a second call into the kernel.
+fn read_once(mut socket: &socket2::Socket, buf: &mut [u8], bytes: &mut usize) -> io::Result<()> {
+    *bytes = socket.read(buf)?;
+    let has_left_room = (1..buf.len()).contains(bytes);
+    if has_left_room { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
 }
