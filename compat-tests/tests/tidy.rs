@@ -24,6 +24,9 @@ const CRATES: &[&str] = &["server", "cluster", "storage", "bench"];
 
 /// Code that decides from its arguments alone: no runtime, no clock, no randomness but those handed in.
 const PURE: &[&str] = &[
+    "cluster/src/ids",
+    "cluster/src/map",
+    "cluster/src/placement",
     "server/src/algorithms",
     "server/src/resp",
     "storage/src/number",
