@@ -6,7 +6,7 @@ value is dumped on either side and restored on the other. A difference is shrunk
 it. The same family, seed and number of commands give the same stream.
 
 With --cold, the server under test drops all copies in memory every few commands (DEBUG RELOAD in durable mode), so that
-nearly every command meets cold keys. A value that was cold has the encoding that fits it and the settings, as after a
+nearly every command meets cold keys, in half of the streams as outlines whose parts are on disk. A value that was cold has the encoding that fits it and the settings, as after a
 restart of Redis, so encodings are not compared then.
 """
 
@@ -77,6 +77,10 @@ class ColdConnection(Connection):
 
     def __init__(self, host: str, port: int, protocol: int):
         self.chiller = Connection(host, port)
+        # With RESP2 every collection is in parts and read by parts, as large ones are; with RESP3 as usual.
+        reply = self.chiller.call("DEBUG", "OUTLINE-ABOVE", "0" if protocol == 2 else "1024")
+        if reply != ("+", b"OK"):
+            raise Difference([b"DEBUG", b"OUTLINE-ABOVE"], "(not asked)", show(reply))
         super().__init__(host, port, protocol)
 
     def send(self, data: bytes) -> None:

@@ -17,6 +17,7 @@
 //! keyspace lives here; neighbours are [`crate::table`], which holds entries by their pointer, and [`crate::value`].
 
 use crate::clock::UnixMs;
+use crate::outline::Outline;
 use crate::size_class;
 use crate::table::{Item, Loc, Table};
 use crate::types::{Hash, List, Set, Zset};
@@ -48,6 +49,7 @@ enum Kind {
     Zset,
     /// Laid out like a handle that has been taken out.
     Hollow,
+    Outline,
 }
 
 impl Kind {
@@ -63,6 +65,7 @@ impl Kind {
             6 => Kind::Hash,
             7 => Kind::Zset,
             8 => Kind::Hollow,
+            9 => Kind::Outline,
             other => unreachable!("entry kind {other}"),
         }
     }
@@ -99,7 +102,7 @@ pub struct Entry(NonNull<u8>);
 unsafe impl Send for Entry {}
 
 const _: () = assert!(size_of::<List>() == 8 && size_of::<Set>() == 8 && size_of::<Hash>() == 8);
-const _: () = assert!(size_of::<Zset>() == 8 && size_of::<Box<Vec<u8>>>() == 8);
+const _: () = assert!(size_of::<Zset>() == 8 && size_of::<Box<Vec<u8>>>() == 8 && size_of::<Box<Outline>>() == 8);
 
 /// Where the parts of an entry lie.
 #[derive(Clone, Copy)]
@@ -147,6 +150,7 @@ impl Entry {
             Value::Set(set) => Entry::with_handle(key, Kind::Set, set, expiry, stamp),
             Value::Hash(hash) => Entry::with_handle(key, Kind::Hash, hash, expiry, stamp),
             Value::Zset(zset) => Entry::with_handle(key, Kind::Zset, zset, expiry, stamp),
+            Value::Outline(outline) => Entry::with_handle(key, Kind::Outline, outline, expiry, stamp),
         }
     }
 
@@ -374,6 +378,7 @@ impl Entry {
                 Kind::Set => Value::Set(ptr::read(handle.cast::<Set>())),
                 Kind::Hash => Value::Hash(ptr::read(handle.cast::<Hash>())),
                 Kind::Zset => Value::Zset(ptr::read(handle.cast::<Zset>())),
+                Kind::Outline => Value::Outline(ptr::read(handle.cast::<Box<Outline>>())),
                 Kind::Hollow => unreachable!("a value is taken once"),
             }
         };
@@ -463,6 +468,7 @@ pub enum ValueRef<'a> {
     Set(&'a Set),
     Hash(&'a Hash),
     Zset(&'a Zset),
+    Outline(&'a Outline),
 }
 
 /// An entry to read, for as long as its table is not changed.
@@ -573,9 +579,16 @@ impl<'a> EntryRef<'a> {
                 Kind::Set => ValueRef::Set(&*handle.cast()),
                 Kind::Hash => ValueRef::Hash(&*handle.cast()),
                 Kind::Zset => ValueRef::Zset(&*handle.cast()),
+                Kind::Outline => ValueRef::Outline(&*handle.cast::<Box<Outline>>()),
                 Kind::Hollow => unreachable!("a hollow entry is never read"),
             }
         }
+    }
+
+    /// Whether memory has no more of the value than its outline.
+    #[inline]
+    pub fn is_outline(self) -> bool {
+        self.kind() == Kind::Outline
     }
 
     /// How the string was made; collections count as plain.
@@ -595,6 +608,7 @@ impl<'a> EntryRef<'a> {
             ValueRef::Set(set) => Value::Set(set.clone()),
             ValueRef::Hash(hash) => Value::Hash(hash.clone()),
             ValueRef::Zset(zset) => Value::Zset(zset.clone()),
+            ValueRef::Outline(outline) => Value::Outline(Box::new(outline.clone())),
         }
     }
 
@@ -602,7 +616,7 @@ impl<'a> EntryRef<'a> {
     #[inline]
     pub fn free_effort(self) -> usize {
         match self.value() {
-            ValueRef::Int(_) | ValueRef::Str(_) => 1,
+            ValueRef::Int(_) | ValueRef::Str(_) | ValueRef::Outline(_) => 1,
             ValueRef::List(list) => list.free_effort(),
             ValueRef::Set(set) => set.free_effort(),
             ValueRef::Hash(hash) => hash.free_effort(),
@@ -621,6 +635,7 @@ impl<'a> EntryRef<'a> {
             ValueRef::Set(set) => set.heap_bytes(),
             ValueRef::Hash(hash) => hash.heap_bytes(),
             ValueRef::Zset(zset) => zset.heap_bytes(),
+            ValueRef::Outline(_) => size_of::<Outline>(),
         }
     }
 }

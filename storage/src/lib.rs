@@ -10,6 +10,7 @@ pub mod entry;
 pub mod eviction;
 pub mod keyspace;
 pub mod number;
+pub mod outline;
 pub mod rdb;
 pub mod reaper;
 pub mod rng;

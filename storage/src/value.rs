@@ -1,6 +1,7 @@
 //! Owned values, as they travel between keys, databases, effects and dumps.
 
 use crate::number;
+use crate::outline::Outline;
 use crate::types::{Encoding, Hash, List, Set, Zset};
 
 /// A value of any type.
@@ -11,6 +12,8 @@ pub enum Value {
     Set(Set),
     Hash(Hash),
     Zset(Zset),
+    /// Not the value, but what is known of it: never in an effect or a dump.
+    Outline(Box<Outline>),
 }
 
 /// A string value. Invariant of `Int`: what was written is the canonical decimal form of the number.
@@ -79,13 +82,14 @@ impl Value {
             Value::Set(_) => Type::Set,
             Value::Hash(_) => Type::Hash,
             Value::Zset(_) => Type::Zset,
+            Value::Outline(outline) => outline.value_type(),
         }
     }
 
     /// How much work dropping the value is: roughly the number of allocations.
     pub fn free_effort(&self) -> usize {
         match self {
-            Value::Str(_) => 1,
+            Value::Str(_) | Value::Outline(_) => 1,
             Value::List(list) => list.free_effort(),
             Value::Set(set) => set.free_effort(),
             Value::Hash(hash) => hash.free_effort(),
@@ -102,6 +106,7 @@ impl Value {
             Value::Set(set) => set.heap_bytes(),
             Value::Hash(hash) => hash.heap_bytes(),
             Value::Zset(zset) => zset.heap_bytes(),
+            Value::Outline(_) => size_of::<Outline>(),
         }
     }
 }
@@ -114,6 +119,7 @@ impl crate::entry::ValueRef<'_> {
             Self::Set(_) => Type::Set,
             Self::Hash(_) => Type::Hash,
             Self::Zset(_) => Type::Zset,
+            Self::Outline(outline) => outline.value_type(),
         }
     }
 }
@@ -132,6 +138,7 @@ impl crate::entry::EntryRef<'_> {
             ValueRef::Set(set) => set.encoding(),
             ValueRef::Hash(hash) => hash.encoding(),
             ValueRef::Zset(zset) => zset.encoding(),
+            ValueRef::Outline(_) => unreachable!("whoever asks has had the value loaded"),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::ctx::Ctx;
 use super::spec::{Flags, Handler::Data, KeySpec, RO_ACCESS, RW_UPDATE, Spec};
+use crate::commands::looks::Looks;
 use crate::error::{CommandError, CommandResult, NOT_INTEGER};
 use crate::notify::EventClass;
 use crate::resp::Args;
@@ -20,6 +21,7 @@ const fn setter(name: &'static str, since: &'static str, summary: &'static str) 
         categories: &["keyspace"],
         since,
         summary,
+        looks: Looks::AtOutlines,
         ..Spec::DEFAULT
     }
 }
@@ -34,6 +36,7 @@ const fn getter(name: &'static str, since: &'static str, summary: &'static str) 
         since,
         summary,
         syntax: "key",
+        looks: Looks::AtOutlines,
         ..Spec::DEFAULT
     }
 }
@@ -79,6 +82,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "persist",
+        looks: Looks::AtOutlines,
         arity: 2,
         flags: Flags::WRITE.or(Flags::FAST),
         keys: CHANGED_KEY,
@@ -167,7 +171,7 @@ fn expire(ctx: &mut Ctx<'_, '_>, args: Args<'_>, name: &str, unit: Unit, base: B
     let now = ctx.now();
     let at = moment(number, unit, base, now).ok_or_else(|| CommandError::invalid_expire_time(name))?;
     let key = args.key(1);
-    let permitted = ctx.view.peek(ctx.db, &key).is_some_and(|entry| conditions.permit(entry.expiry(), at));
+    let permitted = ctx.view.glance(ctx.db, &key).is_some_and(|entry| conditions.permit(entry.expiry(), at));
     if permitted {
         // A moment that has passed already deletes the key, and that is what listeners hear.
         let event = if at <= now {
@@ -207,7 +211,7 @@ fn tell(ctx: &mut Ctx<'_, '_>, args: Args<'_>, unit: Unit, base: Base) -> Comman
 
 fn persist(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     let key = args.key(1);
-    let is_volatile = ctx.view.peek(ctx.db, &key).is_some_and(|entry| entry.expiry().is_some());
+    let is_volatile = ctx.view.glance(ctx.db, &key).is_some_and(|entry| entry.expiry().is_some());
     if is_volatile {
         ctx.view.put_expiry(ctx.db, &key, None);
         ctx.notify(EventClass::Generic, "persist", key.bytes);

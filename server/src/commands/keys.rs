@@ -6,6 +6,7 @@ use super::spec::{
     Flags, Handler::Data, KeySpec, OW_INSERT, OW_UPDATE, RM_DELETE, RO_ACCESS, RO_NONE, RW_ACCESS_DELETE,
     RW_ACCESS_UPDATE, Spec,
 };
+use crate::commands::looks::Looks;
 use crate::error::{CommandError, CommandResult, NO_SUCH_KEY, SYNTAX};
 use crate::notify::EventClass;
 use crate::resp::Args;
@@ -16,6 +17,7 @@ use basalt_storage::keyspace::Key;
 pub const COMMANDS: &[Spec] = &[
     Spec {
         name: "del",
+        looks: Looks::AtOutlines,
         tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
         arity: -2,
         flags: Flags::WRITE,
@@ -29,6 +31,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "unlink",
+        looks: Looks::AtOutlines,
         tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
         arity: -2,
         flags: Flags::WRITE.or(Flags::FAST),
@@ -43,6 +46,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "exists",
+        looks: Looks::AtOutlines,
         tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
         arity: -2,
         flags: Flags::READONLY.or(Flags::FAST),
@@ -56,6 +60,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "touch",
+        looks: Looks::AtOutlines,
         tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
         arity: -2,
         flags: Flags::READONLY.or(Flags::FAST),
@@ -70,6 +75,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "type",
+        looks: Looks::AtOutlines,
         arity: 2,
         flags: Flags::READONLY.or(Flags::FAST),
         keys: &[KeySpec::first(RO_NONE)],
@@ -94,6 +100,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "rename",
+        looks: Looks::AtOutlines,
         arity: 3,
         flags: Flags::WRITE,
         keys: &[KeySpec::first(RW_ACCESS_DELETE), KeySpec::at(2, OW_UPDATE)],
@@ -105,6 +112,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "renamenx",
+        looks: Looks::AtOutlines,
         arity: 3,
         flags: Flags::WRITE.or(Flags::FAST),
         keys: &[KeySpec::first(RW_ACCESS_DELETE), KeySpec::at(2, OW_INSERT)],
@@ -116,6 +124,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "move",
+        looks: Looks::AtOutlines,
         arity: 3,
         flags: Flags::WRITE.or(Flags::FAST),
         keys: &[KeySpec::first(RW_ACCESS_UPDATE)],
@@ -148,7 +157,7 @@ fn exists(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 }
 
 fn touch(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let count = args.from(1).filter(|bytes| ctx.view.read(ctx.db, &Key::new(bytes)).is_some()).count();
+    let count = args.from(1).filter(|bytes| ctx.view.read_outline(ctx.db, &Key::new(bytes)).is_some()).count();
     ctx.out.count(count);
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use super::ctx::SessionCtx;
 use super::spec::{Flags, Group, Handler::Session, KeySpec, Locks, RO_NONE, Spec};
+use crate::commands::looks::Looks;
 use crate::error::{CommandResult, NOT_INTEGER, SYNTAX};
 use crate::memory;
 use crate::memory_report::{Report, diagnose, ratio};
@@ -69,6 +70,7 @@ const SUBCOMMANDS: &[Spec] = &[
     },
     Spec {
         name: "usage",
+        looks: Looks::AtOutlines,
         arity: -3,
         flags: Flags::READONLY,
         keys: &[KeySpec::at(2, RO_NONE)],

@@ -21,6 +21,7 @@ pub mod introspection;
 pub mod keys;
 pub mod latency;
 pub mod lists;
+pub mod looks;
 pub mod memory;
 pub mod names;
 pub mod node;

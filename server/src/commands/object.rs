@@ -2,12 +2,13 @@
 
 use super::ctx::{Ctx, SessionCtx};
 use super::spec::{Flags, Handler::Container, Handler::Data, Handler::Session, KeySpec, Locks, RO_NONE, Spec};
+use crate::commands::looks::{self, Looks};
 use crate::error::{CommandError, CommandResult};
 use crate::resp::Args;
 use crate::server::Server;
 use basalt_storage::access;
 use basalt_storage::entry::ValueRef;
-use basalt_storage::keyspace::{AccessPolicy, Key};
+use basalt_storage::keyspace::{AccessPolicy, Key, Whereabouts};
 use std::ops::RangeInclusive;
 
 const KEY: &[KeySpec] = &[KeySpec::at(2, RO_NONE)];
@@ -36,11 +37,24 @@ pub const COMMANDS: &[Spec] = &[Spec {
     subcommands: &[
         Spec {
             handler: Data(encoding),
+            looks: Looks::AtParts(looks::encoding),
             ..about_key("encoding", "2.2.3", "Names how the value of a key is represented.")
         },
-        Spec { handler: Data(freq), ..about_key("freq", "4.0.0", "Tells the access counter of a key.") },
-        Spec { handler: Data(idletime), ..about_key("idletime", "2.2.3", "Tells for how long nobody used a key.") },
-        Spec { handler: Data(refcount), ..about_key("refcount", "2.2.3", "Counts the references to a value.") },
+        Spec {
+            handler: Data(freq),
+            looks: Looks::AtPresence,
+            ..about_key("freq", "4.0.0", "Tells the access counter of a key.")
+        },
+        Spec {
+            handler: Data(idletime),
+            looks: Looks::AtPresence,
+            ..about_key("idletime", "2.2.3", "Tells for how long nobody used a key.")
+        },
+        Spec {
+            handler: Data(refcount),
+            looks: Looks::AtOutlines,
+            ..about_key("refcount", "2.2.3", "Counts the references to a value.")
+        },
         Spec {
             name: "help",
             arity: 2,
@@ -68,31 +82,43 @@ const IS_LFU: CommandError = CommandError::new(
 );
 
 fn encoding(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    match ctx.view.examine(ctx.db, &Key::new(args.at(2))) {
-        Some(entry) => ctx.out.bulk_str(entry.encoding().name()),
-        None => ctx.out.null(),
-    }
+    let key = Key::new(args.at(2));
+    let known = match ctx.view.examine(ctx.db, &key).map(|entry| entry.value()) {
+        None => {
+            ctx.out.null();
+            return Ok(());
+        }
+        Some(ValueRef::Outline(outline)) => outline.encoding(&ctx.server.keyspace.settings),
+        Some(_) => None,
+    };
+    let encoding = known.or_else(|| ctx.view.peek(ctx.db, &key).map(|entry| entry.encoding()));
+    ctx.out.bulk_str(encoding.expect("it was there just now").name());
     Ok(())
 }
 
+/// Of a cold key nobody knows how often it was used: not enough to stay. Asking does not load it.
 fn freq(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     let now = ctx.now();
     let settings = &ctx.server.keyspace.settings;
-    match ctx.view.examine(ctx.db, &Key::new(args.at(2))) {
-        None => ctx.out.null(),
-        Some(_) if settings.access_policy() != AccessPolicy::Lfu => return Err(NO_LFU),
-        Some(entry) => ctx.out.integer(i64::from(access::frequency(entry.stamp(), settings, now))),
+    match ctx.view.locate(ctx.db, &Key::new(args.at(2))) {
+        Whereabouts::Nowhere => ctx.out.null(),
+        _ if settings.access_policy() != AccessPolicy::Lfu => return Err(NO_LFU),
+        Whereabouts::Cold => ctx.out.integer(0),
+        Whereabouts::Resident(entry) => ctx.out.integer(i64::from(access::frequency(entry.stamp(), settings, now))),
     }
     Ok(())
 }
 
+/// A cold key may have been used at any time since the start, and was not of late: the time since the start is answered.
+/// Asking does not load it.
 fn idletime(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     let now = ctx.now();
     let settings = &ctx.server.keyspace.settings;
-    match ctx.view.examine(ctx.db, &Key::new(args.at(2))) {
-        None => ctx.out.null(),
-        Some(_) if settings.access_policy() == AccessPolicy::Lfu => return Err(IS_LFU),
-        Some(entry) => ctx.out.integer((access::idle_ms(entry.stamp(), now) / 1000) as i64),
+    match ctx.view.locate(ctx.db, &Key::new(args.at(2))) {
+        Whereabouts::Nowhere => ctx.out.null(),
+        _ if settings.access_policy() == AccessPolicy::Lfu => return Err(IS_LFU),
+        Whereabouts::Cold => ctx.out.count(ctx.server.uptime().as_secs() as usize),
+        Whereabouts::Resident(entry) => ctx.out.integer((access::idle_ms(entry.stamp(), now) / 1000) as i64),
     }
     Ok(())
 }

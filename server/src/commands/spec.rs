@@ -4,6 +4,7 @@
 //! ACL categories, cluster routing, documentation, metrics.
 
 use crate::commands::ctx::{Ctx, SessionCtx};
+use crate::commands::looks::Looks;
 use crate::error::CommandResult;
 use crate::resp::Args;
 use std::ops::BitOr;
@@ -33,6 +34,7 @@ pub struct Spec {
     pub standing: Standing,
     pub subcommands: &'static [Spec],
     pub locks: Locks,
+    pub looks: Looks,
     pub handler: Handler,
 }
 
@@ -75,6 +77,7 @@ impl Spec {
         standing: Standing::Current,
         subcommands: &[],
         locks: Locks::Keys,
+        looks: Looks::AtValues,
         handler: Handler::Container,
     };
 

@@ -2,6 +2,7 @@
 
 use super::ctx::SessionCtx;
 use super::spec::{Flags, Group, Handler::Session, KeySpec, Locks, RO_NONE, Spec};
+use crate::commands::looks::Looks;
 use crate::dispatch;
 use crate::error::{CommandError, CommandResult};
 use crate::resp::Args;
@@ -48,6 +49,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "watch",
+        looks: Looks::AtOutlines,
         arity: -2,
         flags: CONTROL,
         keys: &[KeySpec::range(1, -1, 1, RO_NONE)],

@@ -2,15 +2,16 @@
 
 use super::Durability;
 use crate::commands::Command;
+use crate::commands::looks::Looks;
+use crate::commands::spec::KeyFlags;
 use crate::error::CommandError;
 use crate::resp::Args;
 use crate::server::Server;
 use crate::session::Session;
 use crate::transaction::Phase;
 use basalt_storage::effect::DbIndex;
-use basalt_storage::keyspace::{Key, Loading, Unreadable};
+use basalt_storage::keyspace::{Key, Loading, Need, Unreadable};
 use basalt_storage::slot::StripeSet;
-use smallvec::SmallVec;
 
 /// Times that a request waits for its keys; then it reads what is missing in place, so that it gets on even if memory
 /// is so short that keys are cooled at once.
@@ -26,8 +27,6 @@ pub enum Admission {
     WhenCommitted,
 }
 
-type Names = SmallVec<[(DbIndex, Box<[u8]>); 4]>;
-
 impl Durability {
     /// Asks for everything that evaluating the command needs.
     #[inline]
@@ -42,7 +41,7 @@ impl Durability {
         if self.is_congested() && session.changes_data(command) {
             return Ok(Admission::WhenCommitted);
         }
-        if !server.keyspace.has_cold() {
+        if server.keyspace.is_whole() {
             return Ok(Admission::Now);
         }
         self.warm(server, session, command, args)
@@ -60,8 +59,7 @@ impl Durability {
             session.loads = 0;
             return Err(refuse(unreadable));
         }
-        let names = keys_of(session, command, args);
-        let missing = missing(server, &names).map_err(refuse)?;
+        let missing = missing(server, session, command, args).map_err(refuse)?;
         if missing.is_empty() || session.loads >= LOADS_MAX {
             session.loads = 0;
             return Ok(Admission::Now);
@@ -78,33 +76,53 @@ pub fn refuse(unreadable: Unreadable) -> CommandError {
     CommandError::owned(format!("ERR {unreadable}"))
 }
 
-/// Those of the keys that have to be read from disk.
-fn missing(server: &Server, names: &Names) -> Result<Vec<Loading>, Unreadable> {
+/// What has to be read from disk for a command; for all commands of a transaction, if it ends one.
+fn missing(server: &Server, session: &Session, command: &Command, args: Args<'_>) -> Result<Vec<Loading>, Unreadable> {
     let mut missing = Vec::new();
-    for (db, bytes) in names {
-        let key = Key::new(bytes);
-        let mut view = server.keyspace.lock(StripeSet::of(key.slot.stripe()), server.now());
-        missing.extend(view.warm(*db, &key)?);
+    match (&session.transaction.phase, command.spec.name) {
+        (Phase::Queueing { queue, .. }, "exec") => {
+            for queued in queue {
+                add_missing(server, session.db, queued.command, queued.args.as_args(), &mut missing)?;
+            }
+        }
+        _ => add_missing(server, session.db, command, args, &mut missing)?,
     }
     Ok(missing)
 }
 
-/// The keys of a command; those of a whole transaction, if it ends one.
-fn keys_of(session: &Session, command: &Command, args: Args<'_>) -> Names {
-    let mut names = Names::new();
-    match (&session.transaction.phase, command.spec.name) {
-        (Phase::Queueing { queue, .. }, "exec") => {
-            for queued in queue {
-                add_keys(&mut names, session.db, queued.command, queued.args.as_args());
-            }
+fn add_missing(
+    server: &Server,
+    db: DbIndex,
+    command: &Command,
+    args: Args<'_>,
+    missing: &mut Vec<Loading>,
+) -> Result<(), Unreadable> {
+    let spec = command.spec;
+    let mut result = Ok(());
+    let mut add = |index: usize, flags: KeyFlags| {
+        if result.is_err() {
+            return;
         }
-        _ => add_keys(&mut names, session.db, command, args),
-    }
-    names
-}
-
-fn add_keys(names: &mut Names, db: DbIndex, command: &Command, args: Args<'_>) {
-    let mut add = |index: usize, _| names.push((db, args.at(index).into()));
+        let select = |len| match spec.looks {
+            Looks::AtParts(parts) => parts(args, len),
+            _ => None,
+        };
+        let is_overwritten = flags.contains(KeyFlags::OW) && !flags.contains(KeyFlags::ACCESS);
+        let need = match spec.looks {
+            Looks::AtPresence => Need::Presence,
+            Looks::AtOutlines => Need::Outline,
+            Looks::AtParts(_) => Need::Parts(&select),
+            Looks::AtValues if is_overwritten => Need::Outline,
+            Looks::AtValues => Need::Value,
+        };
+        let key = Key::new(args.at(index));
+        let mut view = server.keyspace.lock(StripeSet::of(key.slot.stripe()), server.now());
+        match view.prepare(db, &key, need) {
+            Ok(loading) => missing.extend(loading),
+            Err(unreadable) => result = Err(unreadable),
+        }
+    };
     // Arguments that name no keys are refused by the handler.
-    let _ = command.spec.for_each_key(args, &mut add);
+    let _ = spec.for_each_key_exactly(args, &mut add);
+    result
 }

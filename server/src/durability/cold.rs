@@ -1,10 +1,12 @@
 //! The engine as the keyspace sees it: where cold entries are read from.
 
 use crate::server::Server;
-use basalt_storage::engine::{Engine, EngineError, Lookup, PhysicalDb, Tier};
+use basalt_storage::engine::{Engine, EngineError, Extent, Found, Lookup, Part, PartName, PhysicalDb, Summary, Tier};
 use basalt_storage::keyspace::{ColdStore, Key, Stored, Unreadable};
+use basalt_storage::outline::Outline;
 use basalt_storage::rdb::values::Limits;
 use basalt_storage::slot::Slot;
+use basalt_storage::value::Value;
 use std::sync::{Arc, Weak};
 
 pub(super) struct EngineReader {
@@ -25,8 +27,20 @@ fn unreadable(error: EngineError) -> Unreadable {
 }
 
 impl ColdStore for EngineReader {
-    fn load(&self, db: PhysicalDb, key: &Key<'_>, tier: Tier) -> Result<Lookup, Unreadable> {
-        self.engine.load_physical(db, key, tier, &self.limits()).map_err(unreadable)
+    fn load(&self, db: PhysicalDb, key: &Key<'_>, tier: Tier, extent: Extent) -> Result<Lookup, Unreadable> {
+        self.engine.load_physical(db, key, tier, extent, &self.limits()).map_err(unreadable)
+    }
+
+    fn summary(&self, db: PhysicalDb, key: &Key<'_>, tier: Tier) -> Result<Found<Summary>, Unreadable> {
+        self.engine.peek_physical(db, key, tier).map_err(unreadable)
+    }
+
+    fn part(&self, outline: &Outline, name: PartName<'_>, tier: Tier) -> Result<Found<Part>, Unreadable> {
+        self.engine.part_of(outline, name, tier).map_err(unreadable)
+    }
+
+    fn value(&self, outline: &Outline) -> Result<Value, Unreadable> {
+        self.engine.value_of(outline, &self.limits()).map_err(unreadable)
     }
 
     fn walk_slot(

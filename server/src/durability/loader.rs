@@ -63,8 +63,18 @@ fn serve(queue: &Queue, server: &Weak<Server>) {
             }
         };
         let Some(server) = server.upgrade() else { return };
-        let loaded: Result<(), Unreadable> =
-            job.loadings.iter().try_for_each(|loading| server.keyspace.load(loading, server.now()));
+        let loaded: Result<(), Unreadable> = job.loadings.iter().try_for_each(|loading| load(&server, loading));
         job.client.post(|inbox| inbox.loaded = Some(loaded));
     }
+}
+
+fn load(server: &Server, loading: &Loading) -> Result<(), Unreadable> {
+    let durability = server.durability().expect("only durable mode loads");
+    if let Some(as_of) = loading.awaited(&server.keyspace)
+        && durability.wait_applied(as_of).is_err()
+    {
+        // The node stops: nobody will be answered any more.
+        return Ok(());
+    }
+    server.keyspace.load(loading, server.now())
 }

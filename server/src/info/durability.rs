@@ -5,6 +5,7 @@ use crate::durability::Durability;
 use crate::server::Server;
 use basalt_cluster::group::figures::Latency;
 use basalt_storage::effect::DbIndex;
+use basalt_storage::outline::Outline;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// The log of batches, and those on their way through it.
@@ -53,6 +54,8 @@ pub fn storage(server: &Server, fields: &mut Fields) {
     fields.put("keys_total", total);
     fields.put("keys_resident", total.saturating_sub(cold));
     fields.put("keys_cold", cold);
+    // Resident without their values, which are large.
+    fields.put("keys_outlined", Outline::alive());
     fields.put("keys_loaded", loaded);
     fields.put("keys_loaded_in_place", residency.loaded_in_place.load(Relaxed));
     fields.put("keys_cooled", residency.cooled.load(Relaxed));

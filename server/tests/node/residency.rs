@@ -9,9 +9,10 @@ use crate::common::grammar::{Grammar, World};
 use crate::common::{TestClient, TestServer, image};
 use basalt_storage::clock::UnixMs;
 use basalt_storage::effect::{Batch, DbIndex, Effect};
-use basalt_storage::engine::{Found, Loaded, Lookup, PhysicalDb, Tier};
+use basalt_storage::engine::{Extent, Found, Loaded, Lookup, Part, PartName, PhysicalDb, Summary, Tier};
 use basalt_storage::entry::ValueRef;
 use basalt_storage::keyspace::{BatchSink, ColdStore, Key, Keyspace, Stored, Unreadable};
+use basalt_storage::outline::Outline;
 use basalt_storage::rng::Rng;
 use basalt_storage::seq::Seq;
 use basalt_storage::slot::{Slot, StripeSet};
@@ -46,6 +47,8 @@ impl BatchSink for Log {
 struct Model {
     data: Keyspace,
     numbers: Mutex<Numbers>,
+    /// Values that were loaded as outlines, by version. They must stay what they are as long as the outlines are there.
+    outlined: Mutex<Vec<Value>>,
 }
 
 struct Numbers {
@@ -56,7 +59,11 @@ struct Numbers {
 impl Model {
     fn new(databases: u16) -> Model {
         let of = (0..u32::from(databases)).map(PhysicalDb).collect();
-        Model { data: Keyspace::new(databases), numbers: Mutex::new(Numbers { of, next: databases.into() }) }
+        Model {
+            data: Keyspace::new(databases),
+            numbers: Mutex::new(Numbers { of, next: databases.into() }),
+            outlined: Mutex::default(),
+        }
     }
 
     fn apply(&self, batch: Batch) {
@@ -74,6 +81,13 @@ impl Model {
         self.data.apply(batch, UnixMs(1));
     }
 
+    fn outline(&self, value: Value) -> Value {
+        let mut outlined = self.outlined.lock().expect("no holder panics");
+        let outline = Outline::of_model(value.type_of(), len(&value), outlined.len() as u64);
+        outlined.push(value);
+        Value::Outline(Box::new(outline))
+    }
+
     fn database(&self, physical: PhysicalDb) -> Option<DbIndex> {
         let numbers = self.numbers.lock().expect("no holder panics");
         numbers.of.iter().position(|number| *number == physical).map(|at| DbIndex(at as u16))
@@ -81,14 +95,51 @@ impl Model {
 }
 
 impl ColdStore for Model {
-    fn load(&self, db: PhysicalDb, key: &Key<'_>, _: Tier) -> Result<Lookup, Unreadable> {
+    fn load(&self, db: PhysicalDb, key: &Key<'_>, _: Tier, extent: Extent) -> Result<Lookup, Unreadable> {
         let Some(db) = self.database(db) else { return Ok(Found::Absent) };
         let mut view = self.data.lock(StripeSet::of(key.slot.stripe()), UnixMs(0));
         view.stop_expiring();
-        Ok(match view.peek(db, key) {
-            Some(entry) => Found::Found(Loaded { value: owned(entry.value()), expiry: entry.expiry() }),
-            None => Found::Absent,
+        let Some(entry) = view.peek(db, key) else { return Ok(Found::Absent) };
+        let (mut value, expiry) = (owned(entry.value()), entry.expiry());
+        if extent != Extent::Whole && !matches!(value, Value::Str(Str::Int(_))) {
+            value = self.outline(value);
+        }
+        Ok(Found::Found(Loaded { value, expiry }))
+    }
+
+    fn summary(&self, db: PhysicalDb, key: &Key<'_>, tier: Tier) -> Result<Found<Summary>, Unreadable> {
+        Ok(match self.load(db, key, tier, Extent::Whole)? {
+            Found::Found(Loaded { value, expiry }) => {
+                Found::Found(Summary { value_type: value.type_of(), len: len(&value), expiry })
+            }
+            Found::Absent => Found::Absent,
+            Found::NeedsDisk => Found::NeedsDisk,
         })
+    }
+
+    fn part(&self, outline: &Outline, name: PartName<'_>, _: Tier) -> Result<Found<Part>, Unreadable> {
+        let part = match (self.value(outline)?, name) {
+            (Value::Str(string), PartName::Range { start, len }) => {
+                let bytes = string.into_bytes();
+                let (start, end) = ((start as usize).min(bytes.len()), ((start + len) as usize).min(bytes.len()));
+                Some(Part::Bytes(bytes[start..end].to_vec()))
+            }
+            (Value::List(list), PartName::Index(index)) => {
+                let index = if index < 0 { index + list.len() as i64 } else { index };
+                usize::try_from(index).ok().and_then(|index| list.get(index)).map(|found| Part::Bytes(found.to_vec()))
+            }
+            (Value::Set(set), PartName::Named(name)) => set.contains(name).then_some(Part::Member),
+            (Value::Hash(hash), PartName::Named(name)) => {
+                hash.get(name).map(|field| Part::Bytes(field.value().to_vec()))
+            }
+            (Value::Zset(zset), PartName::Named(name)) => zset.score(name).map(Part::Score),
+            _ => None,
+        };
+        Ok(part.map_or(Found::Absent, Found::Found))
+    }
+
+    fn value(&self, outline: &Outline) -> Result<Value, Unreadable> {
+        Ok(self.outlined.lock().expect("no holder panics")[outline.version() as usize].clone())
     }
 
     fn walk_slot(
@@ -111,6 +162,17 @@ impl ColdStore for Model {
     }
 }
 
+fn len(value: &Value) -> u64 {
+    match value {
+        Value::Str(string) => string.clone().into_bytes().len() as u64,
+        Value::List(list) => list.len() as u64,
+        Value::Set(set) => set.len() as u64,
+        Value::Hash(hash) => hash.len() as u64,
+        Value::Zset(zset) => zset.len() as u64,
+        Value::Outline(outline) => outline.len(),
+    }
+}
+
 fn owned(value: ValueRef<'_>) -> Value {
     match value {
         ValueRef::Int(number) => Value::Str(Str::Int(number)),
@@ -119,6 +181,7 @@ fn owned(value: ValueRef<'_>) -> Value {
         ValueRef::Set(set) => Value::Set(set.clone()),
         ValueRef::Hash(hash) => Value::Hash(hash.clone()),
         ValueRef::Zset(zset) => Value::Zset(zset.clone()),
+        ValueRef::Outline(_) => unreachable!("the model has whole values"),
     }
 }
 
@@ -168,6 +231,7 @@ impl Node {
             }
         }
         assert!(!keyspace.has_cold(), "everything was loaded");
+        self.model.outlined.lock().expect("no holder panics").clear();
         let seen = image::of(keyspace);
         if seen != expected {
             let difference = image::difference(&seen, &expected);

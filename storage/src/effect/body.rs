@@ -58,6 +58,7 @@ impl Kind {
             Value::Hash(_) => Kind::HashLarge,
             Value::Zset(zset) if zset.encoding() == Encoding::Listpack => Kind::ZsetPacked,
             Value::Zset(_) => Kind::ZsetLarge,
+            Value::Outline(outline) => outline.kind,
         }
     }
 
@@ -115,6 +116,7 @@ pub fn put_value(out: &mut Vec<u8>, value: &Value) {
                 out.extend_from_slice(&score.to_le_bytes());
             }
         }
+        Value::Outline(_) => unreachable!("effects say what a value is, not what is known of it"),
     }
 }
 

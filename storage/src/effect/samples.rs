@@ -125,6 +125,7 @@ pub fn describe_value(value: &Value) -> Described {
         Value::Set(set) => set.encoding(),
         Value::Hash(hash) => hash.encoding(),
         Value::Zset(zset) => zset.encoding(),
+        Value::Outline(_) => panic!("effects have values"),
     };
     Described { value: neutral(value), encoding }
 }

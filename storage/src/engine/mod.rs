@@ -14,7 +14,7 @@ mod tests;
 
 pub use rocks::{
     Cleaning, Commitments, DueKey, Durability, Engine, EngineSnapshot, HOME_STORE, LogWrite, OpenError, Part, PartName,
-    PartRead, ReplicaRecord, Rocks, RocksOptions, StateImport, Statistics,
+    PartRead, ReplicaRecord, Rocks, RocksOptions, StateImport, Statistics, split_collections_above,
 };
 
 use crate::clock::UnixMs;
@@ -66,6 +66,16 @@ pub enum Found<T> {
     Absent,
     /// Only for [`Tier::Memory`].
     NeedsDisk,
+}
+
+/// How much of an entry a read is after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    Whole,
+    /// Of a value in more parts than this, only its outline.
+    Outline {
+        above: u64,
+    },
 }
 
 /// What [`Engine::load`] found.

@@ -15,11 +15,13 @@ use crate::effect::{DbIndex, KeyEffect};
 use crate::entry::{CollectionMut, Entry, ValueRef};
 use crate::table::Loc;
 use crate::types::{Hash, List, Set, Zset};
-use crate::value::Value;
+use crate::value::{Type, Value};
 use std::marker::PhantomData;
 
 /// A value type that lives in an entry and is changed in place.
 pub trait Collection: Sized {
+    const TYPE: Type;
+
     fn empty() -> Self;
     fn is_empty(&self) -> bool;
     fn into_value(self) -> Value;
@@ -30,6 +32,8 @@ pub trait Collection: Sized {
 macro_rules! collection {
     ($type:ident) => {
         impl Collection for $type {
+            const TYPE: Type = Type::$type;
+
             fn empty() -> Self {
                 $type::new()
             }
@@ -149,7 +153,7 @@ impl<'k> View<'k> {
         db: DbIndex,
         key: &Key<'v>,
     ) -> Result<Option<Handle<'v, 'k, T>>, WrongType> {
-        let Some(loc) = self.find(db, key) else { return Ok(None) };
+        let Some(loc) = self.find_whole(db, key) else { return Ok(None) };
         let handle = self.handle(db, key, loc);
         handle.check()?;
         Ok(Some(handle))
@@ -163,7 +167,7 @@ impl<'k> View<'k> {
         db: DbIndex,
         key: &Key<'v>,
     ) -> Result<Handle<'v, 'k, T>, WrongType> {
-        match self.find(db, key) {
+        match self.find_whole(db, key) {
             Some(loc) => {
                 let handle = self.handle(db, key, loc);
                 handle.check()?;

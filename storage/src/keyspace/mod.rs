@@ -24,6 +24,7 @@
 //! | `pending`, `high_water` | what is evaluated and not applied yet, and which batch an output depends on |
 //! | `residency` | cold entries: loading from the engine, and dropping resident copies |
 //! | `handover` | slots that this node stops to hold |
+//! | `outlines` | large values of which memory knows the outline only: reading parts, completing |
 //! | `dump` | all entries as they were at one point in time |
 //! | `database`, `slots` | tables and counts of one stripe |
 
@@ -41,6 +42,7 @@ mod interest;
 mod key;
 mod lists;
 mod news;
+mod outlines;
 mod pending;
 mod prefetch;
 mod residency;
@@ -58,6 +60,7 @@ pub use handle::{Collection, Handle};
 pub use interest::WatchFlag;
 pub use key::{HashedKey, Key};
 pub use news::{Happened, KeyNews};
+pub use outlines::{Need, Partial, PartialStr, Remote, Whereabouts};
 pub use prefetch::Upcoming;
 pub use residency::{ColdCount, ColdStore, Loading, ResidencyStats, Stored, Unreadable};
 pub use sampling::Fate;

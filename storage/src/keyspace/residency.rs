@@ -4,7 +4,7 @@
 //! that the engine has not applied). Otherwise the engine is asked. What it finds becomes resident under the lock, so
 //! an evaluation sees one keyspace and never knows which entries were cold.
 //!
-//! [`View::find`] may ask the disk itself; that is the last resort. Whoever evaluates commands calls [`View::warm`]
+//! [`View::find`] may ask the disk itself; that is the last resort. Whoever evaluates commands calls [`View::prepare`]
 //! for their keys first, and has [`Loading`]s done on other threads.
 //!
 //! Invariants: an entry becomes cold only when its slot's last batch is applied; a loaded entry is taken only if its
@@ -19,14 +19,15 @@ use super::{Keyspace, Stripe};
 use crate::clock::UnixMs;
 use crate::effect::DbIndex;
 use crate::engine::rocks::key_hash;
-use crate::engine::{Found, Loaded, Lookup, PhysicalDb, Tier};
+use crate::engine::{Extent, Found, Loaded, Lookup, Part, PartName, PhysicalDb, Summary, Tier};
 use crate::entry::Entry;
 use crate::eviction::{self, Candidate, Policy};
+use crate::outline::Outline;
 use crate::rng::Rng;
 use crate::seq::Seq;
 use crate::slot::{Slot, StripeIndex, StripeSet};
 use crate::table::Loc;
-use crate::value::Type;
+use crate::value::{Type, Value};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
@@ -46,7 +47,16 @@ pub struct Stored<'a> {
 /// Where cold entries come from.
 pub trait ColdStore: Send + Sync {
     /// The entry of a key, as of the last batch that the engine has applied.
-    fn load(&self, db: PhysicalDb, key: &Key<'_>, tier: Tier) -> Result<Lookup, Unreadable>;
+    fn load(&self, db: PhysicalDb, key: &Key<'_>, tier: Tier, extent: Extent) -> Result<Lookup, Unreadable>;
+
+    /// Type, length and expiry of the entry of a key.
+    fn summary(&self, db: PhysicalDb, key: &Key<'_>, tier: Tier) -> Result<Found<Summary>, Unreadable>;
+
+    /// A part of a value that was loaded as an outline.
+    fn part(&self, outline: &Outline, name: PartName<'_>, tier: Tier) -> Result<Found<Part>, Unreadable>;
+
+    /// All of it, from disk if need be. Nothing changes it meanwhile.
+    fn value(&self, outline: &Outline) -> Result<Value, Unreadable>;
 
     /// Shows about `count` keys of a slot in the order of [`key_hash`], from a hash on; returns where to go on, if the
     /// slot is not at its end. Keys of one hash are shown together.
@@ -88,14 +98,68 @@ pub struct ResidencyStats {
     pub cooled: AtomicU64,
 }
 
-/// A cold key on its way into memory.
+/// What has to be read from disk for a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loading {
     pub db: DbIndex,
     pub key: Box<[u8]>,
-    physical: PhysicalDb,
-    /// The slot's last batch when the load was asked for.
-    as_of: Seq,
+    what: What,
+}
+
+/// What is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    /// The entry, to become resident. `as_of` is the slot's last batch when it was asked for.
+    Entry { physical: PhysicalDb, extent: Extent, as_of: Seq },
+    /// The value of an entry that has an outline.
+    Value { physical: PhysicalDb, as_of: Seq },
+    /// The record of the key, so that the engine has it in its memory.
+    Summary { physical: PhysicalDb },
+    /// Parts of a value, so that the engine has them in its memory.
+    Parts { outline: Outline, names: Vec<OwnedName> },
+}
+
+/// A [`PartName`] that outlives the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum OwnedName {
+    Named(Box<[u8]>),
+    Index(i64),
+    Range { start: u64, len: u64 },
+}
+
+impl From<PartName<'_>> for OwnedName {
+    fn from(name: PartName<'_>) -> OwnedName {
+        match name {
+            PartName::Named(name) => OwnedName::Named(name.into()),
+            PartName::Index(index) => OwnedName::Index(index),
+            PartName::Range { start, len } => OwnedName::Range { start, len },
+        }
+    }
+}
+
+impl OwnedName {
+    fn borrow(&self) -> PartName<'_> {
+        match self {
+            OwnedName::Named(name) => PartName::Named(name),
+            OwnedName::Index(index) => PartName::Index(*index),
+            OwnedName::Range { start, len } => PartName::Range { start: *start, len: *len },
+        }
+    }
+}
+
+impl Loading {
+    pub(super) fn new(db: DbIndex, key: &Key<'_>, what: What) -> Loading {
+        Loading { db, key: key.bytes.into(), what }
+    }
+
+    /// The batch that the engine should have applied before the read, if it has not: an entry that was renamed is
+    /// elsewhere until then.
+    pub fn awaited(&self, keyspace: &Keyspace) -> Option<Seq> {
+        match self.what {
+            What::Value { as_of, .. } => Some(as_of).filter(|seq| *seq > keyspace.applied.load()),
+            What::Entry { .. } | What::Summary { .. } | What::Parts { .. } => None,
+        }
+    }
 }
 
 impl Cold {
@@ -106,6 +170,10 @@ impl Cold {
             next_physical: AtomicU32::new(u32::from(databases)),
             stats: ResidencyStats::default(),
         }
+    }
+
+    pub(super) fn store(&self) -> &dyn ColdStore {
+        &**self.store.get().expect("only an engine has cold keys")
     }
 
     /// The database was emptied: what the engine has of it lies under the old number. Called under all locks, and the
@@ -160,45 +228,53 @@ impl Keyspace {
         self.cold.stats.cold.load(Relaxed) != 0
     }
 
+    /// Whether all values are in memory, so that nobody need look for what is missing.
+    #[inline]
+    pub fn is_whole(&self) -> bool {
+        !self.has_cold() && (Outline::alive() == 0 || self.cold.store.get().is_none())
+    }
+
+    /// For whoever can do with an outline.
+    pub(super) fn outline_extent(&self) -> Extent {
+        Extent::Outline { above: self.settings.outline_above.load(Relaxed) as u64 }
+    }
+
     pub fn residency(&self) -> &ResidencyStats {
         &self.cold.stats
     }
 
-    /// Reads a cold key from disk and makes it resident, unless somebody was faster. Holds no lock while it reads.
+    /// Reads what is asked for from disk, and makes an entry resident unless somebody was faster. Holds no lock while it
+    /// reads.
     pub fn load(&self, loading: &Loading, now: UnixMs) -> Result<(), Unreadable> {
         let key = Key::new(&loading.key);
-        let store = self.cold.store.get().expect("only an engine has cold keys");
-        let Found::Found(loaded) = store.load(loading.physical, &key, Tier::Disk)? else { return Ok(()) };
+        let store = self.cold.store();
+        let (physical, extent, as_of) = match &loading.what {
+            What::Summary { physical } => return store.summary(*physical, &key, Tier::Disk).map(drop),
+            What::Parts { outline, names } => {
+                return names.iter().try_for_each(|name| store.part(outline, name.borrow(), Tier::Disk).map(drop));
+            }
+            What::Entry { physical, extent, as_of } => (*physical, *extent, *as_of),
+            // The entry may have come here by a rename that the engine does not know of yet.
+            What::Value { as_of, .. } if self.applied.load() < *as_of => return Ok(()),
+            What::Value { physical, as_of } => (*physical, Extent::Whole, *as_of),
+        };
+        let Found::Found(loaded) = store.load(physical, &key, Tier::Disk, extent)? else { return Ok(()) };
         let mut view = self.lock(StripeSet::of(key.slot.stripe()), now);
-        let is_current = self.physical(loading.db) == loading.physical && view.last_of(key.slot) == loading.as_of;
-        if is_current && view.is_cold(loading.db, &key) {
+        if self.physical(loading.db) != physical || view.last_of(key.slot) != as_of {
+            return Ok(());
+        }
+        if view.is_cold(loading.db, &key) {
             view.insert_loaded(loading.db, &key, loaded);
+        } else if matches!(loading.what, What::Value { .. }) && view.outline_at(loading.db, &key).is_some() {
+            view.put_completed(loading.db, &key, loaded.value);
         }
         Ok(())
     }
 }
 
 impl View<'_> {
-    /// Makes a key known without the disk, if possible; else says what has to be loaded.
-    pub fn warm(&mut self, db: DbIndex, key: &Key<'_>) -> Result<Option<Loading>, Unreadable> {
-        if !self.is_cold(db, key) {
-            return Ok(None);
-        }
-        let keyspace = self.keyspace();
-        let store = keyspace.cold.store.get().expect("only an engine has cold keys");
-        let physical = keyspace.physical(db);
-        Ok(match store.load(physical, key, Tier::Memory)? {
-            Found::Found(loaded) => {
-                self.insert_loaded(db, key, loaded);
-                None
-            }
-            Found::Absent => None,
-            Found::NeedsDisk => Some(Loading { db, key: key.bytes.into(), physical, as_of: self.last_of(key.slot) }),
-        })
-    }
-
     /// Whether the engine may have an entry that memory has not.
-    fn is_cold(&self, db: DbIndex, key: &Key<'_>) -> bool {
+    pub(super) fn is_cold(&self, db: DbIndex, key: &Key<'_>) -> bool {
         let stripe = self.stripe(key.slot.stripe());
         let Some(database) = stripe.databases[db.0 as usize].as_deref() else { return false };
         if !database.has_cold(key.slot) || database.find(key).is_some() {
@@ -220,15 +296,14 @@ impl View<'_> {
         self.unless_due(db, key, loc)
     }
 
-    /// The entry of a cold key, from disk if need be.
+    /// The entry of a cold key, from disk if need be; the outline of a large value.
     fn peek_cold(&self, db: DbIndex, key: &Key<'_>) -> Option<Loaded> {
         let keyspace = self.keyspace();
-        let store = keyspace.cold.store.get().expect("only an engine has cold keys");
-        let physical = keyspace.physical(db);
-        let mut looked = store.load(physical, key, Tier::Memory);
+        let (store, physical, extent) = (keyspace.cold.store(), keyspace.physical(db), keyspace.outline_extent());
+        let mut looked = store.load(physical, key, Tier::Memory, extent);
         if matches!(looked, Ok(Found::NeedsDisk)) {
             keyspace.cold.stats.loaded_in_place.fetch_add(1, Relaxed);
-            looked = store.load(physical, key, Tier::Disk);
+            looked = store.load(physical, key, Tier::Disk, extent);
         }
         match looked {
             Ok(Found::Found(loaded)) => Some(loaded),
@@ -263,7 +338,7 @@ impl View<'_> {
         }
     }
 
-    fn insert_loaded(&mut self, db: DbIndex, key: &Key<'_>, loaded: Loaded) -> Loc {
+    pub(super) fn insert_loaded(&mut self, db: DbIndex, key: &Key<'_>, loaded: Loaded) -> Loc {
         let Loaded { value, expiry } = loaded;
         let entry = Entry::new(key.bytes, value, expiry, self.core.fresh_stamp());
         let (Stripe { databases, .. }, core) = self.stripe_mut(key.slot.stripe());
@@ -290,7 +365,7 @@ impl View<'_> {
         mut visit: impl FnMut(Met<'_>),
     ) -> Result<Option<u32>, Unreadable> {
         let keyspace = self.keyspace();
-        let store = keyspace.cold.store.get().expect("only an engine has cold keys");
+        let store = keyspace.cold.store();
         let applied = keyspace.applied.load();
         let stripe = self.stripe(slot.stripe());
         let pending = stripe.pending.as_ref().expect("cold keys are those of a keyspace that records");
@@ -380,6 +455,15 @@ impl View<'_> {
                     self.insert_loaded(db, &key, loaded);
                 }
             }
+        }
+        let mut outlines: Vec<Box<[u8]>> = Vec::new();
+        self.for_each_entry(db, |entry| {
+            if entry.is_outline() {
+                outlines.push(entry.key().into());
+            }
+        });
+        for bytes in outlines {
+            self.complete(db, &Key::new(&bytes));
         }
         Ok(())
     }

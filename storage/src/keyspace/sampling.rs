@@ -83,7 +83,7 @@ impl View<'_> {
     pub fn evict(&mut self, candidate: &Candidate, policy: Policy) -> Fate {
         let (db, key) = (candidate.db, Key::new(&candidate.key));
         let (keyspace, now) = (self.keyspace(), self.now());
-        let is_wanted = self.peek(db, &key).map(|entry| {
+        let is_wanted = self.glance(db, &key).map(|entry| {
             let is_eligible = policy.scope == Scope::All || entry.expiry().is_some();
             is_eligible && eviction::score(policy.rank, entry, &keyspace.settings, now) >= candidate.score
         });

@@ -3,6 +3,9 @@
 use crate::types::{HashLimits, ListLimits, SetLimits, ZsetLimits};
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicUsize, Ordering::Relaxed};
 
+/// A collection of as many elements is quick to load, and is then in memory for all that comes.
+const OUTLINE_ABOVE: usize = 1024;
+
 /// How access stamps are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -26,6 +29,8 @@ pub struct Settings {
     pub lfu_log_factor: AtomicUsize,
     /// Minutes per halving step of the LFU counter.
     pub lfu_decay_time: AtomicUsize,
+    /// Of a cold value in more parts than this only the outline is loaded, if that is enough.
+    pub outline_above: AtomicUsize,
     access: AtomicU8,
 }
 
@@ -42,6 +47,7 @@ impl Default for Settings {
             list_max_listpack_size: AtomicI64::new(-2),
             lfu_log_factor: AtomicUsize::new(10),
             lfu_decay_time: AtomicUsize::new(1),
+            outline_above: AtomicUsize::new(OUTLINE_ABOVE),
             access: AtomicU8::new(AccessPolicy::Lru as u8),
         }
     }

@@ -132,7 +132,7 @@ impl View<'_> {
         key: &Key<'_>,
         change: impl FnOnce(Option<StrRef<'_>>) -> Result<i64, E>,
     ) -> Result<i64, E> {
-        let found = self.find(db, key);
+        let found = self.find_whole(db, key);
         let old = found.map(|loc| StrRef::of(self.entry_at(db, key, loc))).transpose()?;
         let number = change(old)?;
         self.put_int_at(db, key, found, number, NewExpiry::Keep);
@@ -207,14 +207,14 @@ impl View<'_> {
         let expiry = match expiry {
             NewExpiry::Clear => None,
             NewExpiry::At(at) => Some(at),
-            NewExpiry::Keep => self.peek(db, key).and_then(EntryRef::expiry),
+            NewExpiry::Keep => self.glance(db, key).and_then(EntryRef::expiry),
         };
         self.put(db, key, Value::Str(Str::Bytes(bytes, StrForm::Modified)), expiry);
     }
 
     /// Gives the string at `key` the form of one that was changed in place. No effect: the bytes stay the same.
     pub fn mark_modified(&mut self, db: DbIndex, key: &Key<'_>) {
-        let Some(loc) = self.find(db, key) else { return };
+        let Some(loc) = self.find_whole(db, key) else { return };
         let (stripe, _) = self.stripe_mut(key.slot.stripe());
         let database = stripe.databases[db.0 as usize].as_deref_mut().expect("an entry was found in this database");
         database.update(key, loc, |entry| entry.splice(0, b""));
@@ -224,7 +224,7 @@ impl View<'_> {
     /// the expiry. The type was checked by [`View::string_to_change`].
     pub fn splice_string(&mut self, db: DbIndex, key: &Key<'_>, offset: usize, bytes: &[u8]) {
         let effect = || KeyEffect::Splice { offset, bytes: bytes.into() };
-        match self.find(db, key) {
+        match self.find_whole(db, key) {
             Some(loc) => self.update_at(db, key, loc, effect, |entry| entry.splice(offset, bytes)),
             None => {
                 let mut entry = Entry::with_bytes(key.bytes, b"", None, self.core.fresh_stamp());

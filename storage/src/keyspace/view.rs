@@ -448,9 +448,26 @@ impl<'k> View<'k> {
         self.database(db, key.slot).expect("an entry was found in this database").entry(key, loc)
     }
 
+    /// Like [`View::find`], with the value in memory.
+    #[inline]
+    pub(super) fn find_whole(&mut self, db: DbIndex, key: &Key<'_>) -> Option<Loc> {
+        let loc = self.find(db, key)?;
+        if self.entry_at(db, key, loc).is_outline() {
+            self.complete(db, key);
+        }
+        Some(loc)
+    }
+
     /// The entry of `key`, without counting or stamping the access.
     #[inline]
     pub fn peek(&mut self, db: DbIndex, key: &Key<'_>) -> Option<EntryRef<'_>> {
+        let loc = self.find_whole(db, key)?;
+        Some(self.entry_at(db, key, loc))
+    }
+
+    /// Like [`View::peek`], for whoever does not look at the value: it may be an outline.
+    #[inline]
+    pub fn glance(&mut self, db: DbIndex, key: &Key<'_>) -> Option<EntryRef<'_>> {
         let loc = self.find(db, key)?;
         Some(self.entry_at(db, key, loc))
     }
@@ -458,7 +475,20 @@ impl<'k> View<'k> {
     /// The entry of `key` for a command that reads: counts hit or miss, stamps the access.
     #[inline]
     pub fn read(&mut self, db: DbIndex, key: &Key<'_>) -> Option<EntryRef<'_>> {
-        match self.find(db, key) {
+        let found = self.find_whole(db, key);
+        self.count_read(db, key, found)
+    }
+
+    /// Like [`View::read`], for whoever does not need all of the value: it may be an outline.
+    #[inline]
+    pub fn read_outline(&mut self, db: DbIndex, key: &Key<'_>) -> Option<EntryRef<'_>> {
+        let found = self.find(db, key);
+        self.count_read(db, key, found)
+    }
+
+    #[inline]
+    fn count_read(&mut self, db: DbIndex, key: &Key<'_>, found: Option<Loc>) -> Option<EntryRef<'_>> {
+        match found {
             Some(loc) => {
                 self.core.hits += 1;
                 let entry = self.entry_at(db, key, loc);
@@ -473,7 +503,8 @@ impl<'k> View<'k> {
         }
     }
 
-    /// The entry of `key` for a command that asks about it: counts hit or miss, but is no use of the value.
+    /// The entry of `key` for a command that asks about it: counts hit or miss, but is no use of the value, which may
+    /// be an outline.
     #[inline]
     pub fn inspect(&mut self, db: DbIndex, key: &Key<'_>) -> Option<EntryRef<'_>> {
         let found = self.find(db, key);
@@ -494,9 +525,15 @@ impl<'k> View<'k> {
 
     #[inline]
     fn count_lookup(&mut self, found: Option<Loc>) {
-        match found {
-            Some(_) => self.core.hits += 1,
-            None => self.core.misses += 1,
+        self.count_presence(found.is_some());
+    }
+
+    #[inline]
+    pub(super) fn count_presence(&mut self, is_there: bool) {
+        if is_there {
+            self.core.hits += 1;
+        } else {
+            self.core.misses += 1;
         }
     }
 

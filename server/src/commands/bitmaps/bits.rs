@@ -16,9 +16,13 @@ const NOT_TAKES_ONE_KEY: CommandError = CommandError::new("ERR BITOP NOT must be
 
 pub(super) fn read_bit(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     let offset = offset(ctx.server, args.at(2))?;
-    let bit = match ctx.view.string(ctx.db, &args.key(1))? {
+    let bit = match ctx.view.partial_string(ctx.db, &args.key(1))? {
         None => Bit::Clear,
-        Some(string) => bits::bit(string.bytes(&mut number::format_i64(0)), offset),
+        Some(string) => {
+            let byte = usize::try_from(offset / 8).unwrap_or(usize::MAX);
+            let range = byte.min(string.len())..byte.saturating_add(1).min(string.len());
+            string.with_range(range, |byte| bits::bit(byte, offset % 8))
+        }
     };
     ctx.out.integer(bit.digit());
     Ok(())

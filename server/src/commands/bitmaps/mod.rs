@@ -5,6 +5,7 @@ mod bits;
 mod fields;
 
 use super::spec::{Flags, Group, Handler::Data, KeyFlags, KeySpec, OW_UPDATE, RO_ACCESS, RW_ACCESS_UPDATE, Spec};
+use crate::commands::looks::{self, Looks};
 use crate::commands::parse;
 use crate::error::CommandError;
 use crate::server::Server;
@@ -24,6 +25,7 @@ const FIELD_KEY: KeySpec = KeySpec {
 pub const COMMANDS: &[Spec] = &[
     Spec {
         name: "getbit",
+        looks: Looks::AtParts(looks::bit),
         arity: 3,
         flags: READS_FAST,
         keys: &[KeySpec::first(RO_ACCESS)],

@@ -69,6 +69,7 @@ fn finish(mut digest: Digest, entry: EntryRef<'_>) -> Digest {
         ValueRef::Set(set) => set.iter().for_each(|member| digest.add_member(&member)),
         ValueRef::Hash(hash) => hash.iter().for_each(|field| digest.add_field(field.name(), field.value())),
         ValueRef::Zset(zset) => zset.iter().for_each(|(member, score)| digest.add_scored(member, score)),
+        ValueRef::Outline(_) => unreachable!("everything was loaded"),
     }
     digest.finish(if entry.expiry().is_some() { Lifetime::Expires } else { Lifetime::Forever })
 }

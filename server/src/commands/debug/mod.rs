@@ -74,6 +74,8 @@ static ROWS: &[Row] = &[
     row("OBJECT", 1, 2, data::object)
         .help("<key>", "Tells how the value of a key is represented, and since when nobody used it."),
     row("OOM", 0, 0, refuse),
+    row("OUTLINE-ABOVE", 1, 1, switches::outline_above)
+        .help("<elements>", "Stores collections in parts, and reads larger ones part by part (durable mode)."),
     row("PANIC", 0, 0, refuse),
     row("PAUSE-CRON", 1, 1, switches::pause_cron).help("<0|1>", "Stops periodic work, or lets it go on."),
     row("POPULATE", 1, 3, data::populate)

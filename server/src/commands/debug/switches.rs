@@ -6,6 +6,7 @@ use crate::config::setting;
 use crate::error::{CommandError, CommandResult, NOT_INTEGER};
 use crate::resp::Args;
 use crate::switches::PEAK_RESET_MS;
+use basalt_storage::engine::split_collections_above;
 use basalt_storage::number::{parse_f64_lenient, parse_i64};
 use basalt_storage::slot::StripeSet;
 use std::sync::atomic::Ordering::Relaxed;
@@ -81,6 +82,15 @@ pub fn sleep(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
     let seconds = parse_f64_lenient(args.at(1)).unwrap_or(0.0).max(0.0);
     let duration = Duration::try_from_secs_f64(seconds).unwrap_or_default();
     ctx.with_stripes(StripeSet::ALL, |_| std::thread::sleep(duration));
+    ctx.out.ok();
+    Ok(())
+}
+
+/// With a number below the usual one, tests meet with small collections what clients meet with large ones.
+pub fn outline_above(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
+    let elements = parse_i64(args.at(1)).and_then(|number| usize::try_from(number).ok()).ok_or(NOT_INTEGER)?;
+    split_collections_above(elements);
+    ctx.server.keyspace.settings.outline_above.store(elements, Relaxed);
     ctx.out.ok();
     Ok(())
 }

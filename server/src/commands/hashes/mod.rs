@@ -9,10 +9,11 @@ use super::ctx::Ctx;
 use super::parse::{self, ScanOf, ScanOptions};
 use super::spec::{Flags, Group, Handler::Data, KeySpec, RO_ACCESS, RO_NONE, RW_ACCESS_UPDATE, Standing};
 use super::spec::{RW_DELETE, RW_INSERT, RW_UPDATE, Spec};
+use crate::commands::looks::{self, Looks};
 use crate::error::CommandResult;
 use crate::resp::{Args, ReplyBuf};
 use basalt_storage::table::ScanCursor;
-use basalt_storage::types::FieldRef;
+use basalt_storage::types::{FieldRef, Hash};
 
 const ALL_FIELDS: &str = "O(N), N being the number of fields of the hash";
 const NAMED_FIELDS: &str = "O(N), N being the number of fields named";
@@ -94,6 +95,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "hget",
+        looks: Looks::AtParts(looks::named),
         arity: 3,
         summary: "Answers the value of a field of a hash.",
         syntax: "key field",
@@ -102,6 +104,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "hmget",
+        looks: Looks::AtParts(looks::named),
         arity: -3,
         complexity: NAMED_FIELDS,
         summary: "Answers the values of fields of a hash.",
@@ -141,6 +144,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "hlen",
+        looks: Looks::AtOutlines,
         arity: 2,
         keys: &[KeySpec::first(RO_NONE)],
         summary: "Counts the fields of a hash.",
@@ -150,6 +154,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "hexists",
+        looks: Looks::AtParts(looks::named),
         arity: 3,
         keys: &[KeySpec::first(RO_NONE)],
         summary: "Tells whether a hash has a field.",
@@ -159,6 +164,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "hstrlen",
+        looks: Looks::AtParts(looks::named),
         arity: 3,
         keys: &[KeySpec::first(RO_NONE)],
         since: "3.2.0",
@@ -192,19 +198,22 @@ pub const COMMANDS: &[Spec] = &[
 ];
 
 fn hget(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let hash = ctx.view.hash(ctx.db, &args.key(1))?;
-    let field = hash.and_then(|hash| hash.get(args.at(2)));
-    ctx.out.bulk_or_null(field.as_ref().map(FieldRef::value));
+    match ctx.view.partial::<Hash>(ctx.db, &args.key(1))? {
+        Some(hash) => hash.with_field(args.at(2), |value| ctx.out.bulk_or_null(value)),
+        None => ctx.out.null(),
+    }
     Ok(())
 }
 
 fn hmget(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let hash = ctx.view.hash(ctx.db, &args.key(1))?;
+    let hash = ctx.view.partial::<Hash>(ctx.db, &args.key(1))?;
     let fields = args.from(2);
     ctx.out.array(fields.len());
     for name in fields {
-        let field = hash.and_then(|hash| hash.get(name));
-        ctx.out.bulk_or_null(field.as_ref().map(FieldRef::value));
+        match &hash {
+            Some(hash) => hash.with_field(name, |value| ctx.out.bulk_or_null(value)),
+            None => ctx.out.null(),
+        }
     }
     Ok(())
 }
@@ -237,19 +246,19 @@ fn list_all(ctx: &mut Ctx<'_, '_>, args: Args<'_>, part: for<'f> fn(&'f FieldRef
 }
 
 fn hlen(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let hash = ctx.view.hash(ctx.db, &args.key(1))?;
+    let hash = ctx.view.partial::<Hash>(ctx.db, &args.key(1))?;
     ctx.out.count(hash.map_or(0, |hash| hash.len()));
     Ok(())
 }
 
 fn hexists(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let hash = ctx.view.hash(ctx.db, &args.key(1))?;
+    let hash = ctx.view.partial::<Hash>(ctx.db, &args.key(1))?;
     ctx.out.count(hash.is_some_and(|hash| hash.contains(args.at(2))).into());
     Ok(())
 }
 
 fn hstrlen(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let hash = ctx.view.hash(ctx.db, &args.key(1))?;
+    let hash = ctx.view.partial::<Hash>(ctx.db, &args.key(1))?;
     ctx.out.count(hash.and_then(|hash| hash.value_len(args.at(2))).unwrap_or(0));
     Ok(())
 }

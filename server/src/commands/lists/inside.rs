@@ -1,6 +1,7 @@
 //! List commands that look at or change what is between the ends.
 
 use crate::commands::ctx::Ctx;
+use crate::commands::looks::{self, Looks};
 use crate::commands::parse;
 use crate::commands::spec::{
     Flags, Group, Handler::Data, KeySpec, RO_ACCESS, RO_NONE, RW_DELETE, RW_INSERT, RW_UPDATE, Spec,
@@ -8,12 +9,14 @@ use crate::commands::spec::{
 use crate::error::{CommandError, CommandResult, INDEX_OUT_OF_RANGE, NO_SUCH_KEY, SYNTAX};
 use crate::notify::EventClass;
 use crate::resp::Args;
+use basalt_storage::keyspace::Partial;
 use basalt_storage::types::List;
 use basalt_storage::types::list::Direction;
 
 pub const COMMANDS: &[Spec] = &[
     Spec {
         name: "llen",
+        looks: Looks::AtOutlines,
         arity: 2,
         flags: Flags::READONLY.or(Flags::FAST),
         keys: &[KeySpec::first(RO_NONE)],
@@ -26,6 +29,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "lindex",
+        looks: Looks::AtParts(looks::element),
         arity: 3,
         flags: Flags::READONLY,
         keys: &[KeySpec::first(RO_ACCESS)],
@@ -39,6 +43,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "lrange",
+        looks: Looks::AtParts(looks::elements),
         arity: 4,
         flags: Flags::READONLY,
         keys: &[KeySpec::first(RO_ACCESS)],
@@ -118,27 +123,32 @@ pub const COMMANDS: &[Spec] = &[
 ];
 
 fn llen(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let list = ctx.view.list(ctx.db, &args.key(1))?;
-    ctx.out.count(list.map_or(0, List::len));
+    let list = ctx.view.partial::<List>(ctx.db, &args.key(1))?;
+    ctx.out.count(list.map_or(0, |list| list.len()));
     Ok(())
 }
 
 fn lindex(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    match ctx.view.list(ctx.db, &args.key(1))? {
+    match ctx.view.partial::<List>(ctx.db, &args.key(1))? {
         None => ctx.out.null(),
-        Some(list) => {
-            let index = parse::index(args.at(2), list.len())?;
-            ctx.out.bulk_or_null(index.and_then(|index| list.get(index)));
-        }
+        Some(list) => match parse::index(args.at(2), list.len())? {
+            Some(index) => list.with_element(index, |element| ctx.out.bulk_or_null(element)),
+            None => ctx.out.null(),
+        },
     }
     Ok(())
 }
 
 fn lrange(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     let range = parse::Ranks::parse(args.at(2), args.at(3))?;
-    match ctx.view.list(ctx.db, &args.key(1))? {
+    match ctx.view.partial::<List>(ctx.db, &args.key(1))? {
         None => ctx.out.array(0),
-        Some(list) => {
+        Some(list @ Partial::Remote(_)) => {
+            let range = range.of(list.len());
+            ctx.out.array(range.len());
+            range.for_each(|index| list.with_element(index, |element| ctx.out.bulk_or_null(element)));
+        }
+        Some(Partial::Whole(list)) => {
             let elements = list.range(range.of(list.len()));
             ctx.out.array(elements.len());
             elements.for_each(|element| ctx.out.bulk(element));

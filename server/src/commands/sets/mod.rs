@@ -9,6 +9,7 @@ use super::ctx::Ctx;
 use super::parse::{self, ScanOf, ScanOptions};
 use super::spec::{Flags, Group, Handler::Data, KeySpec, OW_UPDATE, RO_ACCESS, RO_NONE, RW_ACCESS_DELETE};
 use super::spec::{RW_DELETE, RW_INSERT, RW_UPDATE, Spec};
+use crate::commands::looks::{self, Looks};
 use crate::error::{CommandResult, WRONG_TYPE};
 use crate::notify::EventClass;
 use crate::resp::{Args, ReplyBuf};
@@ -71,6 +72,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "sismember",
+        looks: Looks::AtParts(looks::named),
         arity: 3,
         keys: &[KeySpec::first(RO_NONE)],
         summary: "Tells whether something is a member of a set.",
@@ -80,6 +82,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "smismember",
+        looks: Looks::AtParts(looks::named),
         arity: -3,
         since: "6.2.0",
         complexity: NAMED_MEMBERS,
@@ -90,6 +93,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "scard",
+        looks: Looks::AtOutlines,
         arity: 2,
         keys: &[KeySpec::first(RO_NONE)],
         summary: "Counts the members of a set.",
@@ -263,23 +267,23 @@ fn smove(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 }
 
 fn sismember(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let set = ctx.view.set(ctx.db, &args.key(1))?;
+    let set = ctx.view.partial::<Set>(ctx.db, &args.key(1))?;
     ctx.out.count(set.is_some_and(|set| set.contains(args.at(2))).into());
     Ok(())
 }
 
 fn smismember(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let set = ctx.view.set(ctx.db, &args.key(1))?;
+    let set = ctx.view.partial::<Set>(ctx.db, &args.key(1))?;
     let members = args.from(2);
     ctx.out.array(members.len());
     for member in members {
-        ctx.out.count(set.is_some_and(|set| set.contains(member)).into());
+        ctx.out.count(set.as_ref().is_some_and(|set| set.contains(member)).into());
     }
     Ok(())
 }
 
 fn scard(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let set = ctx.view.set(ctx.db, &args.key(1))?;
+    let set = ctx.view.partial::<Set>(ctx.db, &args.key(1))?;
     ctx.out.count(set.map_or(0, |set| set.len()));
     Ok(())
 }

@@ -10,10 +10,13 @@ mod range;
 mod read;
 mod write;
 
+pub use range::resolve as resolve_range;
+
 use super::spec::{
     Flags, Group, Handler::Data, KeyFlags, KeySpec, OW_INSERT, OW_UPDATE, RO_ACCESS, RO_NONE, RW_ACCESS_DELETE,
     RW_ACCESS_UPDATE, RW_INSERT, RW_UPDATE, Spec, Standing,
 };
+use crate::commands::looks::{self, Looks};
 use lifetime::Term;
 
 const READS: Flags = Flags::READONLY;
@@ -220,6 +223,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "strlen",
+        looks: Looks::AtOutlines,
         arity: 2,
         flags: READS_FAST,
         keys: &[KeySpec::first(RO_NONE)],
@@ -231,6 +235,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "getrange",
+        looks: Looks::AtParts(looks::bytes),
         arity: 4,
         flags: READS,
         keys: &[KeySpec::first(RO_ACCESS)],
@@ -243,6 +248,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "substr",
+        looks: Looks::AtParts(looks::bytes),
         arity: 4,
         flags: READS,
         keys: &[KeySpec::first(RO_ACCESS)],

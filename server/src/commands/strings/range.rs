@@ -7,7 +7,6 @@ use crate::notify::EventClass;
 use crate::resp::Args;
 use crate::server::Server;
 use basalt_storage::keyspace::{NewExpiry, StrRef};
-use basalt_storage::number;
 use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -39,7 +38,7 @@ pub(super) fn append(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 }
 
 pub(super) fn length(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let len = ctx.view.string(ctx.db, &args.key(1))?.map_or(0, StrRef::len);
+    let len = ctx.view.partial_string(ctx.db, &args.key(1))?.map_or(0, |string| string.len());
     ctx.out.count(len);
     Ok(())
 }
@@ -47,19 +46,15 @@ pub(super) fn length(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 /// GETRANGE and SUBSTR.
 pub(super) fn part(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     let (start, end) = (parse::integer(args.at(2))?, parse::integer(args.at(3))?);
-    match ctx.view.string(ctx.db, &args.key(1))? {
+    match ctx.view.partial_string(ctx.db, &args.key(1))? {
         None => ctx.out.bulk(b""),
-        Some(string) => {
-            let mut text = number::format_i64(0);
-            let bytes = string.bytes(&mut text);
-            ctx.out.bulk(&bytes[resolve(start, end, bytes.len())]);
-        }
+        Some(string) => string.with_range(resolve(start, end, string.len()), |bytes| ctx.out.bulk(bytes)),
     }
     Ok(())
 }
 
 /// The range from `start` to `end`, both included; negative indexes count from the end of the string.
-fn resolve(start: i64, end: i64, len: usize) -> Range<usize> {
+pub fn resolve(start: i64, end: i64, len: usize) -> Range<usize> {
     // Out of order from the end stays empty even where clamping to the start would make it a range of one.
     if start < 0 && end < 0 && start > end {
         return 0..0;

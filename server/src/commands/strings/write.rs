@@ -89,8 +89,8 @@ fn set_with_options(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     }
     let permitted = match options.condition {
         Condition::Always => true,
-        Condition::IfAbsent => ctx.view.peek(ctx.db, &key).is_none(),
-        Condition::IfPresent => ctx.view.peek(ctx.db, &key).is_some(),
+        Condition::IfAbsent => ctx.view.glance(ctx.db, &key).is_none(),
+        Condition::IfPresent => ctx.view.glance(ctx.db, &key).is_some(),
     };
     if permitted {
         put_with_expiry(ctx, &key, args.at(2), expiry);
@@ -111,7 +111,7 @@ fn put_with_expiry(ctx: &mut Ctx<'_, '_>, key: &Key<'_>, value: &[u8], expiry: N
 }
 
 pub(super) fn set_if_absent(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let is_absent = ctx.view.peek(ctx.db, &args.key(1)).is_none();
+    let is_absent = ctx.view.glance(ctx.db, &args.key(1)).is_none();
     if is_absent {
         put(ctx, &args.key(1), args.at(2), NewExpiry::Clear);
     }
@@ -150,7 +150,7 @@ pub(super) fn set_many(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 
 pub(super) fn set_many_if_absent(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     refuse_half_pair(args, "msetnx")?;
-    let is_any_there = (1..args.len()).step_by(2).any(|at| ctx.view.peek(ctx.db, &args.key(at)).is_some());
+    let is_any_there = (1..args.len()).step_by(2).any(|at| ctx.view.glance(ctx.db, &args.key(at)).is_some());
     if !is_any_there {
         put_pairs(ctx, args, "msetnx")?;
     }

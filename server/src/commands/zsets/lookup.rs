@@ -3,6 +3,7 @@
 use super::{Scores, write_members};
 use crate::commands::ctx::Ctx;
 use crate::commands::draw::{self, Draw};
+use crate::commands::looks::{self, Looks};
 use crate::commands::parse::{self, ScanOf, ScanOptions};
 use crate::commands::spec::{Flags, Group, Handler::Data, KeySpec, RO_ACCESS, RO_NONE, Spec};
 use crate::error::{CommandError, CommandResult, OUT_OF_RANGE, SYNTAX};
@@ -15,6 +16,7 @@ use basalt_storage::types::Zset;
 pub const COMMANDS: &[Spec] = &[
     Spec {
         name: "zscore",
+        looks: Looks::AtParts(looks::named),
         arity: 3,
         flags: Flags::READONLY.or(Flags::FAST),
         keys: &[KeySpec::first(RO_ACCESS)],
@@ -27,6 +29,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "zmscore",
+        looks: Looks::AtParts(looks::named),
         arity: -3,
         flags: Flags::READONLY.or(Flags::FAST),
         keys: &[KeySpec::first(RO_ACCESS)],
@@ -40,6 +43,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "zcard",
+        looks: Looks::AtOutlines,
         arity: 2,
         flags: Flags::READONLY.or(Flags::FAST),
         keys: &[KeySpec::first(RO_NONE)],
@@ -107,7 +111,7 @@ pub const COMMANDS: &[Spec] = &[
 ];
 
 fn zscore(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let zset = ctx.view.zset(ctx.db, &args.key(1))?;
+    let zset = ctx.view.partial::<Zset>(ctx.db, &args.key(1))?;
     match zset.and_then(|zset| zset.score(args.at(2))) {
         Some(score) => ctx.out.double(score),
         None => ctx.out.null(),
@@ -116,10 +120,10 @@ fn zscore(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 }
 
 fn zmscore(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let zset = ctx.view.zset(ctx.db, &args.key(1))?;
+    let zset = ctx.view.partial::<Zset>(ctx.db, &args.key(1))?;
     ctx.out.array(args.len() - 2);
     for member in args.from(2) {
-        match zset.and_then(|zset| zset.score(member)) {
+        match zset.as_ref().and_then(|zset| zset.score(member)) {
             Some(score) => ctx.out.double(score),
             None => ctx.out.null(),
         }
@@ -128,8 +132,8 @@ fn zmscore(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 }
 
 fn zcard(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let zset = ctx.view.zset(ctx.db, &args.key(1))?;
-    ctx.out.count(zset.map_or(0, Zset::len));
+    let zset = ctx.view.partial::<Zset>(ctx.db, &args.key(1))?;
+    ctx.out.count(zset.map_or(0, |zset| zset.len()));
     Ok(())
 }
 

@@ -43,6 +43,7 @@ fn of_entry(entry: EntryRef<'_>) -> KeyImage {
             hash.iter().map(|field| format!("{} = {}", text(field.name()), text(field.value()))).collect()
         }
         ValueRef::Zset(zset) => zset.iter().map(|(member, score)| format!("{} at {score:?}", text(member))).collect(),
+        ValueRef::Outline(_) => unreachable!("everything was loaded"),
     };
     if matches!(entry.value(), ValueRef::Set(_) | ValueRef::Hash(_)) {
         content.sort();

@@ -3,7 +3,7 @@
 use super::counts::{self, Delta, Place};
 use super::engine::{Engine, MAP, PROGRESS, Progress, encode_map};
 use super::layout::{self, DUE, GARBAGE, Garbage, KEYS, PARTS, PhysicalDb, due_key};
-use super::meta::{COLLECTION_BYTES_MAX, Data, Large, Meta, STRING_BYTES_MAX};
+use super::meta::{Data, Large, Meta, STRING_BYTES_MAX, collection_bytes_max};
 use super::staged::{Staged, parse_id};
 use crate::clock::UnixMs;
 use crate::effect::body::{Kind, put_value};
@@ -328,7 +328,7 @@ impl Staged<'_> {
     fn data_of(&mut self, value: &Value) -> Data {
         let bytes_max = match value {
             Value::Str(_) => STRING_BYTES_MAX,
-            _ => COLLECTION_BYTES_MAX,
+            _ => collection_bytes_max(),
         };
         // Memory is at least as large as the bytes, so what is far too large is not encoded in vain.
         let bytes = match value {
@@ -352,10 +352,11 @@ impl Staged<'_> {
             Value::Str(Str::Int(_)) => unreachable!("an integer is small"),
             Value::List(list) => list.iter().collect(),
             Value::Set(_) | Value::Hash(_) | Value::Zset(_) => Vec::new(),
+            Value::Outline(_) => unreachable!("effects have values"),
         };
         let mut large = self.split_list(kind, &elements);
         match value {
-            Value::Str(_) | Value::List(_) => return large,
+            Value::Str(_) | Value::List(_) | Value::Outline(_) => return large,
             Value::Set(set) => {
                 large.len = set.len() as u64;
                 set.iter().for_each(|member| self.put_part(large.version, &member, Box::default()));

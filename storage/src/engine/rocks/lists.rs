@@ -4,7 +4,7 @@
 //! index is found without a search. Inserting and removing inside moves the elements of the shorter side.
 
 use super::layout::{PARTS, part_key, position_name, position_of};
-use super::meta::{COLLECTION_BYTES_MAX, Data, Large, Meta};
+use super::meta::{Data, Large, Meta, collection_bytes_max};
 use super::staged::Staged;
 use super::{corrupt, failed};
 use crate::effect::KeyEffect;
@@ -78,7 +78,7 @@ impl Staged<'_> {
             return Ok(None);
         }
         let size: usize = elements.iter().map(|element| element.len() + 1).sum();
-        if size > COLLECTION_BYTES_MAX {
+        if size > collection_bytes_max() {
             return Ok(Some(Data::Parts(self.split_list(kind, &elements))));
         }
         let mut body = Vec::with_capacity(size + 8);

@@ -10,12 +10,27 @@ use crate::effect::body::Kind;
 use crate::effect::wire::{Malformed, Reader, put_signed, put_varint};
 use crate::engine::Summary;
 use crate::number::format_i64;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 const HAS_EXPIRY: u8 = 1;
 const HAS_PARTS: u8 = 2;
 
-/// The largest collection that lies whole in its record.
+/// The largest collection that lies whole in its record, unless a test wants it otherwise.
 pub(super) const COLLECTION_BYTES_MAX: usize = 1 << 10;
+
+static COLLECTION_BYTES: AtomicUsize = AtomicUsize::new(COLLECTION_BYTES_MAX);
+
+#[inline]
+pub(super) fn collection_bytes_max() -> usize {
+    COLLECTION_BYTES.load(Relaxed)
+}
+
+/// From now on, collections larger than this are put into parts, in all groups of the process: for tests, which have
+/// small collections. What is on disk stays as it is.
+pub fn split_collections_above(bytes: usize) {
+    COLLECTION_BYTES.store(bytes.min(COLLECTION_BYTES_MAX), Relaxed);
+}
+
 /// The largest string that lies whole in its record when it is written whole.
 pub(super) const STRING_BYTES_MAX: usize = 64 << 10;
 /// The largest one that stays there when a part of it is written.

@@ -48,6 +48,7 @@ pub use cleaner::Cleaning;
 pub use engine::Engine;
 pub(crate) use layout::key_hash;
 pub use log::{Durability, LogWrite};
+pub use meta::split_collections_above;
 pub use open::{OpenError, Rocks};
 pub use options::RocksOptions;
 pub use read::{Part, PartName, PartRead};

@@ -5,7 +5,7 @@
 
 use super::corrupt;
 use super::layout::Version;
-use super::meta::{COLLECTION_BYTES_MAX, Data, Large, Meta};
+use super::meta::{COLLECTION_BYTES_MAX, Data, Large, Meta, collection_bytes_max};
 use super::staged::Staged;
 use crate::effect::body::Kind;
 use crate::effect::wire::{Malformed, Reader, put_bytes, put_varint};
@@ -52,7 +52,7 @@ impl Staged<'_> {
     ) -> Result<Option<Data>, EngineError> {
         let bytes = |names: &[(&[u8], &[u8])]| names.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
         let mut size: usize = bytes(&there);
-        if size + bytes(added) > 4 * COLLECTION_BYTES_MAX {
+        if size + bytes(added) > 4 * collection_bytes_max() {
             return self.split(kind, &there, added);
         }
         for &(name, value) in added {
@@ -62,7 +62,7 @@ impl Staged<'_> {
             }
         }
         size = bytes(&there);
-        if size > COLLECTION_BYTES_MAX {
+        if size > collection_bytes_max() {
             return self.split(kind, &there, &[]);
         }
         Ok((!there.is_empty()).then(|| Data::Whole(write_named(kind, &there))))

@@ -5,7 +5,9 @@
 //! absent is then mostly known from the filters.
 
 use super::engine::Engine;
-use super::layout::{KEYS, PARTS, PhysicalDb, VERSION_PREFIX, end_of, meta_key, part_key, position_name, position_of};
+use super::layout::{
+    KEYS, PARTS, PhysicalDb, VERSION_PREFIX, Version, end_of, meta_key, part_key, position_name, position_of,
+};
 use super::lists::read_elements;
 use super::meta::{DataRef, Large, MetaRef};
 use super::open::Rocks;
@@ -15,8 +17,9 @@ use super::{corrupt, failed};
 use crate::effect::DbIndex;
 use crate::effect::body::Kind;
 use crate::effect::wire::{Malformed, Reader};
-use crate::engine::{EngineError, Found, Loaded, Lookup, Summary, Tier};
+use crate::engine::{EngineError, Extent, Found, Loaded, Lookup, Summary, Tier};
 use crate::keyspace::Key;
+use crate::outline::Outline;
 use crate::rdb::load::{Build, Shape};
 use crate::rdb::values::{Builder, Limits};
 use crate::value::{Str, StrForm, Type, Value};
@@ -56,7 +59,7 @@ pub struct PartRead {
 impl Engine {
     /// The whole entry, in the form that `limits` give it. Entries that are due are there until they are deleted.
     pub fn load(&self, db: DbIndex, key: &Key<'_>, tier: Tier, limits: &Limits) -> Result<Lookup, EngineError> {
-        self.with_database(db, |physical| self.load_physical(physical, key, tier, limits))
+        self.with_database(db, |physical| self.load_physical(physical, key, tier, Extent::Whole, limits))
     }
 
     /// Like [`Engine::load`], for a caller that knows what stands behind the database.
@@ -65,9 +68,16 @@ impl Engine {
         db: PhysicalDb,
         key: &Key<'_>,
         tier: Tier,
+        extent: Extent,
         limits: &Limits,
     ) -> Result<Lookup, EngineError> {
         self.read(db, key, tier, |meta, source| {
+            if let (DataRef::Parts(large), Extent::Outline { above }) = (meta.data, extent)
+                && is_above(&large, above)
+            {
+                let value = Value::Outline(Box::new(outline_of(&large)));
+                return Ok(Found::Found(Loaded { value, expiry: meta.expiry }));
+            }
             let is_large = matches!(meta.data, DataRef::Parts(large) if parts_count(&large) > MEMORY_PARTS_MAX);
             if is_large && tier == Tier::Memory {
                 return Ok(Found::NeedsDisk);
@@ -82,17 +92,33 @@ impl Engine {
 
     /// Type, length and expiry of an entry.
     pub fn peek(&self, db: DbIndex, key: &Key<'_>, tier: Tier) -> Result<Found<Summary>, EngineError> {
-        let summary = |physical| {
-            let id = meta_key(self.group, physical, key.slot, key.bytes);
-            match self.rocks.look_up(KEYS, &id, tier, None)? {
-                Found::Found(bytes) => {
-                    parse(&bytes)?.summary().map(Found::Found).map_err(corrupt("the record of a key"))
-                }
-                Found::Absent => Ok(Found::Absent),
-                Found::NeedsDisk => Ok(Found::NeedsDisk),
-            }
-        };
-        self.with_database(db, summary)
+        self.with_database(db, |physical| self.peek_physical(physical, key, tier))
+    }
+
+    /// Like [`Engine::peek`], for a caller that knows what stands behind the database.
+    pub fn peek_physical(&self, db: PhysicalDb, key: &Key<'_>, tier: Tier) -> Result<Found<Summary>, EngineError> {
+        let id = meta_key(self.group, db, key.slot, key.bytes);
+        match self.rocks.look_up(KEYS, &id, tier, None)? {
+            Found::Found(bytes) => parse(&bytes)?.summary().map(Found::Found).map_err(corrupt("the record of a key")),
+            Found::Absent => Ok(Found::Absent),
+            Found::NeedsDisk => Ok(Found::NeedsDisk),
+        }
+    }
+
+    /// One part of a value that `outline` stands for.
+    pub fn part_of(&self, outline: &Outline, name: PartName<'_>, tier: Tier) -> Result<Found<Part>, EngineError> {
+        let source = Source { engine: self, snapshot: None, tier };
+        Ok(match source.part(&large_of(outline), name)? {
+            Found::Found(Some(part)) => Found::Found(part),
+            Found::Found(None) | Found::Absent => Found::Absent,
+            Found::NeedsDisk => Found::NeedsDisk,
+        })
+    }
+
+    /// The value that `outline` stands for. To be called only while nobody can change it.
+    pub fn value_of(&self, outline: &Outline, limits: &Limits) -> Result<Value, EngineError> {
+        let source = Source { engine: self, snapshot: None, tier: Tier::Disk };
+        Ok(source.value(DataRef::Parts(large_of(outline)), limits)?.expect("the disk was allowed"))
     }
 
     /// One part of an entry, without the rest of it. No part if the type has no parts of that name.
@@ -377,6 +403,22 @@ fn part_from(value_type: Type, bytes: &[u8]) -> Result<Part, EngineError> {
 fn index_of(index: i64, len: u64) -> Option<u64> {
     let index = if index < 0 { len.checked_sub(index.unsigned_abs())? } else { index as u64 };
     (index < len).then_some(index)
+}
+
+/// A string is as quick to load as some elements.
+const STRING_CHUNKS_MAX: u64 = 4;
+
+fn is_above(large: &Large, above: u64) -> bool {
+    let is_string = large.kind.value_type() == Type::String;
+    parts_count(large) > if is_string { above.min(STRING_CHUNKS_MAX) } else { above }
+}
+
+fn outline_of(large: &Large) -> Outline {
+    Outline::new(large.kind, large.version.0, large.len, large.head)
+}
+
+fn large_of(outline: &Outline) -> Large {
+    Large { kind: outline.kind, version: Version(outline.version), len: outline.len, head: outline.head }
 }
 
 fn parts_count(large: &Large) -> u64 {

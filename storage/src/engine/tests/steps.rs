@@ -95,6 +95,7 @@ fn look(keyspace: &Keyspace, db: DbIndex, key: &[u8], rng: &mut Rng) -> There {
         Some(ValueRef::Set(set)) => There::Set(set.iter().map(|member| member[..].into()).collect()),
         Some(ValueRef::Hash(hash)) => There::Hash(hash.iter().map(|field| field.name().into()).collect()),
         Some(ValueRef::Zset(zset)) => There::Zset(zset.iter().map(|(member, _)| member.into()).collect()),
+        Some(ValueRef::Outline(_)) => panic!("this keyspace has no engine"),
     }
 }
 

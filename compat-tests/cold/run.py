@@ -1,0 +1,226 @@
+#!/usr/bin/env python3
+"""Cold data in durable mode: what is read of large values, and what is not.
+
+Each case starts a durable server, makes everything cold (DEBUG RELOAD, or a restart), and then looks not only at replies
+but at INFO: which keys became resident, and how much memory they take.
+"""
+
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "harness"))
+
+from server import Server, binary_under_test
+
+# Above the number from which on a cold value is read by parts.
+ELEMENTS = 20_000
+STRING_BYTES = 1 << 20
+
+
+class Wrong(Exception):
+    """The server did what it should not."""
+
+
+def main() -> int:
+    only = sys.argv[1:]
+    passed = failed = 0
+    os.environ["BASALT_MODE"] = "durable"
+    for case in CASES:
+        if only and case.__name__ not in only:
+            continue
+        started = time.monotonic()
+        try:
+            with Server(binary_under_test()) as server:
+                case(server)
+            passed += 1
+            result = "ok"
+        except Exception as problem:  # noqa: BLE001 - a case may fail in any way, and the others still run
+            failed += 1
+            where = traceback.extract_tb(problem.__traceback__)[-1]
+            result = f"FAILED: {problem!r} ({where.name}, line {where.lineno})"
+        print(f"{case.__name__:44}{result} {time.monotonic() - started:6.1f} s", flush=True)
+    print(f"cold: {passed} passed, {failed} failed, 0 skipped")
+    return 1 if failed else 0
+
+
+def info(client) -> dict:
+    text = client.call("INFO", "everything")[1].decode()
+    return dict(line.split(":", 1) for line in text.split("\r\n") if ":" in line)
+
+
+def number(client, field: str) -> int:
+    return int(info(client)[field])
+
+
+def expect(got, wanted, what="") -> None:
+    if got != wanted:
+        raise Wrong(f"{what}: {str(got)[:200]} instead of {str(wanted)[:200]}")
+
+
+def ok(client, *words) -> None:
+    expect(client.call(*words)[0] != "-", True, words[:2])
+
+
+def fill(client) -> None:
+    """One large value of each type."""
+    for start in range(0, ELEMENTS, 1000):
+        names = range(start, start + 1000)
+        ok(client, "HSET", "hash", *[word for n in names for word in (f"f{n}", f"value {n}")])
+        ok(client, "SADD", "set", *[f"m{n}" for n in names])
+        ok(client, "ZADD", "zset", *[word for n in names for word in (f"{n / 2}", f"m{n}")])
+        ok(client, "RPUSH", "list", *[f"element {n}" for n in names])
+    ok(client, "SET", "string", pattern())
+
+
+def pattern() -> bytes:
+    return b"".join(b"%07d " % n for n in range(STRING_BYTES // 8))
+
+
+def cool(client) -> None:
+    # What was written just now may have to be applied first.
+    for _ in range(100):
+        ok(client, "DEBUG", "RELOAD")
+        if number(client, "keys_resident") == 0:
+            return
+        time.sleep(0.01)
+    raise Wrong(f"{number(client, 'keys_resident')} keys stay in memory")
+
+
+def bulk(text):
+    return ("$", text.encode() if isinstance(text, str) else text)
+
+
+READS = [
+    (("HGET", "hash", "f77"), bulk("value 77")),
+    (("HGET", "hash", "absent"), ("$", None)),
+    (("HMGET", "hash", "f1", "absent", "f19999"), ("*", [bulk("value 1"), ("$", None), bulk("value 19999")])),
+    (("HEXISTS", "hash", "f5"), (":", 1)),
+    (("HEXISTS", "hash", "absent"), (":", 0)),
+    (("HSTRLEN", "hash", "f10000"), (":", 11)),
+    (("HLEN", "hash"), (":", ELEMENTS)),
+    (("SISMEMBER", "set", "m3"), (":", 1)),
+    (("SMISMEMBER", "set", "m4", "absent"), ("*", [(":", 1), (":", 0)])),
+    (("SCARD", "set"), (":", ELEMENTS)),
+    (("ZSCORE", "zset", "m3"), bulk("1.5")),
+    (("ZMSCORE", "zset", "m4", "absent"), ("*", [bulk("2"), ("$", None)])),
+    (("ZCARD", "zset"), (":", ELEMENTS)),
+    (("LLEN", "list"), (":", ELEMENTS)),
+    (("LINDEX", "list", "-1"), bulk("element 19999")),
+    (("LINDEX", "list", "20000"), ("$", None)),
+    (("LRANGE", "list", "10000", "10001"), ("*", [bulk("element 10000"), bulk("element 10001")])),
+    (("STRLEN", "string"), (":", STRING_BYTES)),
+    (("GETRANGE", "string", "80000", "80006"), bulk("0010000")),
+    (("GETRANGE", "string", "-8", "-2"), bulk("0131071")),
+    (("GETBIT", "string", "2"), (":", 1)),
+    (("EXISTS", "hash", "set", "zset", "list", "string", "absent"), (":", 5)),
+    (("TYPE", "zset"), ("+", b"zset")),
+    (("TTL", "list"), (":", -1)),
+    (("TOUCH", "hash", "set"), (":", 2)),
+    (("OBJECT", "REFCOUNT", "list"), (":", 1)),
+]
+
+WRONG_TYPES = [("HGET", "set", "f"), ("SISMEMBER", "zset", "m"), ("ZSCORE", "list", "m"), ("LINDEX", "hash", "0"),
+               ("STRLEN", "list"), ("GETRANGE", "set", "0", "1"), ("LLEN", "string"), ("GET", "hash")]
+
+
+def parts_are_read_without_the_rest(server) -> None:
+    client = server.connect()
+    fill(client)
+    cool(client)
+    for words, wanted in READS:
+        cool(client)
+        before = number(client, "used_memory")
+        expect(client.call(*words), wanted, words)
+        grown = number(client, "used_memory") - before
+        expect(grown < 100_000, True, f"{words} has taken {grown} bytes")
+    for words, wanted in READS:
+        expect(client.call(*words), wanted, words)
+    for words in WRONG_TYPES:
+        expect(client.call(*words)[1][:9], b"WRONGTYPE", words)
+    expect(number(client, "keys_outlined"), 4, "values of which only the outline is in memory")
+    expect(number(client, "keys_loaded_in_place"), 0, "reads from disk on a network thread")
+
+
+def a_transaction_reads_parts(server) -> None:
+    client = server.connect()
+    fill(client)
+    cool(client)
+    before = number(client, "used_memory")
+    ok(client, "MULTI")
+    for words, _ in READS:
+        expect(client.call(*words), ("+", b"QUEUED"), words)
+    expect(client.call("EXEC"), ("*", [wanted for _, wanted in READS]), "EXEC")
+    grown = number(client, "used_memory") - before
+    expect(grown < 200_000, True, f"the transaction has taken {grown} bytes")
+    expect(number(client, "keys_loaded_in_place"), 0, "reads from disk on a network thread")
+
+
+def outlines_expire_move_and_go(server) -> None:
+    client = server.connect()
+    fill(client)
+    cool(client)
+    before = number(client, "used_memory")
+    expect(client.call("PEXPIRE", "hash", "100000000"), (":", 1))
+    expect(client.call("PERSIST", "hash"), (":", 1))
+    expect(client.call("EXPIRE", "hash", "1000"), (":", 1))
+    expect(client.call("RENAME", "hash", "other"), ("+", b"OK"))
+    expect(client.call("HGET", "other", "f3"), bulk("value 3"))
+    expect(client.call("MOVE", "set", "1"), (":", 1))
+    ok(client, "SELECT", "1")
+    expect(client.call("SISMEMBER", "set", "m19999"), (":", 1))
+    ok(client, "SELECT", "0")
+    expect(client.call("DEL", "zset"), (":", 1))
+    expect(client.call("ZSCORE", "zset", "m3"), ("$", None))
+    expect(client.call("SET", "list", "small"), ("+", b"OK"))
+    expect(client.call("GET", "list"), bulk("small"))
+    expect(client.call("PEXPIRE", "string", "1"), (":", 1))
+    while client.call("EXISTS", "string") != (":", 0):
+        time.sleep(0.01)
+    grown = number(client, "used_memory") - before
+    expect(grown < 300_000, True, f"this has taken {grown} bytes")
+    cool(client)
+    expect(client.call("HLEN", "other"), (":", ELEMENTS))
+    expect(900 < client.call("TTL", "other")[1] <= 1000, True, "TTL")
+    expect(client.call("EXISTS", "hash", "set", "zset", "string"), (":", 0))
+    expect(client.call("GET", "list"), bulk("small"))
+    # What changes the value has all of it in memory, and what was read by parts before is the same.
+    expect(client.call("HSET", "other", "f3", "new", "f20000", "more"), (":", 1))
+    expect(client.call("HGETALL", "other")[0], "*")
+    expect(client.call("HLEN", "other"), (":", ELEMENTS + 1))
+    cool(client)
+    expect(client.call("HMGET", "other", "f3", "f4", "f20000"), ("*", [bulk("new"), bulk("value 4"), bulk("more")]))
+
+
+def asking_for_the_use_of_a_cold_key_loads_nothing(server) -> None:
+    client = server.connect()
+    fill(client)
+    ok(client, "SET", "small", "value")
+    ok(client, "SET", "brief", "value", "PX", "1")
+    cool(client)
+    for key in ("hash", "small"):
+        expect(client.call("OBJECT", "IDLETIME", key)[0], ":", key)
+        expect(client.call("OBJECT", "FREQ", key)[1][:35], b"ERR An LFU maxmemory policy is not ", key)
+    expect(client.call("OBJECT", "IDLETIME", "absent"), ("$", None))
+    expect(client.call("OBJECT", "IDLETIME", "brief"), ("$", None))
+    ok(client, "CONFIG", "SET", "maxmemory-policy", "allkeys-lfu")
+    expect(client.call("OBJECT", "FREQ", "hash"), (":", 0))
+    expect(client.call("OBJECT", "FREQ", "absent"), ("$", None))
+    expect(client.call("OBJECT", "IDLETIME", "hash")[0], "-")
+    expect(number(client, "keys_resident"), 0, "keys in memory")
+    expect(client.call("OBJECT", "ENCODING", "string"), bulk("raw"))
+    expect(client.call("OBJECT", "ENCODING", "zset"), bulk("skiplist"))
+    expect(client.call("MEMORY", "USAGE", "string")[1] < 1000, True, "what is in memory of the string")
+
+
+CASES = [
+    parts_are_read_without_the_rest,
+    a_transaction_reads_parts,
+    outlines_expire_move_and_go,
+    asking_for_the_use_of_a_cold_key_loads_nothing,
+]
+
+if __name__ == "__main__":
+    sys.exit(main())
