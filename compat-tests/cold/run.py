@@ -6,6 +6,7 @@ but at INFO: which keys became resident, and how much memory they take.
 """
 
 import os
+import select
 import sys
 import time
 import traceback
@@ -215,11 +216,122 @@ def asking_for_the_use_of_a_cold_key_loads_nothing(server) -> None:
     expect(client.call("MEMORY", "USAGE", "string")[1] < 1000, True, "what is in memory of the string")
 
 
+def walk(client, *words, count="100") -> tuple:
+    """All that a walk shows, and the number of its steps; `words` have the cursor as None."""
+    cursor, shown, steps = b"0", [], 0
+    while steps == 0 or cursor != b"0":
+        reply = client.call(*[cursor if word is None else word for word in words], "COUNT", count)
+        expect(reply[0], "*", words)
+        cursor, page = reply[1][0][1], reply[1][1][1]
+        shown += [element[1] for element in page]
+        steps += 1
+    return shown, steps
+
+
+def pairs(shown: list) -> dict:
+    return dict(zip(shown[::2], shown[1::2]))
+
+
+def walks_over_cold_collections_load_nothing(server) -> None:
+    client = server.connect()
+    fill(client)
+    cool(client)
+    before = number(client, "used_memory")
+    fields, steps = walk(client, "HSCAN", "hash", None)
+    expect(pairs(fields), {b"f%d" % n: b"value %d" % n for n in range(ELEMENTS)}, "HSCAN")
+    expect(steps >= ELEMENTS / 200, True, f"HSCAN took {steps} steps")
+    members, _ = walk(client, "SSCAN", "set", None)
+    expect(sorted(members), sorted(b"m%d" % n for n in range(ELEMENTS)), "SSCAN")
+    scores, _ = walk(client, "ZSCAN", "zset", None, count="1000000")
+    expect(pairs(scores)[b"m3"], b"1.5", "ZSCAN")
+    expect(len(scores), 2 * ELEMENTS, "ZSCAN")
+    found, _ = walk(client, "HSCAN", "hash", None, "MATCH", "f1234?")
+    expect(len(found), 20, "HSCAN MATCH")
+    grown = number(client, "used_memory") - before
+    expect(grown < 500_000, True, f"the walks have taken {grown} bytes")
+    expect(number(client, "keys_loaded_in_place"), 0, "reads from disk on a network thread")
+
+
+def a_walk_goes_on_when_the_collection_comes_and_goes(server) -> None:
+    client = server.connect()
+    fill(client)
+    cool(client)
+    wanted = {b"f%d" % n for n in range(ELEMENTS)}
+    for starts_cold in (True, False):
+        if starts_cold:
+            cool(client)
+        cursor, seen, steps = b"0", set(), 0
+        while steps == 0 or cursor != b"0":
+            reply = client.call("HSCAN", "hash", cursor, "COUNT", "500")
+            cursor, seen = reply[1][0][1], seen | {element[1] for element in reply[1][1][1][::2]}
+            steps += 1
+            if steps == 10:
+                ok(client, "HSET", "hash", "passing", "by")
+            if steps == 20:
+                cool(client)
+        expect(wanted - seen, set(), "fields that the walk has missed")
+
+
+def keys_are_walked_over_without_becoming_resident(server) -> None:
+    client = server.connect()
+    names = {b"key:%d" % n for n in range(30_000)}
+    for n in range(0, 30_000, 1000):
+        ok(client, "MSET", *[word for name in range(n, n + 1000) for word in (f"key:{name}", "v" * 50)])
+    ok(client, "SET", "due", "v", "PX", "1")
+    time.sleep(0.01)
+    cool(client)
+    found, _ = walk(client, "SCAN", None)
+    expect(set(found), names, "SCAN")
+    found, _ = walk(client, "SCAN", None, "TYPE", "hash")
+    expect(found, [], "SCAN TYPE")
+    found = client.call("KEYS", "*")
+    expect({key[1] for key in found[1]}, names, "KEYS")
+    expect(len(found[1]), len(names), "KEYS")
+    expect(len(client.call("KEYS", "key:1234*")[1]), 11, "KEYS with a pattern")
+    expect(client.call("DBSIZE"), (":", 30_000))
+    drawn = {client.call("RANDOMKEY")[1] for _ in range(100)}
+    expect(drawn <= names and len(drawn) > 80, True, "RANDOMKEY")
+    expect(number(client, "keys_resident") < 20, True, "keys in memory")
+    # A pipeline keeps its order, and a transaction has it all at one moment.
+    replies = client.pipeline([("SET", "new", "1"), ("KEYS", "new"), ("GET", "new"), ("SCAN", "0"), ("PING",)])
+    expect(replies[:3] + replies[4:], [("+", b"OK"), ("*", [bulk("new")]), bulk("1"), ("+", b"PONG")], "a pipeline")
+    replies = client.pipeline([("MULTI",), ("DEL", "new"), ("KEYS", "new*"), ("EXEC",)])
+    expect(replies[-1], ("*", [(":", 1), ("*", [])]), "a transaction")
+    expect(client.call("KEYS", "new"), ("*", []), "KEYS after DEL")
+    client.call("DEL", "key:1", "key:2")
+    expect(len(client.call("KEYS", "key:*")[1]), 29_998, "KEYS after DEL")
+
+
+def a_long_walk_does_not_hold_up_others(server) -> None:
+    client, other = server.connect(), server.connect()
+    for n in range(0, 200_000, 1000):
+        ok(client, "MSET", *[word for name in range(n, n + 1000) for word in (f"key:{name}", "v" * 50)])
+    cool(client)
+    client.send(b"".join([b"KEYS *\r\n"] * 3))
+    slowest, pings = 0.0, 0
+    deadline = time.monotonic() + 60
+    while number(other, "keys_total") and not readable(client) and time.monotonic() < deadline:
+        started = time.monotonic()
+        expect(other.call("GET", f"key:{pings * 37 % 200_000}"), bulk("v" * 50), "GET")
+        slowest, pings = max(slowest, time.monotonic() - started), pings + 1
+    for _ in range(3):
+        expect(len(client.read()[1]), 200_000, "KEYS")
+    expect(pings > 3 and slowest < 0.25, True, f"{pings} reads meanwhile, the slowest in {slowest:.3f} s")
+
+
+def readable(client) -> bool:
+    return bool(select.select([client.socket], [], [], 0)[0])
+
+
 CASES = [
     parts_are_read_without_the_rest,
     a_transaction_reads_parts,
     outlines_expire_move_and_go,
     asking_for_the_use_of_a_cold_key_loads_nothing,
+    walks_over_cold_collections_load_nothing,
+    a_walk_goes_on_when_the_collection_comes_and_goes,
+    keys_are_walked_over_without_becoming_resident,
+    a_long_walk_does_not_hold_up_others,
 ]
 
 if __name__ == "__main__":

@@ -7,12 +7,13 @@ use crate::commands::ctx::{Attempt, Ctx, Outcome, SessionCtx};
 use crate::commands::spec::{Flags, Handler};
 use crate::commands::{self, Command};
 use crate::durability::admission as durability;
+use crate::durability::errand::{Errand, Job};
 use crate::error::{CANNOT_SAVE, CommandError, CommandResult, LOADING, NO_AUTH, OUT_OF_MEMORY};
 use crate::eviction;
 use crate::moment::Moment;
 use crate::resp::{Args, Protocol, ReplyBuf};
 use crate::server::Server;
-use crate::session::{Queued, ReplyMode, Session, Waiting};
+use crate::session::{Awaited, Queued, ReplyMode, Session, Waiting};
 use crate::transaction::Phase;
 use basalt_storage::keyspace::View;
 use basalt_storage::slot::StripeSet;
@@ -274,7 +275,7 @@ fn run(server: &Server, session: &mut Session, command: &'static Command, args: 
                 let client = session.client.clone();
                 let args = Arc::new(args.to_owned());
                 server.blocked.register(&mut view, client, command, args.clone(), session.db, request);
-                session.waiting = Some(Waiting { command, args, since, until });
+                session.waiting = Some(Waiting { command, args, since, until, awaited: Awaited::Keys });
             }
             outcome.settle(server, &mut view);
             result
@@ -282,7 +283,11 @@ fn run(server: &Server, session: &mut Session, command: &'static Command, args: 
         Handler::Session(handler) => {
             let now = server.at(started);
             let ctx = &mut SessionCtx { server, session, out, now, held: None, outcome: &mut outcome };
-            handler(ctx, args)
+            let result = handler(ctx, args);
+            if let Some(errand) = outcome.take_errand() {
+                send(server, session, command, args, errand);
+            }
+            result
         }
         Handler::Container => Err(CommandError::wrong_arity(command.full_name)),
     };
@@ -300,6 +305,16 @@ fn run(server: &Server, session: &mut Session, command: &'static Command, args: 
     }
     outcome.release(server);
     if session.waiting.is_some() { Flow::Blocked } else { Flow::Next }
+}
+
+/// Has a command run on another thread; the client waits for the reply.
+#[cold]
+fn send(server: &Server, session: &mut Session, command: &'static Command, args: Args<'_>, errand: Errand) {
+    let durability = server.durability().expect("only durable mode sends errands");
+    let args = Arc::new(args.to_owned());
+    let awaited = Awaited::Answer;
+    session.waiting = Some(Waiting { command, args: args.clone(), since: Instant::now(), until: None, awaited });
+    durability.errands.submit(Job { client: session.client.clone(), errand, args, db: session.db });
 }
 
 /// Accounts for a command that has waited, and whose reply is there.

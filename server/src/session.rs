@@ -46,6 +46,16 @@ pub struct Waiting {
     pub args: Arc<OwnedArgs>,
     pub since: Instant,
     pub until: Option<Instant>,
+    pub awaited: Awaited,
+}
+
+/// What a client waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// That keys change. If it goes away, it waits no more.
+    Keys,
+    /// That its command is done, on another thread.
+    Answer,
 }
 
 /// What CLIENT REPLY has set.

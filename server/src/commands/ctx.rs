@@ -2,6 +2,7 @@
 
 use crate::blocked::BlockRequest;
 use crate::client::ClientId;
+use crate::durability::errand::Errand;
 use crate::durability::release::{Delivery, Release};
 use crate::notify::{EventClass, KeyEvent};
 use crate::pubsub::Message;
@@ -55,6 +56,8 @@ struct Caused {
     events: Vec<Announcement>,
     /// The client must wait.
     block: Option<BlockRequest>,
+    /// The client must wait while this runs elsewhere.
+    errand: Option<Errand>,
     /// Replies to clients that this evaluation has unblocked; they leave with the events, before them.
     deliveries: Vec<Delivery>,
     /// Keys whose waiters are to be served once the locks of this evaluation are released.
@@ -75,6 +78,17 @@ impl Outcome {
     #[inline]
     pub fn take_block(&mut self) -> Option<BlockRequest> {
         self.caused.as_mut()?.block.take()
+    }
+
+    /// Makes the client wait while this runs on another thread.
+    pub fn send(&mut self, errand: Errand) {
+        self.caused().errand = Some(errand);
+    }
+
+    /// What runs elsewhere, while the client waits.
+    #[inline]
+    pub fn take_errand(&mut self) -> Option<Errand> {
+        self.caused.as_mut()?.errand.take()
     }
 
     /// A reply to a client that this evaluation has unblocked.
@@ -184,24 +198,36 @@ pub struct SessionCtx<'c, 'k> {
     pub outcome: &'c mut Outcome,
 }
 
+/// Runs `f` on a view that holds `stripes`: that of a transaction, if there is one.
+pub fn with_stripes<'k, R>(
+    server: &'k Server,
+    held: Option<&mut View<'k>>,
+    now: UnixMs,
+    outcome: &mut Outcome,
+    stripes: StripeSet,
+    f: impl FnOnce(&mut View<'k>) -> R,
+) -> R {
+    match held {
+        Some(view) => {
+            assert!(stripes.is_subset_of(view.stripes()), "a transaction locks what its commands need");
+            f(view)
+        }
+        None => {
+            let mut view = server.keyspace.lock(stripes, now);
+            if server.pause.stops_expiry(server) {
+                view.hide_due();
+            }
+            let result = f(&mut view);
+            outcome.settle(server, &mut view);
+            result
+        }
+    }
+}
+
 impl<'k> SessionCtx<'_, 'k> {
     /// Runs `f` on a view that holds `stripes`: the transaction's, if there is one.
     pub fn with_stripes<R>(&mut self, stripes: StripeSet, f: impl FnOnce(&mut View<'k>) -> R) -> R {
-        match self.held.as_deref_mut() {
-            Some(view) => {
-                assert!(stripes.is_subset_of(view.stripes()), "a transaction locks what its commands need");
-                f(view)
-            }
-            None => {
-                let mut view = self.server.keyspace.lock(stripes, self.now);
-                if self.server.pause.stops_expiry(self.server) {
-                    view.hide_due();
-                }
-                let result = f(&mut view);
-                self.outcome.settle(self.server, &mut view);
-                result
-            }
-        }
+        with_stripes(self.server, self.held.as_deref_mut(), self.now, self.outcome, stripes, f)
     }
 
     /// Runs `f` on the stripe of `key`.

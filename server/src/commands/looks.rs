@@ -1,8 +1,9 @@
 //! How much of the values of its keys a command looks at: in durable mode no more than that is read from disk.
 
-use super::parse::Ranks;
+use super::parse::{self, Ranks, ScanOf, ScanOptions};
 use crate::resp::Args;
 use basalt_storage::engine::PartName;
+use basalt_storage::keyspace::{Place, page_of};
 use basalt_storage::number::parse_i64;
 
 /// What a command looks at.
@@ -60,4 +61,14 @@ pub fn bit<'a>(args: Args<'a>, _: u64) -> Option<Vec<PartName<'a>>> {
 /// What says how a value would be encoded in memory.
 pub fn encoding<'a>(_: Args<'a>, len: u64) -> Option<Vec<PartName<'a>>> {
     (len > ENCODING_LEN_MAX).then(Vec::new)
+}
+
+/// A step of HSCAN, SSCAN or ZSCAN.
+pub fn page<'a>(args: Args<'a>, _: u64) -> Option<Vec<PartName<'a>>> {
+    let step = || {
+        let place = Place::from_number(parse::scan_cursor(args.at(2)).ok()?);
+        let options = ScanOptions::parse(args, 3, ScanOf::Collection).ok()?;
+        Some(page_of(place, options.count))
+    };
+    Some(step().into_iter().collect())
 }

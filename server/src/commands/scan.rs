@@ -1,17 +1,24 @@
-//! Commands that walk over the keys of a database: KEYS, SCAN, RANDOMKEY.
+//! Commands that walk over the keys of a database: KEYS, SCAN, RANDOMKEY; and steps of walks over collections.
 //!
 //! None of them holds a lock for longer than it takes to look at a bounded number of keys, so that others get in
-//! between; within a transaction the locks are the transaction's. Walks follow slots in order.
+//! between; within a transaction the locks are the transaction's. Walks follow slots in order. If keys are cold, the
+//! command runs on another thread, and each page is read from disk before the lock is taken.
 
-use super::ctx::SessionCtx;
+use super::ctx::{Ctx, SessionCtx};
 use super::parse::{self, ScanOf, ScanOptions};
 use super::spec::{Flags, Handler::Session, Locks, Spec};
 use crate::algorithms::glob::{self, Case};
+use crate::commands::ctx::{self, Outcome};
 use crate::durability::admission::refuse;
-use crate::error::CommandResult;
+use crate::durability::errand::Errand;
+use crate::error::{CommandError, CommandResult};
 use crate::resp::{Args, ReplyBuf};
+use crate::server::Server;
+use crate::session::ReplyMode;
+use basalt_storage::clock::UnixMs;
 use basalt_storage::effect::DbIndex;
-use basalt_storage::keyspace::{Key, Keyspace, Place, Unreadable, View, with_rng};
+use basalt_storage::keyspace::{Belongs, Collection, Drawn, Key, Keyspace, Place, Scanned, Unreadable, View, with_rng};
+use basalt_storage::number::format_f64;
 use basalt_storage::slot::{SLOTS_PER_STRIPE, Slot, StripeIndex, StripeSet};
 use basalt_storage::value::Type;
 use hashbrown::HashSet;
@@ -27,7 +34,7 @@ pub const COMMANDS: &[Spec] = &[
         syntax: "pattern",
         complexity: "O(N), N being the number of keys in the database",
         locks: Locks::PieceByPiece,
-        handler: Session(keys),
+        handler: Session(|ctx, args| here_or_elsewhere(ctx, args, keys)),
         ..Spec::DEFAULT
     },
     Spec {
@@ -41,7 +48,7 @@ pub const COMMANDS: &[Spec] = &[
         syntax: "cursor [MATCH pattern] [COUNT count] [TYPE type]",
         complexity: "O(1) for every call; O(N) for all of a walk, N being the number of keys",
         locks: Locks::PieceByPiece,
-        handler: Session(scan),
+        handler: Session(|ctx, args| here_or_elsewhere(ctx, args, scan)),
         ..Spec::DEFAULT
     },
     Spec {
@@ -52,7 +59,7 @@ pub const COMMANDS: &[Spec] = &[
         categories: &["keyspace"],
         summary: "Answers any key.",
         locks: Locks::PieceByPiece,
-        handler: Session(random_key),
+        handler: Session(|ctx, args| here_or_elsewhere(ctx, args, random_key)),
         ..Spec::DEFAULT
     },
 ];
@@ -60,8 +67,52 @@ pub const COMMANDS: &[Spec] = &[
 /// Keys that are looked at under one lock.
 const PIECE: usize = 2048;
 
-fn keys(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let db = ctx.session.db;
+/// What a command needs that walks over keys.
+pub struct Walk<'c, 'k> {
+    pub server: &'k Server,
+    pub db: DbIndex,
+    pub out: &'c mut ReplyBuf,
+    pub now: UnixMs,
+    /// The locks of the transaction that the command is part of.
+    pub held: Option<&'c mut View<'k>>,
+    pub outcome: &'c mut Outcome,
+}
+
+impl<'k> Walk<'_, 'k> {
+    /// Runs `f` on the stripe of a slot.
+    fn with_stripe<R>(&mut self, stripe: StripeIndex, f: impl FnOnce(&mut View<'k>) -> R) -> R {
+        let held = self.held.as_deref_mut();
+        ctx::with_stripes(self.server, held, self.now, self.outcome, StripeSet::of(stripe), f)
+    }
+
+    /// Has the disk read, without a lock, for what a look at these keys needs.
+    fn read_ahead(&self, slot: Slot, place: Place, count: usize) -> CommandResult {
+        if self.held.is_some() {
+            return Ok(());
+        }
+        self.server.keyspace.read_ahead(self.db, slot, place, count).map_err(refuse)
+    }
+
+    /// Keys that are looked at under one lock. Where keys are cold, that is also what is read from disk at once.
+    fn slots_at_once(&self) -> usize {
+        if self.server.keyspace.has_cold() && self.held.is_none() { 1 } else { usize::MAX }
+    }
+}
+
+/// Runs a walk on this thread, or on one that may wait for the disk. A transaction has its locks here, and a client
+/// that wants no reply gets none for sure only here.
+fn here_or_elsewhere(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>, walk: Errand) -> CommandResult {
+    let SessionCtx { server, session, out, now, held, outcome } = ctx;
+    let may_wait = held.is_none() && session.reply_mode == ReplyMode::On && server.durability().is_some();
+    if may_wait && server.keyspace.has_cold() {
+        outcome.send(walk);
+        return Ok(());
+    }
+    walk(&mut Walk { server, db: session.db, out, now: *now, held: held.as_deref_mut(), outcome }, args)
+}
+
+fn keys(ctx: &mut Walk<'_, '_>, args: Args<'_>) -> CommandResult {
+    let db = ctx.db;
     let mut listing = Listing::new(args.at(1), ctx);
     for stripe in StripeIndex::all() {
         if ctx.server.keyspace.stripe_key_count(db, stripe) == 0 {
@@ -70,7 +121,9 @@ fn keys(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
         let mut slots = stripe.slots().peekable();
         // What is too much for the client is not looked for: it will be closed.
         while slots.peek().is_some() && !listing.found.is_excessive() {
-            ctx.with_stripes(StripeSet::of(stripe), |view| listing.piece(view, db, &mut slots)).map_err(refuse)?;
+            let (slot, most) = (*slots.peek().expect("it was just looked at"), ctx.slots_at_once());
+            ctx.read_ahead(slot, listing.place, PIECE)?;
+            ctx.with_stripe(stripe, |view| listing.piece(view, db, &mut slots, most)).map_err(refuse)?;
         }
     }
     ctx.out.array(listing.count);
@@ -90,20 +143,22 @@ struct Listing<'p> {
 }
 
 impl<'p> Listing<'p> {
-    fn new(pattern: &'p [u8], ctx: &SessionCtx<'_, '_>) -> Listing<'p> {
+    fn new(pattern: &'p [u8], ctx: &Walk<'_, '_>) -> Listing<'p> {
         let found = ctx.out.part();
         Listing { pattern, found, count: 0, place: Place::START, shown: HashSet::default() }
     }
 
-    /// Goes on until it has looked at a piece's worth of keys, or the slots are at their end.
+    /// Goes on until it has looked at a piece's worth of keys, or at the end of as many slots.
     fn piece(
         &mut self,
         view: &View<'_>,
         db: DbIndex,
         slots: &mut std::iter::Peekable<impl Iterator<Item = Slot>>,
+        slots_max: usize,
     ) -> Result<(), Unreadable> {
-        let mut looked_at = 0;
+        let (mut looked_at, mut slots_left) = (0, slots_max);
         while looked_at < PIECE
+            && slots_left > 0
             && let Some(&slot) = slots.peek()
         {
             let is_split = self.place != Place::START || view.slot_len(db, slot) > PIECE - looked_at;
@@ -119,6 +174,7 @@ impl<'p> Listing<'p> {
             if next.is_none() {
                 self.shown.clear();
                 slots.next();
+                slots_left -= 1;
             }
         }
         Ok(())
@@ -159,17 +215,18 @@ impl Position {
     }
 }
 
-fn scan(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
+fn scan(ctx: &mut Walk<'_, '_>, args: Args<'_>) -> CommandResult {
     let start = Position::from_number(parse::scan_cursor(args.at(1))?);
     let options = ScanOptions::parse(args, 2, ScanOf::Keyspace)?;
-    let (db, server) = (ctx.session.db, ctx.server);
+    let (db, server) = (ctx.db, ctx.server);
     let mut page = Page { options, found: ReplyBuf::new(ctx.out.protocol), count: 0, left: options.count };
     let mut position = start.skip_empty(&server.keyspace, db);
     while let Some(from) = position
         && page.left > 0
     {
-        let stripe = Slot::new(from.slot).expect("a position is at a slot").stripe();
-        let next = ctx.with_stripes(StripeSet::of(stripe), |view| page.piece(view, db, from)).map_err(refuse)?;
+        let (slot, most) = (Slot::new(from.slot).expect("a position is at a slot"), ctx.slots_at_once());
+        ctx.read_ahead(slot, from.place, page.left.min(PIECE))?;
+        let next = ctx.with_stripe(slot.stripe(), |view| page.piece(view, db, from, most)).map_err(refuse)?;
         position = next.and_then(|next| next.skip_empty(&server.keyspace, db));
     }
     ctx.out.scan_page(position.map_or(0, Position::number), page.count, &page.found);
@@ -186,15 +243,21 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
-    /// Looks at keys of one stripe from `from` on, at most a piece's worth; returns where to go on.
-    fn piece(&mut self, view: &mut View<'_>, db: DbIndex, from: Position) -> Result<Option<Position>, Unreadable> {
+    /// Looks at keys of one stripe from `from` on, at most a piece's worth or so many slots; returns where to go on.
+    fn piece(
+        &mut self,
+        view: &mut View<'_>,
+        db: DbIndex,
+        from: Position,
+        slots_max: usize,
+    ) -> Result<Option<Position>, Unreadable> {
         let most = self.left.min(PIECE);
         let mut looked_at = 0;
         let mut due = Vec::new();
         let mut position = from;
         let Some(mut slot) = Slot::new(from.slot) else { return Ok(None) };
-        let stripe = slot.stripe();
-        while looked_at < most && slot.stripe() == stripe {
+        let (stripe, first) = (slot.stripe(), slot.number());
+        while looked_at < most && slot.stripe() == stripe && usize::from(slot.number() - first) < slots_max {
             let next = view.walk_slot(db, slot, position.place, most - looked_at, |met| {
                 looked_at += 1;
                 if !self.options.admits(met.key) || !self.admits_type(met.value_type) {
@@ -235,18 +298,56 @@ impl Page<'_> {
     }
 }
 
-fn random_key(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
+/// HSCAN, SSCAN and ZSCAN.
+pub fn scan_collection<T: Collection + Scanned>(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
+    let place = Place::from_number(parse::scan_cursor(args.at(2))?);
+    let mut elements = ReplyBuf::new(ctx.out.protocol);
+    // The options of a scan of nothing are not even looked at, as in Redis.
+    let Some(collection) = ctx.view.partial::<T>(ctx.db, &args.key(1))? else {
+        ctx.out.scan_page(0, 0, &elements);
+        return Ok(());
+    };
+    let options = ScanOptions::parse(args, 3, ScanOf::Collection)?;
+    let mut count = 0;
+    let next = collection.scan(place, options.count, &mut |name, belongs| {
+        if options.admits(name) {
+            elements.bulk(name);
+            count += 1;
+            match belongs {
+                Belongs::Nothing => return,
+                Belongs::Value(value) => elements.bulk(value),
+                Belongs::Score(score) => elements.bulk(&format_f64(score)),
+            }
+            count += 1;
+        }
+    });
+    ctx.out.scan_page(next.map_or(0, Place::number), count, &elements);
+    Ok(())
+}
+
+fn random_key(ctx: &mut Walk<'_, '_>, _: Args<'_>) -> CommandResult {
     /// Keys that are due are drawn again this often while expiry is suspended; then one of them is the answer.
     const DRAWS_MAX: usize = 100;
-    let (db, server) = (ctx.session.db, ctx.server);
+    let (db, server) = (ctx.db, ctx.server);
     let mut draws = 0;
     // Each turn that finds no key has deleted one that was due, or met one that somebody else has just deleted.
     while let Some(stripe) = with_rng(|rng| server.keyspace.random_stripe(db, rng)) {
         draws += 1;
         let may_be_due = draws >= DRAWS_MAX && server.pause.stops_expiry(server);
-        let key = ctx.with_stripes(StripeSet::of(stripe), |view| {
-            view.random_key_of(db, stripe).filter(|key| may_be_due || view.survives(db, &Key::new(key)))
-        });
+        let drawn = ctx.with_stripe(stripe, |view| view.random_place_of(db, stripe));
+        let key = match drawn {
+            None => None,
+            Some(Drawn::Key(key)) => {
+                let is_there = |view: &mut View<'_>| may_be_due || view.survives(db, &Key::new(&key));
+                ctx.with_stripe(stripe, is_there).then_some(key)
+            }
+            Some(Drawn::Cold { slot, from }) => match cold_key(ctx, slot, from)? {
+                Some((key, is_due)) if is_due && !may_be_due => {
+                    ctx.with_stripe(stripe, |view| view.survives(db, &Key::new(&key))).then_some(key)
+                }
+                found => found.map(|(key, _)| key),
+            },
+        };
         if let Some(key) = key {
             ctx.out.bulk(&key);
             return Ok(());
@@ -254,6 +355,19 @@ fn random_key(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
     }
     ctx.out.null();
     Ok(())
+}
+
+/// A cold key behind a hash, or if there is none, the first of its slot; and whether it is due.
+fn cold_key(ctx: &mut Walk<'_, '_>, slot: Slot, from: u32) -> Result<Option<(Vec<u8>, bool)>, CommandError> {
+    let db = ctx.db;
+    for from in [from, 0] {
+        ctx.read_ahead(slot, Place::Engine(from), 1)?;
+        let found = ctx.with_stripe(slot.stripe(), |view| view.key_behind(db, slot, from)).map_err(refuse)?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]

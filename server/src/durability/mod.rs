@@ -15,11 +15,13 @@
 //! | `log` | the batches' way into the group, and what comes back |
 //! | `cold` | the engine as the keyspace sees it |
 //! | `loader` | threads that read cold keys |
+//! | `errand` | threads that walk over cold keys |
 //! | `space` | refusing writes before the disk is full |
 //! | `housekeeping` | expiry of cold keys, and the cleaner |
 
 pub mod admission;
 mod cold;
+pub mod errand;
 pub mod gate;
 mod housekeeping;
 pub mod loader;
@@ -36,6 +38,7 @@ use crate::server::Server;
 use basalt_cluster::group::{self, Fsync, Group, Stopped};
 use basalt_storage::engine::Engine;
 use basalt_storage::seq::Seq;
+use errand::Errands;
 use loader::Loader;
 use parking_lot::Mutex;
 use space::Space;
@@ -44,6 +47,7 @@ use std::sync::Arc;
 /// The parts of durable mode that others meet.
 pub struct Durability {
     pub loader: Loader,
+    pub errands: Errands,
     pub group: Arc<Group>,
     pub engine: Arc<Engine>,
     /// Clients that wait until a batch survives the loss of power (WAITAOF).

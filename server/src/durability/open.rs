@@ -1,6 +1,7 @@
 //! Opening the data directory, and putting the parts of durable mode together.
 
 use super::cold::EngineReader;
+use super::errand::Errands;
 use super::housekeeping;
 use super::loader::Loader;
 use super::log::{Machine, Observer, Sink};
@@ -65,8 +66,11 @@ pub fn start(server: &Arc<Server>) -> Result<(), StartError> {
     keyspace.record_to(Arc::new(Sink { group: group.clone() }));
     let loader = Loader::default();
     loader.start(server)?;
+    let errands = Errands::default();
+    errands.start(server)?;
     server.become_durable(Durability {
         loader,
+        errands,
         group,
         engine,
         space: Space::default(),

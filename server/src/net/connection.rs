@@ -19,7 +19,7 @@ use crate::resp::ReplyBuf;
 use crate::resp::batch::{Batch, Stop};
 use crate::resp::decode::{Decoded, Decoder, Limits, ProtocolError};
 use crate::server::Server;
-use crate::session::Session;
+use crate::session::{Awaited, Session};
 use basalt_storage::keyspace::high_water;
 use basalt_storage::seq::Seq;
 use std::collections::VecDeque;
@@ -296,7 +296,8 @@ impl Connection {
 
     /// Whether requests or replies are on their way that only the disk holds up.
     fn waits_for_disk(&self) -> bool {
-        !self.held.is_empty() || self.is_loading || self.is_congested
+        let awaits_answer = self.session.waiting.as_ref().is_some_and(|waiting| waiting.awaited == Awaited::Answer);
+        !self.held.is_empty() || self.is_loading || self.is_congested || awaits_answer
     }
 
     /// Whether the next request must not be answered yet.

@@ -133,6 +133,7 @@ impl ColdStore for Model {
                 hash.get(name).map(|field| Part::Bytes(field.value().to_vec()))
             }
             (Value::Zset(zset), PartName::Named(name)) => zset.score(name).map(Part::Score),
+            (value, PartName::Page { .. }) => page(&value),
             _ => None,
         };
         Ok(part.map_or(Found::Absent, Found::Found))
@@ -160,6 +161,19 @@ impl ColdStore for Model {
         });
         Ok(None)
     }
+}
+
+/// All members, as if they had the same hash.
+fn page(value: &Value) -> Option<Part> {
+    let named = match value {
+        Value::Set(set) => set.iter().map(|member| (member[..].into(), Part::Member)).collect(),
+        Value::Hash(hash) => {
+            hash.iter().map(|field| (field.name().into(), Part::Bytes(field.value().to_vec()))).collect()
+        }
+        Value::Zset(zset) => zset.iter().map(|(member, score)| (member.into(), Part::Score(score))).collect(),
+        Value::Str(_) | Value::List(_) | Value::Outline(_) => return None,
+    };
+    Some(Part::Page { named, next: None })
 }
 
 fn len(value: &Value) -> u64 {

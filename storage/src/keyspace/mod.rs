@@ -60,7 +60,7 @@ pub use handle::{Collection, Handle};
 pub use interest::WatchFlag;
 pub use key::{HashedKey, Key};
 pub use news::{Happened, KeyNews};
-pub use outlines::{Need, Partial, PartialStr, Remote, Whereabouts};
+pub use outlines::{Belongs, Need, Partial, PartialStr, Remote, Scanned, Whereabouts, page_of};
 pub use prefetch::Upcoming;
 pub use residency::{ColdCount, ColdStore, Loading, ResidencyStats, Stored, Unreadable};
 pub use sampling::Fate;
@@ -68,7 +68,7 @@ pub use settings::{AccessPolicy, Settings};
 pub use slots::Slots;
 pub use strings::{NewExpiry, StrRef};
 pub use view::{ReadyKey, View, WrongType, with_rng};
-pub use walk::{Met, Place};
+pub use walk::{Drawn, Met, Place};
 
 use crate::clock::UnixMs;
 use crate::effect::{Batch, DbIndex};

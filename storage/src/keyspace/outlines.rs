@@ -15,11 +15,13 @@ use super::key::Key;
 use super::residency::{Cold, Loading, Unreadable, What};
 use super::strings::StrRef;
 use super::view::{View, WrongType};
+use super::walk::Place;
 use crate::effect::DbIndex;
 use crate::engine::{Extent, Found, Part, PartName, Tier};
 use crate::entry::{Entry, EntryRef, ValueRef};
 use crate::number;
 use crate::outline::Outline;
+use crate::table::ScanCursor;
 use crate::types::{Hash, List, Set, Zset};
 use crate::value::{Type, Value};
 use std::ops::Range;
@@ -91,9 +93,77 @@ impl Remote<'_> {
     pub fn bytes(&self, name: PartName<'_>) -> Option<Vec<u8>> {
         match self.part(name)? {
             Part::Bytes(bytes) => Some(bytes),
-            Part::Member | Part::Score(_) => None,
+            Part::Member | Part::Score(_) | Part::Page { .. } => None,
         }
     }
+}
+
+/// Most parts that one step of a walk looks at.
+pub const PAGE_MAX: usize = 4096;
+
+/// A collection that can be walked over in steps.
+pub trait Scanned {
+    /// Shows some elements in memory, each with what belongs to it.
+    fn scan_table(&self, cursor: ScanCursor, count: usize, visit: &mut dyn FnMut(&[u8], Belongs<'_>)) -> ScanCursor;
+}
+
+/// What belongs to an element.
+#[derive(Clone, Copy, Debug)]
+pub enum Belongs<'a> {
+    Nothing,
+    Value(&'a [u8]),
+    Score(f64),
+}
+
+impl Scanned for Set {
+    fn scan_table(&self, cursor: ScanCursor, count: usize, visit: &mut dyn FnMut(&[u8], Belongs<'_>)) -> ScanCursor {
+        self.scan(cursor, count, |member| visit(member, Belongs::Nothing))
+    }
+}
+
+impl Scanned for Hash {
+    fn scan_table(&self, cursor: ScanCursor, count: usize, visit: &mut dyn FnMut(&[u8], Belongs<'_>)) -> ScanCursor {
+        self.scan(cursor, count, |name, value| visit(name, Belongs::Value(value)))
+    }
+}
+
+impl Scanned for Zset {
+    fn scan_table(&self, cursor: ScanCursor, count: usize, visit: &mut dyn FnMut(&[u8], Belongs<'_>)) -> ScanCursor {
+        self.scan(cursor, count, |member, score| visit(member, Belongs::Score(score)))
+    }
+}
+
+impl<T: Scanned> Partial<'_, T> {
+    /// Visits about `count` elements from a place on, or all up to the end; returns where to go on, if it is not at the
+    /// end. What is there from the first step of a walk to the last is visited at least once: if the collection came
+    /// into memory or left it between two steps, the walk starts over where it is now.
+    pub fn scan(&self, place: Place, count: usize, visit: &mut dyn FnMut(&[u8], Belongs<'_>)) -> Option<Place> {
+        match self {
+            Partial::Whole(collection) => {
+                let cursor = if let Place::Table(cursor) = place { cursor } else { ScanCursor::START };
+                let next = collection.scan_table(cursor, count, visit);
+                (!next.is_end()).then_some(Place::Table(next))
+            }
+            Partial::Remote(remote) => {
+                let found = remote.part(page_of(place, count));
+                let Some(Part::Page { named, next }) = found else { return None };
+                for (name, part) in &named {
+                    match part {
+                        Part::Bytes(value) => visit(name, Belongs::Value(value)),
+                        Part::Score(score) => visit(name, Belongs::Score(*score)),
+                        Part::Member | Part::Page { .. } => visit(name, Belongs::Nothing),
+                    }
+                }
+                next.map(Place::Engine)
+            }
+        }
+    }
+}
+
+/// What a step of a walk looks at, if the collection is not in memory.
+pub fn page_of(place: Place, count: usize) -> PartName<'static> {
+    let from = if let Place::Engine(from) = place { from } else { 0 };
+    PartName::Page { from, count: count.min(PAGE_MAX) }
 }
 
 impl Partial<'_, Hash> {
@@ -159,7 +229,7 @@ impl Partial<'_, Zset> {
             Partial::Whole(zset) => zset.score(member),
             Partial::Remote(remote) => match remote.part(PartName::Named(member))? {
                 Part::Score(score) => Some(score),
-                Part::Bytes(_) | Part::Member => None,
+                Part::Bytes(_) | Part::Member | Part::Page { .. } => None,
             },
         }
     }

@@ -14,7 +14,7 @@ use super::database::Database;
 use super::key::Key;
 use super::sampling::Fate;
 use super::view::View;
-use super::walk::Met;
+use super::walk::{Drawn, Met, Place};
 use super::{Keyspace, Stripe};
 use crate::clock::UnixMs;
 use crate::effect::DbIndex;
@@ -125,6 +125,7 @@ pub(super) enum OwnedName {
     Named(Box<[u8]>),
     Index(i64),
     Range { start: u64, len: u64 },
+    Page { from: u32, count: usize },
 }
 
 impl From<PartName<'_>> for OwnedName {
@@ -133,6 +134,7 @@ impl From<PartName<'_>> for OwnedName {
             PartName::Named(name) => OwnedName::Named(name.into()),
             PartName::Index(index) => OwnedName::Index(index),
             PartName::Range { start, len } => OwnedName::Range { start, len },
+            PartName::Page { from, count } => OwnedName::Page { from, count },
         }
     }
 }
@@ -143,6 +145,7 @@ impl OwnedName {
             OwnedName::Named(name) => PartName::Named(name),
             OwnedName::Index(index) => PartName::Index(*index),
             OwnedName::Range { start, len } => PartName::Range { start: *start, len: *len },
+            OwnedName::Page { from, count } => PartName::Page { from: *from, count: *count },
         }
     }
 }
@@ -232,6 +235,19 @@ impl Keyspace {
     #[inline]
     pub fn is_whole(&self) -> bool {
         !self.has_cold() && (Outline::alive() == 0 || self.cold.store.get().is_none())
+    }
+
+    /// Reads from disk what a walk from this place on will look at, so that it finds that in memory. Holds no lock.
+    pub fn read_ahead(&self, db: DbIndex, slot: Slot, place: Place, count: usize) -> Result<(), Unreadable> {
+        let from = match place {
+            Place::Engine(from) => from,
+            Place::Table(_) => 0,
+        };
+        let is_cold = |db: DbIndex| self.lock(StripeSet::of(slot.stripe()), UnixMs(0)).is_partly_cold(db, slot);
+        if self.has_cold() && is_cold(db) {
+            self.cold.store().walk_slot(self.physical(db), slot, from, count, &mut |_| {})?;
+        }
+        Ok(())
     }
 
     /// For whoever can do with an outline.
@@ -395,9 +411,9 @@ impl View<'_> {
         Ok(next)
     }
 
-    /// Any cold key of a stripe: one behind a hash that `draw` gives, in a slot that it gives by the number of cold
-    /// entries before it.
-    pub(super) fn random_cold_key(&self, db: DbIndex, stripe: StripeIndex, rng: &mut Rng) -> Option<Vec<u8>> {
+    /// Any cold key of a stripe: one behind a hash that is drawn, in a slot that is drawn by the number of cold entries
+    /// before it.
+    pub(super) fn random_cold_place(&self, db: DbIndex, stripe: StripeIndex, rng: &mut Rng) -> Option<Drawn> {
         let database = self.stripe(stripe).databases[db.0 as usize].as_deref()?;
         let mut rank = database.cold.checked_sub(1).map(|last| rng.below(last + 1))?;
         let slot = stripe.slots().find(|slot| {
@@ -406,16 +422,7 @@ impl View<'_> {
             rank = rank.saturating_sub(cold);
             is_here
         })?;
-        let mut found = None;
-        for from in [rng.below(1 << 32) as u32, 0] {
-            let take = |met: Met<'_>| {
-                found.get_or_insert_with(|| met.key.to_vec());
-            };
-            if self.walk_cold_slot(db, slot, from, 1, take).is_err() || found.is_some() {
-                break;
-            }
-        }
-        found
+        Some(Drawn::Cold { slot, from: rng.below(1 << 32) as u32 })
     }
 
     /// Drops the resident copy of a candidate if the engine has the same, and if it asks for it as much as when it was

@@ -132,26 +132,45 @@ impl View<'_> {
         self.find(db, key).is_some()
     }
 
-    /// Any key of one stripe, each with the same chance.
-    pub fn random_key_of(&self, db: DbIndex, stripe: StripeIndex) -> Option<Vec<u8>> {
+    /// Any key of one stripe, each with the same chance; for a cold one, where to find it.
+    pub fn random_place_of(&self, db: DbIndex, stripe: StripeIndex) -> Option<Drawn> {
         self.see_all();
         let database = self.stripe(stripe).databases[db.0 as usize].as_deref()?;
         with_rng(|rng| {
             let total = database.entries + database.cold;
             let mut rank = total.checked_sub(1).map(|last| rng.below(last + 1))?;
             if rank >= database.entries {
-                return self.random_cold_key(db, stripe, rng);
+                return self.random_cold_place(db, stripe, rng);
             }
             for slot in database.slots.iter() {
                 let len = slot.table.len() as u64;
                 if rank < len {
-                    return slot.table.random(rng).map(|entry| entry.as_ref().key().to_vec());
+                    return slot.table.random(rng).map(|entry| Drawn::Key(entry.as_ref().key().to_vec()));
                 }
                 rank -= len;
             }
             unreachable!("the count of a stripe is the sum of its tables")
         })
     }
+
+    /// The first key of a slot with at least this hash, and whether it is due. Looking makes it no more resident.
+    pub fn key_behind(&self, db: DbIndex, slot: Slot, from: u32) -> Result<Option<(Vec<u8>, bool)>, Unreadable> {
+        let mut found = None;
+        self.walk_slot(db, slot, Place::Engine(from), 1, |met| {
+            found.get_or_insert_with(|| (met.key.to_vec(), met.is_due));
+        })?;
+        Ok(found)
+    }
+}
+
+/// What was drawn.
+pub enum Drawn {
+    Key(Vec<u8>),
+    /// A cold key of this slot, behind a hash.
+    Cold {
+        slot: Slot,
+        from: u32,
+    },
 }
 
 impl Keyspace {
@@ -233,7 +252,8 @@ mod tests {
         let mut drawn = HashMap::<Vec<u8>, usize>::new();
         for _ in 0..DRAWS {
             let stripe = keyspace.random_stripe(DB, &mut rng).expect("there are keys");
-            *drawn.entry(view.random_key_of(DB, stripe).expect("this stripe has keys")).or_default() += 1;
+            let Some(Drawn::Key(key)) = view.random_place_of(DB, stripe) else { panic!("this stripe has keys") };
+            *drawn.entry(key).or_default() += 1;
         }
         assert_eq!(drawn.len(), KEYS);
         let expected = DRAWS / KEYS;

@@ -6,13 +6,12 @@ mod random;
 mod write;
 
 use super::ctx::Ctx;
-use super::parse::{self, ScanOf, ScanOptions};
 use super::spec::{Flags, Group, Handler::Data, KeySpec, RO_ACCESS, RO_NONE, RW_ACCESS_UPDATE, Standing};
 use super::spec::{RW_DELETE, RW_INSERT, RW_UPDATE, Spec};
 use crate::commands::looks::{self, Looks};
+use crate::commands::scan::scan_collection;
 use crate::error::CommandResult;
-use crate::resp::{Args, ReplyBuf};
-use basalt_storage::table::ScanCursor;
+use crate::resp::Args;
 use basalt_storage::types::{FieldRef, Hash};
 
 const ALL_FIELDS: &str = "O(N), N being the number of fields of the hash";
@@ -192,7 +191,8 @@ pub const COMMANDS: &[Spec] = &[
         complexity: "O(1) per call, O(N) for all of them, N being the number of fields",
         summary: "Walks through the fields of a hash, some with each call.",
         syntax: "key cursor [MATCH pattern] [COUNT count]",
-        handler: Data(hscan),
+        looks: Looks::AtParts(looks::page),
+        handler: Data(scan_collection::<Hash>),
         ..READ
     },
 ];
@@ -260,26 +260,5 @@ fn hexists(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 fn hstrlen(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     let hash = ctx.view.partial::<Hash>(ctx.db, &args.key(1))?;
     ctx.out.count(hash.and_then(|hash| hash.value_len(args.at(2))).unwrap_or(0));
-    Ok(())
-}
-
-fn hscan(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let cursor = ScanCursor::from_raw(parse::scan_cursor(args.at(2))?);
-    let mut elements = ReplyBuf::new(ctx.out.protocol);
-    // The options of a scan of nothing are not even looked at, as in Redis.
-    let Some(hash) = ctx.view.hash(ctx.db, &args.key(1))? else {
-        ctx.out.scan_page(0, 0, &elements);
-        return Ok(());
-    };
-    let options = ScanOptions::parse(args, 3, ScanOf::Collection)?;
-    let mut count = 0;
-    let next = hash.scan(cursor, options.count, |name, value| {
-        if options.admits(name) {
-            elements.bulk(name);
-            elements.bulk(value);
-            count += 2;
-        }
-    });
-    ctx.out.scan_page(next.raw(), count, &elements);
     Ok(())
 }

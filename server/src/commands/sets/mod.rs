@@ -6,16 +6,15 @@ mod algebra;
 mod random;
 
 use super::ctx::Ctx;
-use super::parse::{self, ScanOf, ScanOptions};
 use super::spec::{Flags, Group, Handler::Data, KeySpec, OW_UPDATE, RO_ACCESS, RO_NONE, RW_ACCESS_DELETE};
 use super::spec::{RW_DELETE, RW_INSERT, RW_UPDATE, Spec};
 use crate::commands::looks::{self, Looks};
+use crate::commands::scan::scan_collection;
 use crate::error::{CommandResult, WRONG_TYPE};
 use crate::notify::EventClass;
 use crate::resp::{Args, ReplyBuf};
 use basalt_storage::entry::{EntryRef, ValueRef};
 use basalt_storage::keyspace::Key;
-use basalt_storage::table::ScanCursor;
 use basalt_storage::types::Set;
 
 const ALL_MEMBERS: &str = "O(N), N being the number of members of the set";
@@ -119,7 +118,8 @@ pub const COMMANDS: &[Spec] = &[
         summary: "Walks through the members of a set, some with each call.",
         syntax: "key cursor [MATCH pattern] [COUNT count]",
         tips: &["nondeterministic_output"],
-        handler: Data(sscan),
+        looks: Looks::AtParts(looks::page),
+        handler: Data(scan_collection::<Set>),
         ..READ
     },
     Spec {
@@ -300,24 +300,4 @@ fn smembers(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 fn reply_whole(out: &mut ReplyBuf, set: &Set) {
     out.set(set.len());
     set.iter().for_each(|member| out.bulk(&member));
-}
-
-fn sscan(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let cursor = ScanCursor::from_raw(parse::scan_cursor(args.at(2))?);
-    let mut elements = ReplyBuf::new(ctx.out.protocol);
-    // The options of a scan of nothing are not even looked at, as in Redis.
-    let Some(set) = ctx.view.set(ctx.db, &args.key(1))? else {
-        ctx.out.scan_page(0, 0, &elements);
-        return Ok(());
-    };
-    let options = ScanOptions::parse(args, 3, ScanOf::Collection)?;
-    let mut count = 0;
-    let next = set.scan(cursor, options.count, |member| {
-        if options.admits(member) {
-            elements.bulk(member);
-            count += 1;
-        }
-    });
-    ctx.out.scan_page(next.raw(), count, &elements);
-    Ok(())
 }

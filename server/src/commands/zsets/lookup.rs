@@ -4,13 +4,11 @@ use super::{Scores, write_members};
 use crate::commands::ctx::Ctx;
 use crate::commands::draw::{self, Draw};
 use crate::commands::looks::{self, Looks};
-use crate::commands::parse::{self, ScanOf, ScanOptions};
+use crate::commands::scan::scan_collection;
 use crate::commands::spec::{Flags, Group, Handler::Data, KeySpec, RO_ACCESS, RO_NONE, Spec};
 use crate::error::{CommandError, CommandResult, OUT_OF_RANGE, SYNTAX};
 use crate::resp::{Args, ReplyBuf};
 use basalt_storage::keyspace::with_rng;
-use basalt_storage::number;
-use basalt_storage::table::ScanCursor;
 use basalt_storage::types::Zset;
 
 pub const COMMANDS: &[Spec] = &[
@@ -105,7 +103,8 @@ pub const COMMANDS: &[Spec] = &[
         complexity: "O(1) for every call, O(N) for a whole walk",
         summary: "Walks through a sorted set in steps.",
         syntax: "key cursor [MATCH pattern] [COUNT count]",
-        handler: Data(zscan),
+        looks: Looks::AtParts(looks::page),
+        handler: Data(scan_collection::<Zset>),
         ..Spec::DEFAULT
     },
 ];
@@ -233,24 +232,3 @@ impl<'z> Iterator for Repeats<'z> {
 }
 
 impl ExactSizeIterator for Repeats<'_> {}
-
-fn zscan(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
-    let cursor = ScanCursor::from_raw(parse::scan_cursor(args.at(2))?);
-    let mut elements = ReplyBuf::new(ctx.out.protocol);
-    // The options of a scan of nothing are not even looked at, as in Redis.
-    let Some(zset) = ctx.view.zset(ctx.db, &args.key(1))? else {
-        ctx.out.scan_page(0, 0, &elements);
-        return Ok(());
-    };
-    let options = ScanOptions::parse(args, 3, ScanOf::Collection)?;
-    let mut count = 0;
-    let next = zset.scan(cursor, options.count, |member, score| {
-        if options.admits(member) {
-            elements.bulk(member);
-            elements.bulk(&number::format_f64(score));
-            count += 2;
-        }
-    });
-    ctx.out.scan_page(next.raw(), count, &elements);
-    Ok(())
-}

@@ -359,16 +359,19 @@ impl Staged<'_> {
             Value::Str(_) | Value::List(_) | Value::Outline(_) => return large,
             Value::Set(set) => {
                 large.len = set.len() as u64;
-                set.iter().for_each(|member| self.put_part(large.version, &member, Box::default()));
+                set.iter()
+                    .for_each(|member| self.put_part(large.version, &layout::field_name(&member), Box::default()));
             }
             Value::Hash(hash) => {
                 large.len = hash.len() as u64;
-                hash.iter().for_each(|field| self.put_part(large.version, field.name(), field.value().into()));
+                hash.iter().for_each(|field| {
+                    self.put_part(large.version, &layout::field_name(field.name()), field.value().into());
+                });
             }
             Value::Zset(zset) => {
                 large.len = zset.len() as u64;
                 zset.iter().for_each(|(member, score)| {
-                    self.put_part(large.version, member, score.to_le_bytes().into());
+                    self.put_part(large.version, &layout::field_name(member), score.to_le_bytes().into());
                 });
             }
         }

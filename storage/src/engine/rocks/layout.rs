@@ -11,15 +11,16 @@
 //! | `garbage` | group, `v`, version: parts; group, `d`, physical database: keys | how many parts, if known |
 //!
 //! A physical database is the number behind a database that clients name: FLUSHDB gives the database a new one. A
-//! version owns the parts of one large value, whatever key holds it.
+//! version owns the parts of one large value, whatever key holds it. Fields and members are named by their hash and
+//! themselves, so that a walk over a collection, too, has a cursor that is a number; elements and chunks by a position.
 
 use crate::clock::UnixMs;
 use crate::engine::GroupId;
 use crate::slot::Slot;
 use smallvec::SmallVec;
 
-/// What this code writes. A newer one is refused at open.
-pub(super) const LAYOUT_VERSION: u32 = 1;
+/// What this code writes, and all that it reads.
+pub(super) const LAYOUT_VERSION: u32 = 2;
 
 pub(super) const LOG: &str = "log";
 pub(super) const KEYS: &str = "keys";
@@ -122,6 +123,20 @@ pub(super) fn part_key(group: GroupId, version: Version, name: &[u8]) -> Vec<u8>
     out.extend_from_slice(&version_prefix(group, version));
     out.extend_from_slice(name);
     out
+}
+
+/// The name of the part for a field or member.
+pub(super) fn field_name(name: &[u8]) -> SmallVec<[u8; 64]> {
+    let mut out = SmallVec::with_capacity(HASH_BYTES + name.len());
+    out.extend_from_slice(&key_hash(name).to_be_bytes());
+    out.extend_from_slice(name);
+    out
+}
+
+/// Hash and field or member of a part's name; none if it is not one.
+pub(super) fn parse_field_name(name: &[u8]) -> Option<(u32, &[u8])> {
+    let (hash, name) = name.split_first_chunk()?;
+    Some((u32::from_be_bytes(*hash), name))
 }
 
 /// The name of a list's element, or of a string's chunk: a signed position, so that a list grows at both ends.

@@ -38,6 +38,12 @@ pub enum OpenError {
          its own"
     )]
     InUse { path: PathBuf },
+    /// Written by a version of this software from before its first release.
+    #[error(
+        "{path} has layout {found}, which no released version has written: save an RDB file with the version that \
+             wrote it, and load that"
+    )]
+    OlderLayout { path: PathBuf, found: u32 },
     #[error(
         "the data directory {path} has layout {found}, and this version knows layouts up to {known}; use the version \
          that wrote it, or a later one"
@@ -165,7 +171,8 @@ fn layout(directory: &Path, db: &DB) -> Result<Option<u32>, OpenError> {
     let path = || directory.to_path_buf();
     let found = db.get(LAYOUT_PROPERTY).map_err(|error| classify(directory, &error))?;
     match found.map(|bytes| <[u8; 4]>::try_from(&bytes[..]).map(u32::from_be_bytes)) {
-        Some(Ok(found)) if found <= LAYOUT_VERSION => Ok(Some(found)),
+        Some(Ok(LAYOUT_VERSION)) => Ok(Some(LAYOUT_VERSION)),
+        Some(Ok(found)) if found < LAYOUT_VERSION => Err(OpenError::OlderLayout { path: path(), found }),
         Some(Ok(found)) => Err(OpenError::NewerLayout { path: path(), found, known: LAYOUT_VERSION }),
         Some(Err(_)) => Err(OpenError::Corrupt { path: path(), detail: "its layout is no number".to_owned() }),
         None if db.latest_sequence_number() == 0 => Ok(None),

@@ -4,7 +4,7 @@
 //! sequence in their record; large ones have a part for each name.
 
 use super::corrupt;
-use super::layout::Version;
+use super::layout::field_name;
 use super::meta::{COLLECTION_BYTES_MAX, Data, Large, Meta, collection_bytes_max};
 use super::staged::Staged;
 use crate::effect::body::Kind;
@@ -76,16 +76,17 @@ impl Staged<'_> {
         added: &[(&[u8], &[u8])],
     ) -> Result<Option<Data>, EngineError> {
         let large = Large { kind, version: self.new_version(), len: there.len() as u64, head: 0 };
-        there.iter().for_each(|(name, value)| self.put_part(large.version, name, (*value).into()));
+        there.iter().for_each(|(name, value)| self.put_part(large.version, &field_name(name), (*value).into()));
         self.put_in_parts(large, added)
     }
 
     fn put_in_parts(&mut self, mut large: Large, added: &[(&[u8], &[u8])]) -> Result<Option<Data>, EngineError> {
         for (name, value) in added {
-            let old = self.part(large.version, name)?;
+            let part = field_name(name);
+            let old = self.part(large.version, &part)?;
             large.len += u64::from(old.is_none());
             if old.as_deref() != Some(*value) {
-                self.put_part(large.version, name, (*value).into());
+                self.put_part(large.version, &part, (*value).into());
             }
         }
         Ok((large.len > 0).then_some(Data::Parts(large)))
@@ -118,18 +119,15 @@ impl Staged<'_> {
             }
             Data::Parts(mut large) => {
                 for name in removed {
-                    if self.is_there(large.version, name)? {
-                        self.delete_part(large.version, name);
+                    let part = field_name(name);
+                    if self.part(large.version, &part)?.is_some() {
+                        self.delete_part(large.version, &part);
                         large.len -= 1;
                     }
                 }
                 Ok((large.len > 0).then_some(Meta { expiry, data: Data::Parts(large) }))
             }
         }
-    }
-
-    fn is_there(&self, version: Version, name: &[u8]) -> Result<bool, EngineError> {
-        Ok(self.part(version, name)?.is_some())
     }
 }
 

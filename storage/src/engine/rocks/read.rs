@@ -6,7 +6,8 @@
 
 use super::engine::Engine;
 use super::layout::{
-    KEYS, PARTS, PhysicalDb, VERSION_PREFIX, Version, end_of, meta_key, part_key, position_name, position_of,
+    KEYS, PARTS, PhysicalDb, VERSION_PREFIX, Version, end_of, field_name, meta_key, parse_field_name, part_key,
+    position_name, position_of,
 };
 use super::lists::read_elements;
 use super::meta::{DataRef, Large, MetaRef};
@@ -37,6 +38,8 @@ pub enum PartName<'a> {
     Index(i64),
     /// Bytes of a string.
     Range { start: u64, len: u64 },
+    /// About so many fields or members, from a hash on.
+    Page { from: u32, count: usize },
 }
 
 /// What was found of a part.
@@ -47,6 +50,11 @@ pub enum Part {
     /// A member of a set.
     Member,
     Score(f64),
+    /// Fields or members with what belongs to them, and where to go on. Those of one hash come together.
+    Page {
+        named: Vec<(Box<[u8]>, Part)>,
+        next: Option<u32>,
+    },
 }
 
 /// An entry and one part of it, if it has that.
@@ -216,7 +224,12 @@ impl Source<'_> {
 
     fn collection(&self, large: &Large, limits: &Limits) -> Result<Option<Value>, EngineError> {
         let mut assembly = Assembly::new(large.kind, limits);
-        if !self.each_part(large, |name, value| assembly.add(name, value))? {
+        let is_named = large.kind.value_type() != Type::List;
+        let add = |name: &[u8], value: &[u8]| {
+            let name = if is_named { parse_field_name(name).map_or(&[][..], |(_, name)| name) } else { name };
+            assembly.add(name, value);
+        };
+        if !self.each_part(large, add)? {
             return Ok(None);
         }
         assembly.finish(large.len).map(Some).map_err(corrupt("a large collection"))
@@ -255,12 +268,15 @@ impl Source<'_> {
     fn part(&self, large: &Large, name: PartName<'_>) -> Result<Found<Option<Part>>, EngineError> {
         let value_type = large.kind.value_type();
         let key = match (value_type, name) {
-            (Type::Set | Type::Hash | Type::Zset, PartName::Named(name)) => name.to_vec(),
+            (Type::Set | Type::Hash | Type::Zset, PartName::Named(name)) => field_name(name).to_vec(),
             (Type::List, PartName::Index(index)) => match index_of(index, large.len) {
                 Some(index) => large.name(index).to_vec(),
                 None => return Ok(Found::Absent),
             },
             (Type::String, PartName::Range { start, len }) => return self.range(large, start, len),
+            (Type::Set | Type::Hash | Type::Zset, PartName::Page { from, count }) => {
+                return self.page(large, from, count);
+            }
             _ => return Ok(Found::Absent),
         };
         let key = part_key(self.engine.group, large.version, &key);
@@ -269,6 +285,32 @@ impl Source<'_> {
             Found::Absent => Found::Absent,
             Found::NeedsDisk => Found::NeedsDisk,
         })
+    }
+
+    fn page(&self, large: &Large, from: u32, count: usize) -> Result<Found<Option<Part>>, EngineError> {
+        let prefix = part_key(self.engine.group, large.version, b"");
+        let mut options = self.options();
+        options.set_iterate_upper_bound(end_of(&prefix));
+        options.set_prefix_same_as_start(true);
+        let rocks = &self.engine.rocks;
+        let mut parts = rocks.db.raw_iterator_cf_opt(rocks.family(PARTS), options);
+        parts.seek(part_key(self.engine.group, large.version, &from.to_be_bytes()));
+        let (mut named, mut last, mut next) = (Vec::new(), from, None);
+        while let Some((key, value)) = parts.item() {
+            let (hash, name) = parse_field_name(&key[VERSION_PREFIX..]).ok_or_else(|| corrupt("a part")(NO_NAME))?;
+            if named.len() >= count.max(1) && hash != last {
+                next = Some(hash);
+                break;
+            }
+            last = hash;
+            named.push((name.into(), part_from(large.kind.value_type(), value)?));
+            parts.next();
+        }
+        match parts.status() {
+            Err(error) if error.kind() == ErrorKind::Incomplete => Ok(Found::NeedsDisk),
+            Err(error) => Err(failed("walking over a large value")(error)),
+            Ok(()) => Ok(Found::Found(Some(Part::Page { named, next }))),
+        }
     }
 
     fn range(&self, large: &Large, start: u64, len: u64) -> Result<Found<Option<Part>>, EngineError> {
@@ -399,6 +441,8 @@ fn part_from(value_type: Type, bytes: &[u8]) -> Result<Part, EngineError> {
         Type::String | Type::List | Type::Hash => Ok(Part::Bytes(bytes.to_vec())),
     }
 }
+
+const NO_NAME: Malformed = Malformed("it is not named like a field or member");
 
 fn index_of(index: i64, len: u64) -> Option<u64> {
     let index = if index < 0 { len.checked_sub(index.unsigned_abs())? } else { index as u64 };
