@@ -24,11 +24,13 @@ fn a_directory_in_use_is_refused_until_it_is_free() {
 }
 
 #[test]
-fn a_newer_layout_is_refused() {
+fn another_layout_is_refused() {
     let scratch = Scratch::new("newer");
     drop(scratch.open());
-    crate::engine::rocks::testing::put_layout(scratch.path(), 2);
-    assert!(matches!(refusal(&scratch), OpenError::NewerLayout { found: 2, known: 1, .. }));
+    crate::engine::rocks::testing::put_layout(scratch.path(), 3);
+    assert!(matches!(refusal(&scratch), OpenError::NewerLayout { found: 3, known: 2, .. }));
+    crate::engine::rocks::testing::put_layout(scratch.path(), 1);
+    assert!(matches!(refusal(&scratch), OpenError::OlderLayout { found: 1, .. }));
 }
 
 #[test]
