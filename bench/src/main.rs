@@ -1,12 +1,14 @@
 //! Side-by-side benchmark of Basalt and redis-server: `./dev bench [--quick] [--record]
-//! [speed|threads|memory|durable ...]`.
+//! [speed|threads|memory|durable|durable-large ...]`.
 //!
 //! The server is pinned to one core and the client to the other; servers take turns within each round, so that what
 //! disturbs the machine disturbs them alike; what counts are medians and ratios. A null server, which answers `+OK`
 //! without looking, shows what the client can do at most. Needs redis-server and redis-benchmark on the PATH, and
 //! the path of the basalt binary in BASALT_BIN (`./dev bench` sets it).
 
+mod client;
 mod durable;
+mod large;
 mod load;
 mod memory;
 mod null_server;
@@ -60,6 +62,10 @@ fn main() {
         durable::against_append_only_file(effort, &mut report);
         durable::against_cache(effort, &mut report);
         durable::written(effort, &mut report);
+    }
+    if wants("durable-large") {
+        large::restarts(effort, &mut report);
+        large::larger_than_memory(effort, &mut report);
     }
     if wants("memory") {
         memory::per_item(effort, &mut report);

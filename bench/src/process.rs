@@ -54,6 +54,7 @@ pub enum Keeping {
 
 /// A running server; killed when dropped, and its data deleted.
 pub struct Server {
+    command: Command,
     child: Child,
     pub kind: Kind,
     port: u16,
@@ -66,6 +67,10 @@ impl Server {
     }
 
     pub fn start_keeping(kind: Kind, keeping: Keeping, cores: Cores, io_threads: usize) -> Server {
+        Server::start_with(kind, keeping, cores, io_threads, &[])
+    }
+
+    pub fn start_with(kind: Kind, keeping: Keeping, cores: Cores, io_threads: usize, options: &[&str]) -> Server {
         let (port, directory) = match keeping {
             Keeping::Memory => (kind.port(), None),
             Keeping::Disk(_) => (kind.port() + 10, Some(data_directory(kind))),
@@ -74,11 +79,31 @@ impl Server {
         if let Some(directory) = &directory {
             command.arg("--dir").arg(directory);
         }
+        command.args(options);
         pin(&mut command, cores);
         let child = command.stdout(Stdio::null()).spawn().unwrap_or_else(|error| panic!("{}: {error}", kind.name()));
-        let server = Server { child, kind, port, directory };
+        let server = Server { command, child, kind, port, directory };
         server.wait_until_it_listens();
         server
+    }
+
+    /// Ends the process with a signal, and starts it again on the same data; returns when that was. It may not be
+    /// ready yet.
+    pub fn restart(&mut self, signal: i32) -> Instant {
+        // SAFETY: a signal to a process that was started here, and that nobody has waited for.
+        let sent = unsafe { libc::kill(self.child.id() as i32, signal) };
+        assert_eq!(sent, 0, "the server runs");
+        self.child.wait().expect("the server ends");
+        let started = Instant::now();
+        self.child = self.command.spawn().unwrap_or_else(|error| panic!("{}: {error}", self.kind.name()));
+        started
+    }
+
+    /// What the system counts as this process's memory.
+    pub fn resident_bytes(&self) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the server runs");
+        let kilobytes = text.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+        kilobytes.and_then(|number| number.trim().parse::<u64>().ok()).expect("the kernel counts memory") * 1024
     }
 
     pub fn port(&self) -> u16 {

@@ -319,6 +319,64 @@ def a_long_walk_does_not_hold_up_others(server) -> None:
     expect(pings > 3 and slowest < 0.25, True, f"{pings} reads meanwhile, the slowest in {slowest:.3f} s")
 
 
+def misses_do_not_read_the_disk(server) -> None:
+    client = server.connect()
+    for n in range(0, 50_000, 1000):
+        ok(client, "MSET", *[word for name in range(n, n + 1000) for word in (f"key:{name}", "v" * 50)])
+    server.restart()
+    client = server.connect()
+    expect(client.call("GET", "key:77"), bulk("v" * 50))
+    before = info(client)
+    for n in range(0, 20_000, 100):
+        expect(client.call("MGET", *[f"absent:{name}" for name in range(n, n + 100)]), ("*", [("$", None)] * 100))
+    after = info(client)
+    grown = {field: int(after[field]) - int(before[field]) for field in ("block_cache_misses", "keyspace_misses")}
+    expect(grown["keyspace_misses"], 20_000, "misses")
+    # The filters themselves are read, and one in a hundred times they do not know.
+    expect(grown["block_cache_misses"] < 600, True, f"{grown} for 20,000 absent keys")
+
+
+def figures_of_residency_are_true(server) -> None:
+    client = server.connect()
+    for n in range(0, 10_000, 1000):
+        ok(client, "MSET", *[word for name in range(n, n + 1000) for word in (f"key:{name}", "v" * 1000)])
+    server.restart()
+    client = server.connect()
+    figures = info(client)
+    expect([int(figures[name]) for name in ("keys_total", "keys_resident", "keys_cold")], [10_000, 0, 10_000])
+    for _ in range(2):
+        for n in range(1000):
+            expect(client.call("GET", f"key:{n}"), bulk("v" * 1000))
+    figures = info(client)
+    expect([int(figures[name]) for name in ("keys_total", "keys_resident", "keys_cold")], [10_000, 1000, 9000])
+    expect(int(figures["keys_loaded"]), 1000, "keys loaded")
+    expect(1_000_000 < int(figures["bytes_resident"]) < 3_000_000, True, figures["bytes_resident"])
+    # Each key was asked for twice, and at least the first read of its block waited.
+    awaited = int(figures["keys_awaited_by_reads"])
+    expect(0 < awaited <= 1000, True, f"{awaited} reads waited")
+    expect(abs(float(figures["residency_hit_ratio"]) - (1 - awaited / 2000)) < 0.001, True, "hit ratio")
+    disk = sum(file.stat().st_size for file in (server.directory / "basalt-data").iterdir())
+    expect(abs(int(figures["disk_bytes"]) - disk) < 2_000_000, True, f"{disk} bytes on disk")
+
+
+def copies_are_bounded_without_maxmemory(server) -> None:
+    client = server.connect()
+    figures = info(client)
+    expect(figures["maxmemory"], "0")
+    limit = int(figures["resident_limit"])
+    expect(64 << 20 <= limit < int(figures["total_system_memory"]) // 2, True, f"a limit of {limit} bytes")
+    ok(client, "CONFIG", "SET", "maxmemory", "100mb")
+    expect(number(client, "resident_limit"), 100 << 20, "with maxmemory set")
+    for n in range(200):
+        ok(client, "SET", f"key:{n}", b"x" * (1 << 20))
+    for _ in range(500):
+        if number(client, "used_memory") < 110 << 20:
+            break
+        time.sleep(0.01)
+    expect(number(client, "used_memory") < 110 << 20, True, "copies are dropped beyond the limit")
+    expect(client.call("STRLEN", "key:0"), (":", 1 << 20))
+
+
 def readable(client) -> bool:
     return bool(select.select([client.socket], [], [], 0)[0])
 
@@ -332,6 +390,9 @@ CASES = [
     a_walk_goes_on_when_the_collection_comes_and_goes,
     keys_are_walked_over_without_becoming_resident,
     a_long_walk_does_not_hold_up_others,
+    misses_do_not_read_the_disk,
+    figures_of_residency_are_true,
+    copies_are_bounded_without_maxmemory,
 ]
 
 if __name__ == "__main__":

@@ -28,6 +28,16 @@ class Server:
             )
         self.wait_until_ready()
 
+    def restart(self, kill: bool = False) -> None:
+        """Ends the process, in an orderly way or not, and starts it again with the same options and directory."""
+        (self.process.kill if kill else self.process.terminate)()
+        self.process.wait(60)
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                self.process.args, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory
+            )
+        self.wait_until_ready()
+
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline and self.process.poll() is None:

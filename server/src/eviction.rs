@@ -94,7 +94,7 @@ impl Eviction {
 
 /// Bytes in use beyond `maxmemory`.
 pub fn excess(server: &Server) -> u64 {
-    let limit = server.config.maxmemory();
+    let limit = server.memory_limit();
     if limit == 0 {
         return 0;
     }

@@ -71,6 +71,33 @@ pub fn resident_bytes() -> u64 {
     pages * page.max(0) as u64
 }
 
+/// Memory of the machine.
+pub fn system_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) * 1024
+}
+
+/// What this process may use at most: the memory of the machine, or what its control group has of it.
+pub fn available_bytes() -> u64 {
+    let group = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let own = group.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("").to_owned();
+    let files = [
+        format!("/sys/fs/cgroup{own}/memory.max"),
+        "/sys/fs/cgroup/memory.max".to_owned(),
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes".to_owned(),
+    ];
+    let limits = files.iter().filter_map(|file| std::fs::read_to_string(file).ok()?.trim().parse::<u64>().ok());
+    limits.chain([system_bytes()]).min().unwrap_or(0)
+}
+
+/// What bounds the copies in memory in durable mode where `maxmemory` does not: together with the engine's memory that
+/// is half of what there is.
+pub fn resident_bytes_default(available: u64, engine: u64) -> u64 {
+    const LEAST: u64 = 64 << 20;
+    (available / 2).saturating_sub(engine).max(LEAST)
+}
+
 /// A report in plain words on what is wrong with the use of memory, if anything is.
 pub fn diagnose(report: &Report, clients: usize) -> String {
     const LITTLE: u64 = 5 * 1024 * 1024;
@@ -128,4 +155,17 @@ pub fn diagnose(report: &Report, clients: usize) -> String {
     }
     let list: String = findings.iter().map(|finding| format!(" * {finding}\n\n")).collect();
     format!("Memory issues were found in this server:\n\n{list}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_and_engine_have_half_of_the_memory() {
+        const GIB: u64 = 1 << 30;
+        assert_eq!(resident_bytes_default(8 * GIB, GIB / 4), 4 * GIB - GIB / 4);
+        assert_eq!(resident_bytes_default(GIB / 4, GIB / 4), 64 << 20);
+        assert!(available_bytes() > 0);
+    }
 }

@@ -166,6 +166,16 @@ impl Server {
 
     #[inline]
     pub fn has_memory_limit(&self) -> bool {
-        self.config.maxmemory() != 0
+        self.memory_limit() != 0
+    }
+
+    /// Bytes that may be used before something has to go: `maxmemory`, or in durable mode, where only copies go, what
+    /// takes its place if it is not set. Zero for no limit.
+    #[inline]
+    pub fn memory_limit(&self) -> u64 {
+        match self.config.maxmemory() {
+            0 => self.durability().map_or(0, |durability| durability.resident_bytes_default),
+            set => set,
+        }
     }
 }

@@ -207,7 +207,9 @@ pub static SETTINGS: &[Setting] = &[
         "0",
         AtRunTime,
         Applied(apply::maxmemory),
-        "Bytes of memory to use; 0 for no limit. What happens at the limit is `maxmemory-policy`.",
+        "Bytes of memory to use; 0 for no limit. What happens at the limit is `maxmemory-policy`. In durable mode it \
+         bounds the copies in memory, and 0 stands for half of the machine's memory (or of the control group's) less \
+         `engine-memory`.",
     ),
     row(
         "maxmemory-policy",

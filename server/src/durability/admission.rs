@@ -3,7 +3,7 @@
 use super::Durability;
 use crate::commands::Command;
 use crate::commands::looks::Looks;
-use crate::commands::spec::KeyFlags;
+use crate::commands::spec::{Flags, KeyFlags};
 use crate::error::CommandError;
 use crate::resp::Args;
 use crate::server::Server;
@@ -12,6 +12,7 @@ use crate::transaction::Phase;
 use basalt_storage::effect::DbIndex;
 use basalt_storage::keyspace::{Key, Loading, Need, Unreadable};
 use basalt_storage::slot::StripeSet;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Times that a request waits for its keys; then it reads what is missing in place, so that it gets on even if memory
 /// is so short that keys are cooled at once.
@@ -63,6 +64,9 @@ impl Durability {
         if missing.is_empty() || session.loads >= LOADS_MAX {
             session.loads = 0;
             return Ok(Admission::Now);
+        }
+        if session.loads == 0 && command.spec.flags.contains(Flags::READONLY) {
+            server.keyspace.residency().awaited_by_reads.fetch_add(missing.len() as u64, Relaxed);
         }
         session.loads += 1;
         self.loader.submit(session.client.clone(), missing);

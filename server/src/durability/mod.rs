@@ -16,6 +16,7 @@
 //! | `cold` | the engine as the keyspace sees it |
 //! | `loader` | threads that read cold keys |
 //! | `errand` | threads that walk over cold keys |
+//! | `pace` | slowing writers down before RocksDB does |
 //! | `space` | refusing writes before the disk is full |
 //! | `housekeeping` | expiry of cold keys, and the cleaner |
 
@@ -27,6 +28,7 @@ mod housekeeping;
 pub mod loader;
 mod log;
 pub mod open;
+pub mod pace;
 mod relay;
 pub mod release;
 pub mod space;
@@ -40,6 +42,7 @@ use basalt_storage::engine::Engine;
 use basalt_storage::seq::Seq;
 use errand::Errands;
 use loader::Loader;
+use pace::Pace;
 use parking_lot::Mutex;
 use space::Space;
 use std::sync::Arc;
@@ -53,13 +56,16 @@ pub struct Durability {
     /// Clients that wait until a batch survives the loss of power (WAITAOF).
     sync_waiters: Mutex<Vec<(Seq, ClientId)>>,
     pub space: Space,
+    pub pace: Pace,
+    /// What bounds the copies in memory if `maxmemory` is not set.
+    pub resident_bytes_default: u64,
 }
 
 impl Durability {
-    /// Too much is on its way into the log.
+    /// Too much is on its way into the log, or more than RocksDB keeps up with.
     #[inline]
     pub fn is_congested(&self) -> bool {
-        self.group.is_congested()
+        self.group.is_congested() || self.pace.is_used_up(self)
     }
 
     pub fn set_fsync(&self, fsync: Fsync) {

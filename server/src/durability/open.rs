@@ -5,8 +5,10 @@ use super::errand::Errands;
 use super::housekeeping;
 use super::loader::Loader;
 use super::log::{Machine, Observer, Sink};
+use super::pace::{self, Pace};
 use super::space::{self, Space, Volume};
 use super::{Durability, letting_out};
+use crate::memory_report::{available_bytes, resident_bytes_default};
 use crate::server::Server;
 use basalt_cluster::group::rocks_log::RocksLog;
 use basalt_cluster::group::{self, Group, GroupOptions};
@@ -68,17 +70,28 @@ pub fn start(server: &Arc<Server>) -> Result<(), StartError> {
     loader.start(server)?;
     let errands = Errands::default();
     errands.start(server)?;
+    let resident_bytes_default = resident_bytes_default(available_bytes(), memory_bytes as u64);
+    if server.config.maxmemory() == 0 {
+        tracing::info!(
+            resident_limit_bytes = resident_bytes_default,
+            engine_memory_bytes = memory_bytes,
+            "maxmemory is not set: copies in memory and the engine may use half of the memory there is"
+        );
+    }
     server.become_durable(Durability {
         loader,
         errands,
         group,
         engine,
         space: Space::default(),
+        pace: Pace::default(),
+        resident_bytes_default,
         sync_waiters: Mutex::default(),
     });
     letting_out(server)?;
     housekeeping::start(server)?;
     space::start(server)?;
+    pace::start(server)?;
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use super::Fields;
 use crate::durability::Durability;
+use crate::memory_report::Report;
 use crate::server::Server;
 use basalt_cluster::group::figures::Latency;
 use basalt_storage::effect::DbIndex;
@@ -45,22 +46,25 @@ fn put_latency(fields: &mut Fields, name: &str, latency: &Latency) {
 
 /// What is in memory of the data, and what the engine does.
 pub fn storage(server: &Server, fields: &mut Fields) {
-    let Some(Durability { engine, space, .. }) = server.durability() else { return };
+    let Some(Durability { engine, space, pace, .. }) = server.durability() else { return };
     let keyspace = &server.keyspace;
     let residency = keyspace.residency();
     let total: u64 = (0..keyspace.databases()).map(|db| keyspace.key_count(DbIndex(db))).sum();
     let cold = residency.cold.load(Relaxed);
-    let (hits, loaded) = (keyspace.stats.hits.load(Relaxed), residency.loaded.load(Relaxed));
+    let hits = keyspace.stats.hits.load(Relaxed);
+    let awaited = residency.awaited_by_reads.load(Relaxed);
     fields.put("keys_total", total);
     fields.put("keys_resident", total.saturating_sub(cold));
     fields.put("keys_cold", cold);
     // Resident without their values, which are large.
     fields.put("keys_outlined", Outline::alive());
-    fields.put("keys_loaded", loaded);
+    fields.put("bytes_resident", Report::of(server).dataset());
+    fields.put("keys_loaded", residency.loaded.load(Relaxed));
     fields.put("keys_loaded_in_place", residency.loaded_in_place.load(Relaxed));
     fields.put("keys_cooled", residency.cooled.load(Relaxed));
-    // A read that had to load its key was none of memory.
-    let ratio = if hits == 0 { 1.0 } else { hits.saturating_sub(loaded) as f64 / hits as f64 };
+    fields.put("keys_awaited_by_reads", awaited);
+    // Of the reads that found their key, those that did not wait for the disk.
+    let ratio = if hits == 0 { 1.0 } else { hits.saturating_sub(awaited) as f64 / hits as f64 };
     fields.put("residency_hit_ratio", format!("{ratio:.4}"));
     let statistics = engine.rocks().statistics();
     fields.put("disk_bytes", statistics.disk_bytes);
@@ -82,6 +86,12 @@ pub fn storage(server: &Server, fields: &mut Fields) {
     fields.put("compaction_bytes_written", statistics.compaction_bytes_written);
     fields.put("pending_compaction_bytes", statistics.pending_compaction_bytes);
     fields.put("running_compactions", statistics.running_compactions);
+    let pace = pace.report();
+    fields.put("level_0_files", pace.level_0_files);
+    fields.put("full_memtables", pace.full_memtables);
+    fields.put("write_pressure", format!("{:.3}", pace.pressure));
+    fields.put("write_limit_bytes_per_second", pace.bytes_per_second.unwrap_or(0));
+    fields.put("writers_held_us", pace.held_us);
     fields.put("write_stall_us", statistics.stalled_us);
     fields.put("background_errors", statistics.background_errors);
 }

@@ -1,7 +1,7 @@
 //! Memory: what is used, by whom, and what the system sees of it.
 
 use super::Fields;
-use crate::memory_report::{Report, percent};
+use crate::memory_report::{Report, percent, system_bytes};
 use crate::server::Server;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -35,6 +35,10 @@ pub fn memory(server: &Server, fields: &mut Fields) {
     fields.put("used_memory_functions", 0);
     fields.put_bytes("used_memory_scripts", 0);
     fields.put_bytes("maxmemory", server.config.maxmemory());
+    if server.durability().is_some() {
+        // What bounds the copies in memory: `maxmemory`, or what takes its place where none is set.
+        fields.put_bytes("resident_limit", server.memory_limit());
+    }
     fields.put("maxmemory_policy", server.config.text("maxmemory-policy"));
     let ratio = |whole: u64, part: u64| format!("{:.2}", whole as f64 / part.max(1) as f64);
     let beyond = |whole: u64, part: u64| whole as i64 - part as i64;
@@ -58,10 +62,4 @@ pub fn memory(server: &Server, fields: &mut Fields) {
     fields.put("lazyfree_pending_objects", server.keyspace.reaper().pending());
     fields.put("lazyfreed_objects", server.keyspace.reaper().freed());
     fields.put("maxmemory_clients", server.config.hot.maxmemory_clients.load(Relaxed));
-}
-
-fn system_bytes() -> u64 {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) * 1024
 }

@@ -13,8 +13,8 @@ pub mod rocks;
 mod tests;
 
 pub use rocks::{
-    Cleaning, Commitments, DueKey, Durability, Engine, EngineSnapshot, HOME_STORE, LogWrite, OpenError, Part, PartName,
-    PartRead, ReplicaRecord, Rocks, RocksOptions, StateImport, Statistics, split_collections_above,
+    Backlog, Cleaning, Commitments, DueKey, Durability, Engine, EngineSnapshot, HOME_STORE, LogWrite, OpenError, Part,
+    PartName, PartRead, ReplicaRecord, Rocks, RocksOptions, StateImport, Statistics, split_collections_above,
 };
 
 use crate::clock::UnixMs;

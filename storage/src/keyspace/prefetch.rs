@@ -49,7 +49,7 @@ impl Keyspace {
             ValueRef::Hash(hash) => hash.prefetch(requests.filter_map(|[first, _]| first)),
             // ZADD's member stands behind its score; all others have it right behind the key.
             ValueRef::Zset(zset) => zset.prefetch(requests.filter_map(|[first, second]| second.or(first))),
-            ValueRef::Int(_) | ValueRef::Str(_) | ValueRef::List(_) => {}
+            ValueRef::Int(_) | ValueRef::Str(_) | ValueRef::List(_) | ValueRef::Outline(_) => {}
         }
     }
 

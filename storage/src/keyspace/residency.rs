@@ -94,6 +94,8 @@ pub struct ResidencyStats {
     pub loaded: AtomicU64,
     /// Those of them that were read from disk in the middle of an evaluation.
     pub loaded_in_place: AtomicU64,
+    /// Keys that commands which only read had to wait for.
+    pub awaited_by_reads: AtomicU64,
     /// Resident copies that were dropped.
     pub cooled: AtomicU64,
 }

@@ -55,7 +55,7 @@ pub use read::{Part, PartName, PartRead};
 pub use replica::{HOME_STORE, ReplicaRecord};
 pub use room::Commitments;
 pub use snapshot::EngineSnapshot;
-pub use statistics::Statistics;
+pub use statistics::{Backlog, Statistics};
 pub use transfer::StateImport;
 pub use walk::DueKey;
 

@@ -29,6 +29,20 @@ pub struct Statistics {
     pub background_errors: u64,
 }
 
+/// What RocksDB has still to do because of what was written. It slows writers down from 20 files in the lowest level
+/// on, and when three of a family's memtables are full; it stops them at 36 files, and at four.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Tables in the lowest level of the family that has most of them.
+    pub level_0_files: u64,
+    /// Memtables of the family with most of them that wait to be flushed.
+    pub full_memtables: u64,
+    pub compaction_bytes: u64,
+    /// What RocksDB allows now; zero if it does not slow anybody down.
+    pub delayed_bytes_per_second: u64,
+    pub is_stopped: bool,
+}
+
 impl Rocks {
     pub fn statistics(&self) -> Statistics {
         let ticker = |ticker| self.options.get_ticker_count(ticker);
@@ -56,6 +70,27 @@ impl Rocks {
     pub fn disk_bytes(&self) -> u64 {
         let Ok(files) = std::fs::read_dir(self.db.path()) else { return 0 };
         files.flatten().filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
+    }
+
+    /// How far flushes and compactions are behind what is written.
+    pub fn backlog(&self) -> Backlog {
+        let level_0 = properties::num_files_at_level(0);
+        Backlog {
+            level_0_files: self.most(&level_0),
+            full_memtables: self.most(properties::NUM_IMMUTABLE_MEM_TABLE),
+            compaction_bytes: self.sum(properties::ESTIMATE_PENDING_COMPACTION_BYTES),
+            delayed_bytes_per_second: self.whole(properties::ACTUAL_DELAYED_WRITE_RATE),
+            is_stopped: self.whole(properties::IS_WRITE_STOPPED) > 0,
+        }
+    }
+
+    /// The largest value that a property has among the families.
+    fn most(&self, name: &properties::PropName) -> u64 {
+        let one = |family: &str| {
+            let family = self.db.cf_handle(family)?;
+            self.db.property_value_cf(family, name).ok().flatten()?.trim().parse::<u64>().ok()
+        };
+        super::layout::FAMILIES.iter().copied().filter_map(one).max().unwrap_or(0)
     }
 
     /// Whether RocksDB slows writers down or holds them up: whoever can should make fewer.
