@@ -1,5 +1,5 @@
-//! Durable mode with much data: how soon it is served again after a restart, and how it is served when it is larger than
-//! memory.
+//! Durable mode with much data: how soon it is served again after a restart, and how it is served when it is larger
+//! than memory.
 
 use crate::Effort;
 use crate::client::{Client, field, request};

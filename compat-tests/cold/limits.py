@@ -71,7 +71,8 @@ class Watch:
         print(f"    {what}: peak of memory {peak / MIB:.0f} MB (before {self.before / 1024:.0f} MB), "
               f"slowest PING {slowest * 1000:.0f} ms", flush=True)
         expect(slowest < self.sizes["seconds"], True, f"{what}: a PING took {slowest:.3f} s")
-        expect(peak < memory_max, True, f"{what}: {peak / MIB:.0f} MB of memory, at most {memory_max / MIB:.0f} expected")
+        expected = f"{what}: {peak / MIB:.0f} MB of memory, at most {memory_max / MIB:.0f} expected"
+        expect(peak < memory_max, True, expected)
 
 
 def ping(port: int, end, slowest) -> None:
@@ -125,7 +126,8 @@ def a_very_large_collection(server, sizes) -> None:
     started = time.monotonic()
     ahead = 0
     for first in range(0, elements, at_once):
-        client.send(encode(["HSET", "big", *[word for n in range(first, first + at_once) for word in (f"f{n}", f"v{n}")]]))
+        pairs = [word for n in range(first, first + at_once) for word in (f"f{n}", f"v{n}")]
+        client.send(encode(["HSET", "big", *pairs]))
         ahead += 1
         if ahead == 20:
             expect(client.read(), (":", at_once), "HSET")

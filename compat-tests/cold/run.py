@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Cold data in durable mode: what is read of large values, and what is not.
 
-Each case starts a durable server, makes everything cold (DEBUG RELOAD, or a restart), and then looks not only at replies
-but at INFO: which keys became resident, and how much memory they take.
+Each case starts a durable server, makes everything cold (DEBUG RELOAD, or a restart), and then looks not only at
+replies but at INFO: which keys became resident, and how much memory they take.
 """
 
 import os

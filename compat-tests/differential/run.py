@@ -6,8 +6,8 @@ value is dumped on either side and restored on the other. A difference is shrunk
 it. The same family, seed and number of commands give the same stream.
 
 With --cold, the server under test drops all copies in memory every few commands (DEBUG RELOAD in durable mode), so that
-nearly every command meets cold keys, in half of the streams as outlines whose parts are on disk. A value that was cold has the encoding that fits it and the settings, as after a
-restart of Redis, so encodings are not compared then.
+nearly every command meets cold keys, in half of the streams as outlines whose parts are on disk. A value that was cold
+has the encoding that fits it and the settings, as after a restart of Redis, so encodings are not compared then.
 """
 
 import argparse

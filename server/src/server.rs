@@ -136,7 +136,10 @@ impl Server {
     }
 
     pub fn note_running(&self) {
-        crate::memory::note_start();
+        // In durable mode there are tables by now, which count what is cold.
+        if self.durability().is_none() {
+            crate::memory::note_start();
+        }
         self.running.store(true, Ordering::Relaxed);
     }
 

@@ -109,8 +109,8 @@ fn freq(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     Ok(())
 }
 
-/// A cold key may have been used at any time since the start, and was not of late: the time since the start is answered.
-/// Asking does not load it.
+/// A cold key may have been used at any time since the start, and was not of late: the answer is the time since the
+/// start. Asking does not load it.
 fn idletime(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     let now = ctx.now();
     let settings = &ctx.server.keyspace.settings;

@@ -42,6 +42,7 @@ pub enum StartError {
 /// Opens what an earlier run has left, applies what is in the log and not yet in the engine, and lets the server write
 /// to it. Nothing is read into memory: every entry starts cold.
 pub fn start(server: &Arc<Server>) -> Result<(), StartError> {
+    crate::memory::note_start();
     let directory = PathBuf::from(server.config.text("dir")).join(DATA_DIRECTORY);
     let fsync = server.config.text("fsync").parse().expect("the setting was checked");
     let memory_bytes = server.config.int("engine-memory") as usize;

@@ -35,8 +35,8 @@ impl Database {
 }
 
 impl View<'_> {
-    /// Bytes that a key takes: its entry with what is in memory of its value, of whose elements `samples` are looked at (0: all), and its
-    /// share of the table.
+    /// Bytes that a key takes: its entry with what is in memory of its value, of whose elements `samples` are looked at
+    /// (0: all), and its share of the table.
     pub fn usage(&mut self, db: DbIndex, key: &Key<'_>, samples: usize) -> Option<usize> {
         let entry = self.glance(db, key)?.heap_bytes_sampled(samples);
         let database = self.stripe(key.slot.stripe()).databases[db.0 as usize].as_deref()?;

@@ -261,8 +261,8 @@ impl Keyspace {
         &self.cold.stats
     }
 
-    /// Reads what is asked for from disk, and makes an entry resident unless somebody was faster. Holds no lock while it
-    /// reads.
+    /// Reads what is asked for from disk, and makes an entry resident unless somebody was faster. Holds no lock while
+    /// it reads.
     pub fn load(&self, loading: &Loading, now: UnixMs) -> Result<(), Unreadable> {
         let key = Key::new(&loading.key);
         let store = self.cold.store();
