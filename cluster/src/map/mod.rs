@@ -6,11 +6,13 @@
 //! changed something. What must hold afterwards stands in [`ClusterMap::check`].
 //!
 //! Everything that is shown to clients is derived from the map and not stored in it: [`roles`] says who is master and
-//! who replica. Maps are cheap to clone (the big table is shared until it changes), so that readers can keep one.
+//! who replica, [`view`] what stands in the lines of `CLUSTER NODES` and its like, [`seen`] what a slot is for one
+//! node. Maps are cheap to clone (the big table is shared until it changes), so that readers can keep one.
 
 mod apply;
 mod change;
 mod check;
+pub mod codec;
 mod group;
 mod migration;
 mod node;
@@ -19,10 +21,12 @@ mod refusal;
 mod roles;
 #[cfg(test)]
 mod samples;
+mod seen;
 mod settings;
 mod slots;
 #[cfg(test)]
 mod tests;
+mod view;
 
 pub use apply::{Applied, Outcome};
 pub use change::{Change, Force, Founding, Job, Joining, Removal, Report, SlotClaim};
@@ -37,8 +41,10 @@ pub use node::{Address, HOSTNAME_LEN_MAX, Health, NodeInfo, Standing, Tombstone,
 pub use open::OpenSlot;
 pub use refusal::Refusal;
 pub use roles::{Role, Roles};
+pub use seen::{Known, Seen};
 pub use settings::{AutoBalance, REPLICAS_MAX, Settings};
 pub use slots::{SlotInfo, SlotRange, SlotTable};
+pub use view::{NodeLine, OpenLine, ShardEntry, ShardHealth, ShardNode, SlotsEntry, Summary, Towards};
 
 use crate::Slot;
 use crate::ids::{ClusterId, ConfigEpoch, GroupId, MapVersion, MigrationId, NodeId, ReplicaId, Term};
@@ -203,5 +209,19 @@ impl ClusterMap {
     pub fn home_nodes(&self, group: GroupId) -> impl Iterator<Item = NodeId> {
         let at_home = move |node: &NodeInfo| node.home == group && node.standing != Standing::Leaving;
         self.nodes.iter().filter(move |(_, node)| at_home(node)).map(|(&id, _)| id)
+    }
+
+    /// The nodes of [`ClusterMap::home_nodes`] for all groups at once.
+    fn homes(&self) -> BTreeMap<GroupId, Vec<NodeId>> {
+        let mut homes: BTreeMap<GroupId, Vec<NodeId>> = BTreeMap::new();
+        for (&id, node) in self.nodes.iter().filter(|(_, node)| node.standing != Standing::Leaving) {
+            homes.entry(node.home).or_default().push(id);
+        }
+        homes
+    }
+
+    /// Groups that take part in a migration.
+    fn moving_groups(&self) -> BTreeSet<GroupId> {
+        self.migrations_under_way().flat_map(|migration| [migration.source, migration.target]).collect()
     }
 }

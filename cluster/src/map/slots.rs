@@ -102,6 +102,15 @@ impl SlotTable {
         SlotTable { slots: Arc::new([SlotInfo::default(); SLOT_COUNT]), counts: BTreeMap::new() }
     }
 
+    /// From what a decoder has read.
+    pub(super) fn from_slots(slots: Arc<[SlotInfo; SLOT_COUNT]>) -> SlotTable {
+        let mut counts = BTreeMap::new();
+        for owner in slots.iter().filter_map(|slot| slot.owner) {
+            *counts.entry(owner).or_default() += 1;
+        }
+        SlotTable { slots, counts }
+    }
+
     pub fn info(&self, slot: Slot) -> SlotInfo {
         self.slots[usize::from(slot.number())]
     }

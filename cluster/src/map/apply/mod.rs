@@ -14,7 +14,7 @@ use super::migration::{ENDED_HAND_OVERS_KEPT, ENDED_KEPT};
 use super::{Change, ClusterMap, MigrationKind, REPLICAS_MAX, Refusal, Settings, Standing, Tombstone};
 use crate::Slot;
 use crate::ids::{ConfigEpoch, GroupId, MapVersion, MigrationId, NodeId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What a change has come to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,12 +137,8 @@ impl ClusterMap {
 
     /// What follows from any change by itself.
     fn settle(&mut self) {
-        let mut homes: BTreeMap<GroupId, Vec<NodeId>> = BTreeMap::new();
-        for (&id, node) in self.nodes.iter().filter(|(_, node)| node.standing != Standing::Leaving) {
-            homes.entry(node.home).or_default().push(id);
-        }
-        let moving: BTreeSet<GroupId> =
-            self.migrations_under_way().flat_map(|migration| [migration.source, migration.target]).collect();
+        let homes = self.homes();
+        let moving = self.moving_groups();
         let is_needless =
             |group: &GroupId| !homes.contains_key(group) && self.slots.count(*group) == 0 && !moving.contains(group);
         let needless: Vec<GroupId> = self.groups.keys().copied().filter(is_needless).collect();

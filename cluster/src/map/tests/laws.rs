@@ -1,7 +1,7 @@
 //! Laws that hold for any changes.
 
 use super::super::samples::{alone, change};
-use super::super::{Change, ClusterMap, Outcome};
+use super::super::{Change, ClusterMap, Outcome, Role, Roles};
 use basalt_storage::rng::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,6 +38,12 @@ fn random_changes_keep_the_map_sound() {
             }
             assert_eq!(before.clone().apply(&change), result, "seed {seed}: {change:?} depends on more than the map");
             past.look_at(&before, &map);
+            let roles = Roles::of(&map);
+            for (id, role) in roles.iter() {
+                assert_eq!(map.role(id), Some(role), "the role of {id} depends on how it is asked for");
+                assert!(role != Role::Master || map.receiving_group(id).is_some(), "{id} is a master of nothing");
+                assert!(role == Role::Master || !map.leads_slots(id), "{id} is a replica and serves slots");
+            }
         }
     }
     // A generator that makes only nonsense proves nothing.

@@ -5,6 +5,7 @@ mod laws;
 mod membership;
 mod migrations;
 mod slots;
+mod views;
 
 use super::samples::{node_id, slot};
 use super::{Applied, Change, ClusterMap, Outcome, Refusal};
