@@ -7,5 +7,6 @@
 pub mod group;
 pub mod ids;
 pub mod map;
+pub mod peer;
 
 pub use basalt_storage::slot::{SLOT_COUNT, Slot};

@@ -1,0 +1,219 @@
+//! What the two sides of a connection have in common: the hello, reading packets, writing what waits.
+
+use std::io;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use thiserror::Error;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+use super::call::{shown, text};
+use super::limits::{READ_BYTES, WRITE_BYTES};
+use super::outbox::Outbox;
+use super::status::Traffic;
+use super::wire::frame::{Frame, FrameError, next_frame};
+use super::wire::hello::{Hello, MAGIC, Refusal, what_is_it};
+use super::wire::packet::{Kind, Malformed, Packet};
+use super::wire::pieces::Assembler;
+
+/// Buffers of connections that have little to say.
+const QUIET_BYTES: usize = 4 << 10;
+
+/// Why a connection was not made, or has ended.
+#[derive(Debug, Error)]
+pub(super) enum Closed {
+    #[error("its address is not known")]
+    NoAddress,
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("the other side has closed the connection")]
+    ByPeer,
+    #[error("no connection within {0:?}")]
+    NotInTime(Duration),
+    #[error("this is {0}")]
+    NotABasalt(&'static str),
+    #[error("refused here: {0}")]
+    Refused(#[from] Refusal),
+    #[error("refused by the other side: {0}")]
+    RefusedByPeer(String),
+    #[error("{0}")]
+    Frame(#[from] FrameError),
+    #[error("{0}")]
+    Malformed(#[from] Malformed),
+    #[error("a packet out of place: {0:?}")]
+    OutOfPlace(Kind),
+    #[error("nothing was heard for {0:?}")]
+    Silent(Duration),
+    #[error("the other side does not take what it asks for")]
+    Overflow,
+    #[error("there is a newer connection")]
+    Replaced,
+    #[error("this node has joined another cluster")]
+    NewCluster,
+    #[error("the node was forgotten")]
+    Forgotten,
+    #[error("there was nothing to say")]
+    Idle,
+    #[error("this node is stopping")]
+    Stopping,
+}
+
+/// A connection both sides of which have said hello.
+pub(super) struct Introduced {
+    pub hello: Hello,
+    pub reader: PacketReader,
+    pub writer: OwnedWriteHalf,
+}
+
+/// The dialer's part: says hello, and waits for the answer, which is not judged here.
+pub(super) async fn introduce(mut stream: TcpStream, hello: Hello) -> Result<Introduced, Closed> {
+    stream.set_nodelay(true)?;
+    stream.write_all(&greeting(Packet::Hello(hello))).await?;
+    let (hello, buffer) = hear(&mut stream).await?;
+    Ok(introduced(stream, hello, buffer))
+}
+
+/// The acceptor's part: waits for a hello, and answers with what `judge` makes of it.
+pub(super) async fn welcome<T>(
+    mut stream: TcpStream,
+    judge: impl FnOnce(&Hello) -> Result<(Hello, T), Refusal>,
+) -> Result<(Introduced, T), Closed> {
+    stream.set_nodelay(true)?;
+    let (theirs, buffer) = hear(&mut stream).await?;
+    match judge(&theirs) {
+        Ok((mine, judgement)) => {
+            stream.write_all(&greeting(Packet::Hello(mine))).await?;
+            Ok((introduced(stream, theirs, buffer), judgement))
+        }
+        Err(refusal) => {
+            let packet = Packet::Refusal { reason: refusal.reason(), text: text(&refusal.to_string()) };
+            stream.write_all(&greeting(packet)).await?;
+            Err(Closed::Refused(refusal))
+        }
+    }
+}
+
+fn introduced(stream: TcpStream, hello: Hello, buffer: BytesMut) -> Introduced {
+    let (half, writer) = stream.into_split();
+    Introduced {
+        hello,
+        reader: PacketReader { half, buffer, assembler: Assembler::default(), wanted: QUIET_BYTES },
+        writer,
+    }
+}
+
+fn greeting(packet: Packet) -> Vec<u8> {
+    let mut bytes = MAGIC.to_vec();
+    packet.encode().put(&mut bytes);
+    bytes
+}
+
+/// Reads the magic and the first frame.
+async fn hear(stream: &mut TcpStream) -> Result<(Hello, BytesMut), Closed> {
+    let mut magic = [0; MAGIC.len()];
+    let mut len = 0;
+    while len < magic.len() {
+        let count = stream.read(&mut magic[len..]).await?;
+        if count == 0 {
+            return Err(Closed::ByPeer);
+        }
+        len += count;
+        // Those who wait for an answer before they say more are found out as well.
+        if magic[..len] != MAGIC[..len] {
+            return Err(Closed::NotABasalt(what_is_it(&magic)));
+        }
+    }
+    let mut buffer = BytesMut::with_capacity(QUIET_BYTES);
+    loop {
+        if let Some(Frame { kind, body }) = next_frame(&mut buffer)? {
+            return match Packet::decode(kind, body)? {
+                Packet::Hello(hello) => Ok((hello, buffer)),
+                Packet::Refusal { text, .. } => Err(Closed::RefusedByPeer(shown(&text))),
+                _ => Err(Closed::OutOfPlace(kind)),
+            };
+        }
+        if stream.read_buf(&mut buffer).await? == 0 {
+            return Err(Closed::ByPeer);
+        }
+    }
+}
+
+/// Packets out of a socket.
+pub(super) struct PacketReader {
+    half: OwnedReadHalf,
+    buffer: BytesMut,
+    assembler: Assembler,
+    /// Room to read into.
+    wanted: usize,
+}
+
+impl PacketReader {
+    /// Hands over every packet that arrives, until the connection or the receiver has had enough.
+    pub async fn run(&mut self, traffic: &Traffic, mut receive: impl FnMut(Packet) -> Result<(), Closed>) -> Closed {
+        loop {
+            if let Err(closed) = self.take_all(traffic, &mut receive) {
+                return closed;
+            }
+            if self.buffer.capacity() - self.buffer.len() < self.wanted / 4 {
+                self.buffer.reserve(self.wanted);
+            }
+            let room = self.buffer.capacity() - self.buffer.len();
+            match self.half.read_buf(&mut self.buffer).await {
+                Ok(0) => return Closed::ByPeer,
+                Ok(count) => {
+                    // Whoever has more to say than this gets more room.
+                    self.wanted = if count == room { READ_BYTES } else { self.wanted };
+                    traffic.received.fetch_add(count as u64, Relaxed);
+                    traffic.note_heard();
+                }
+                Err(error) => return Closed::Io(error),
+            }
+        }
+    }
+
+    fn take_all(
+        &mut self,
+        traffic: &Traffic,
+        receive: &mut impl FnMut(Packet) -> Result<(), Closed>,
+    ) -> Result<(), Closed> {
+        while let Some(frame) = next_frame(&mut self.buffer)? {
+            let kind = frame.kind;
+            if !matches!(kind, Kind::Ping | Kind::Pong) {
+                traffic.note_used();
+            }
+            if matches!(kind, Kind::Hello | Kind::Refusal) {
+                return Err(Closed::OutOfPlace(kind));
+            }
+            if let Some(packet) = self.assembler.take(frame)? {
+                receive(packet)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes what the outbox holds, until the connection breaks.
+pub(super) async fn write_all(writer: &mut OwnedWriteHalf, outbox: &Outbox, traffic: &Traffic) -> Closed {
+    let mut buffer = Vec::new();
+    loop {
+        outbox.fill(&mut buffer, WRITE_BYTES);
+        if buffer.is_empty() {
+            // There may be thousands of connections with nothing to say.
+            buffer.shrink_to(QUIET_BYTES);
+            outbox.filled().await;
+            continue;
+        }
+        let mut written = 0;
+        while written < buffer.len() {
+            match writer.write(&buffer[written..]).await {
+                Ok(count) => written += count,
+                Err(error) => return Closed::Io(error),
+            }
+        }
+        traffic.sent.fetch_add(written as u64, Relaxed);
+        buffer.clear();
+    }
+}
