@@ -29,9 +29,11 @@ ENGINE = 64 * MIB
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="the sizes that the README names")
+    parser.add_argument("--elements", type=int, help="of the collection")
     parser.add_argument("case", nargs="*", help="only these")
     arguments = parser.parse_args()
-    sizes = FULL if arguments.full else SMALL
+    sizes = dict(FULL if arguments.full else SMALL)
+    sizes["elements"] = arguments.elements or sizes["elements"]
     os.environ["BASALT_MODE"] = "durable"
     passed = failed = 0
     for case in CASES:

@@ -31,7 +31,7 @@ class Server:
     def restart(self, kill: bool = False) -> None:
         """Ends the process, in an orderly way or not, and starts it again with the same options and directory."""
         (self.process.kill if kill else self.process.terminate)()
-        self.process.wait(60)
+        self.process.wait(300)
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 self.process.args, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory

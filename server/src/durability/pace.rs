@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// How long a share of bytes is for.
 const STRETCH: Duration = Duration::from_millis(20);
+/// Time between two looks while nobody is slowed down.
+const CALM: Duration = Duration::from_millis(100);
 /// What is let in when the pressure has just begun to rise, and when RocksDB is about to slow writers down itself.
 const BYTES_PER_SECOND: std::ops::RangeInclusive<u64> = (1 << 20)..=(64 << 20);
 /// Where the pressure begins, and where it is full.
@@ -142,8 +144,9 @@ fn run(server: &Weak<Server>) {
             }
         }
         looked = Instant::now();
+        let is_calm = server.durability().is_none_or(|durability| durability.pace.limit.load(Relaxed) == UNLIMITED);
         drop(server);
-        std::thread::sleep(STRETCH);
+        std::thread::sleep(if is_calm { CALM } else { STRETCH });
     }
 }
 

@@ -327,6 +327,9 @@ impl View<'_> {
 
     /// Has what a command needs of a key in memory, if that takes no disk; else says what has to be loaded.
     pub fn prepare(&mut self, db: DbIndex, key: &Key<'_>, need: Need<'_>) -> Result<Option<Loading>, Unreadable> {
+        if self.revisit(db, key).is_some_and(|entry| !entry.is_outline()) {
+            return Ok(None);
+        }
         let cold = &self.keyspace().cold;
         if self.is_cold(db, key) {
             let physical = self.keyspace().physical(db);

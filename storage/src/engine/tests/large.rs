@@ -2,9 +2,12 @@
 
 use super::Scratch;
 use crate::effect::{DbIndex, Effect, KeyEffect};
-use crate::engine::{Engine, Found, GroupId, LogIndex, Part, PartName, Tier};
-use crate::keyspace::Key;
+use crate::engine::{Engine, Extent, Found, GroupId, LogIndex, Part, PartName, Tier};
+use crate::keyspace::{Key, Settings};
+use crate::rdb::values::Limits;
 use crate::types::End;
+use crate::value::{Type, Value};
+use std::collections::BTreeMap;
 
 const DB: DbIndex = DbIndex(0);
 
@@ -55,6 +58,38 @@ fn parts_of_small_and_large_values_are_read_alike() {
     }
     let absent = engine.part(DB, &Key::new(b"absent"), PartName::Index(0), Tier::Disk).unwrap();
     assert!(matches!(absent, Found::Absent));
+}
+
+#[test]
+fn an_outline_leads_to_all_parts_page_by_page_and_to_the_value() {
+    let scratch = Scratch::new("outline");
+    let engine = Engine::open(scratch.open(), GroupId(1), 1).unwrap();
+    let fields = (0..5000).map(|n| (number(n), number(n + 1))).collect();
+    engine.apply([(LogIndex(1), vec![effect("hash", KeyEffect::HashPut { fields })])].into_iter()).unwrap();
+    let (physical, limits) = (engine.physical_databases().0[0], Limits::of(&Settings::default()));
+    let load = |above| {
+        let found = engine.load_physical(physical, &Key::new(b"hash"), Tier::Disk, Extent::Outline { above }, &limits);
+        let Found::Found(loaded) = found.unwrap() else { panic!("it is there") };
+        loaded.value
+    };
+    assert!(matches!(load(5000), Value::Hash(_)), "it has no more parts than that");
+    let Value::Outline(outline) = load(4999) else { panic!("it has more parts") };
+    assert_eq!((outline.value_type(), outline.len()), (Type::Hash, 5000));
+    let (mut seen, mut from) = (BTreeMap::new(), Some(0));
+    while let Some(hash) = from {
+        let name = PartName::Page { from: hash, count: 100 };
+        let found = engine.part_of(&outline, name, Tier::Disk).unwrap();
+        let Found::Found(Part::Page { named, next }) = found else { panic!("{found:?}") };
+        assert!((100..110).contains(&named.len()) || next.is_none());
+        for (name, part) in named {
+            assert_eq!(seen.insert(name, part), None, "each is shown once");
+        }
+        from = next;
+    }
+    let expected: BTreeMap<_, _> = (0..5000).map(|n| (number(n), Part::Bytes(number(n + 1).into()))).collect();
+    assert!(seen == expected);
+    let Value::Hash(whole) = engine.value_of(&outline, &limits).unwrap() else { panic!("a hash") };
+    assert_eq!(whole.len(), 5000);
 }
 
 #[test]
