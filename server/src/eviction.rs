@@ -261,8 +261,13 @@ fn evict(server: &Server, candidate: &Candidate, policy: Policy) -> Fate {
     let stripe = Slot::of_key(&candidate.key).stripe();
     let mut outcome = Outcome::default();
     let mut view = server.keyspace.lock(StripeSet::of(stripe), server.now());
-    if server.durability().is_some() {
-        return view.cool(candidate, policy);
+    if let Some(durability) = server.durability() {
+        let fate = view.cool(candidate, policy);
+        if fate == Fate::Spared {
+            // The engine may not have it yet, because it takes many batches at once as long as nobody is in need.
+            durability.group.hurry();
+        }
+        return fate;
     }
     let fate = view.evict(candidate, policy);
     let has_expired = view.has_key_news();

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use super::applier::bytes_of;
 use super::core::{Action, Core};
 use super::ids::Seq;
+use super::inbox::Room;
 use super::log::{Durability, LogError, LogWrite};
-use super::options::ENTRY_BYTES_MAX;
 use super::progress::Serves;
 use super::shared::{Fatal, Shared};
 use super::syncer;
@@ -38,15 +38,14 @@ impl<'a> Driver<'a> {
         loop {
             self.perform()?;
             self.note_serving();
-            let room = if self.core.accepts_proposals() { ENTRY_BYTES_MAX } else { 0 };
+            let room = if self.core.accepts_proposals() { Room::Some } else { Room::None };
             let patience = self.core.needs_ticks().then_some(TICK);
             let taken = self.shared.inbox.take(room, patience, &self.shared.figures);
             self.core.set_fsync(self.shared.fsync());
             self.core.on_applied(self.shared.progress.applied_index().max(self.core.applied()));
             self.tick();
-            if !taken.batches.is_empty() {
-                let now = (self.shared.clock)();
-                self.core.propose(taken.up_to, now, taken.batches.iter().map(Vec::as_slice));
+            if let Some((up_to, batches)) = taken.batches {
+                self.core.propose(up_to, (self.shared.clock)(), batches);
             }
             if taken.is_over {
                 self.perform()?;

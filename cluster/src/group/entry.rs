@@ -37,18 +37,52 @@ pub enum PayloadError {
     CutOff,
 }
 
-/// Makes the payload of an entry.
-pub(super) fn encode<'a>(time: UnixMs, batches: impl Iterator<Item = &'a [u8]> + Clone) -> Vec<u8> {
-    let total: usize = batches.clone().map(|batch| LENGTH_BYTES + batch.len()).sum();
-    let mut out = Vec::with_capacity(HEADER_BYTES + total);
-    out.push(FORMAT);
-    out.extend_from_slice(&time.0.to_be_bytes());
-    for batch in batches {
-        let length = u32::try_from(batch.len()).expect("BATCH_BYTES_MAX is below 4 GiB");
-        out.extend_from_slice(&length.to_be_bytes());
-        out.extend_from_slice(batch);
+/// The payload of an entry that is being put together, batch by batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Payload {
+    /// Room for the header, then each batch after its length. Empty as long as there is none.
+    bytes: Vec<u8>,
+}
+
+impl Payload {
+    /// With room for about this many bytes.
+    pub fn with_capacity(bytes: usize) -> Payload {
+        Payload { bytes: Vec::with_capacity(HEADER_BYTES + bytes) }
     }
-    out
+
+    pub fn push(&mut self, batch: &[u8]) {
+        if self.bytes.is_empty() {
+            self.bytes.reserve(HEADER_BYTES + LENGTH_BYTES + batch.len());
+            self.bytes.extend_from_slice(&[0; HEADER_BYTES]);
+        }
+        let length = u32::try_from(batch.len()).expect("BATCH_BYTES_MAX is below 4 GiB");
+        self.bytes.extend_from_slice(&length.to_be_bytes());
+        self.bytes.extend_from_slice(batch);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// What goes into the log.
+    pub(super) fn seal(mut self, time: UnixMs) -> Vec<u8> {
+        assert!(!self.is_empty(), "an entry is made for batches");
+        self.bytes[0] = FORMAT;
+        self.bytes[1..HEADER_BYTES].copy_from_slice(&time.0.to_be_bytes());
+        self.bytes
+    }
+}
+
+impl<'a> FromIterator<&'a [u8]> for Payload {
+    fn from_iter<I: IntoIterator<Item = &'a [u8]>>(batches: I) -> Payload {
+        let mut payload = Payload::default();
+        batches.into_iter().for_each(|batch| payload.push(batch));
+        payload
+    }
 }
 
 impl CommittedEntry {
@@ -106,7 +140,7 @@ mod tests {
     #[test]
     fn batches_come_back_in_order() {
         let batches: [&[u8]; 3] = [b"one", b"", b"three"];
-        let payload = encode(UnixMs(-5), batches.iter().copied());
+        let payload = batches.into_iter().collect::<Payload>().seal(UnixMs(-5));
         let entry = CommittedEntry::new(LogIndex(9), payload.into()).unwrap();
         assert_eq!(entry.time, Some(UnixMs(-5)));
         assert_eq!(entry.batches().collect::<Vec<_>>(), batches);
@@ -120,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_cut_entry_is_an_error_and_not_a_shorter_one() {
-        let payload = encode(UnixMs(1), [&b"one"[..], b"two"].into_iter());
+        let payload = [&b"one"[..], b"two"].into_iter().collect::<Payload>().seal(UnixMs(1));
         let ends = [HEADER_BYTES, HEADER_BYTES + LENGTH_BYTES + 3, payload.len()];
         for length in 1..=payload.len() {
             let cut = CommittedEntry::new(LogIndex(1), Bytes::copy_from_slice(&payload[..length]));

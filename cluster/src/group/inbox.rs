@@ -1,7 +1,8 @@
 //! Where batches wait for the group thread. Pushed to under stripe locks, so a push only takes a short lock itself.
 //!
-//! The order of pushes is the order of [`Seq`] is the order in the log. Whoever pushes several batches says so once,
-//! afterwards: the group thread is woken once for them, and writes them as one entry.
+//! The order of pushes is the order of [`Seq`] is the order in the log. Batches are put together here as the entries
+//! that they will be, so that they are copied once and need no memory of their own. Whoever pushes several batches says
+//! so once, afterwards: the group thread is woken once for them, and writes them as one entry.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
@@ -9,8 +10,16 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::entry::Payload;
 use super::figures::Figures;
 use super::ids::Seq;
+use super::options::ENTRY_BYTES_MAX;
+
+/// A batch of this size is copied before the lock is taken, into an entry that begins with it.
+const LARGE_BYTES: usize = if cfg!(test) { 64 } else { 64 << 10 };
+
+/// What an entry holds at most, unless it is of one batch.
+const BYTES_MAX: usize = if cfg!(test) { 32 } else { ENTRY_BYTES_MAX };
 
 #[derive(Default)]
 pub(super) struct Inbox {
@@ -20,9 +29,11 @@ pub(super) struct Inbox {
 
 #[derive(Default)]
 struct State {
-    batches: VecDeque<Vec<u8>>,
+    waiting: VecDeque<Waiting>,
     /// The last batch that was pushed.
     pushed: Seq,
+    /// How large the last entry was: the next one may be like it.
+    usual_bytes: usize,
     /// Some of the batches have been announced.
     is_announced: bool,
     is_stopping: bool,
@@ -30,31 +41,47 @@ struct State {
     is_poked: bool,
 }
 
+/// Batches that will be one entry.
+struct Waiting {
+    batches: Payload,
+    count: u64,
+    /// The bytes of the batches alone.
+    bytes: u64,
+    up_to: Seq,
+}
+
+/// Whether a further entry may be on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    Some,
+    None,
+}
+
 /// What the group thread gets to do.
 pub(super) struct Taken {
-    pub batches: Vec<Vec<u8>>,
-    /// The last batch that was ever taken.
-    pub up_to: Seq,
+    /// Batches for one entry, and the last of them.
+    pub batches: Option<(Seq, Payload)>,
     /// Nothing is left, and nothing more is to come.
     pub is_over: bool,
 }
 
 impl Inbox {
     /// The group thread need not notice before [`Inbox::announce`].
-    pub(super) fn push(&self, batch: Vec<u8>, figures: &Figures) -> Seq {
+    pub(super) fn push(&self, batch: &[u8], figures: &Figures) -> Seq {
         figures.queued.fetch_add(1, Relaxed);
         figures.queued_bytes.fetch_add(batch.len() as u64, Relaxed);
+        let own: Option<Payload> = (batch.len() >= LARGE_BYTES).then(|| std::iter::once(batch).collect());
         let mut state = self.state.lock();
         assert!(!state.is_stopping, "a batch was proposed to a group that is stopping");
         state.pushed = state.pushed.next();
-        state.batches.push_back(batch);
+        state.push(batch, own);
         state.pushed
     }
 
     /// All that has been pushed waits for the group thread.
     pub(super) fn announce(&self) {
         let mut state = self.state.lock();
-        if !state.batches.is_empty() {
+        if !state.waiting.is_empty() {
             state.is_announced = true;
             drop(state);
             self.wake.notify_one();
@@ -62,9 +89,9 @@ impl Inbox {
     }
 
     /// Waits until there is something to do, or `patience` is over.
-    pub(super) fn take(&self, bytes_max: usize, patience: Option<Duration>, figures: &Figures) -> Taken {
+    pub(super) fn take(&self, room: Room, patience: Option<Duration>, figures: &Figures) -> Taken {
         let mut state = self.state.lock();
-        while (!state.is_announced || bytes_max == 0) && !state.is_stopping && !state.is_poked {
+        while (!state.is_announced || room == Room::None) && !state.is_stopping && !state.is_poked {
             match patience {
                 None => self.wake.wait(&mut state),
                 Some(patience) => {
@@ -75,12 +102,15 @@ impl Inbox {
             }
         }
         state.is_poked = false;
-        let taken = state.take(bytes_max);
-        drop(state);
-        let bytes: usize = taken.batches.iter().map(Vec::len).sum();
-        figures.queued.fetch_sub(taken.batches.len() as u64, Relaxed);
-        figures.queued_bytes.fetch_sub(bytes as u64, Relaxed);
-        taken
+        let taken = if room == Room::Some { state.waiting.pop_front() } else { None };
+        state.is_announced &= !state.waiting.is_empty();
+        let is_over = state.is_stopping && state.waiting.is_empty();
+        if let Some(taken) = &taken {
+            state.usual_bytes = taken.batches.len();
+            figures.queued.fetch_sub(taken.count, Relaxed);
+            figures.queued_bytes.fetch_sub(taken.bytes, Relaxed);
+        }
+        Taken { batches: taken.map(|taken| (taken.up_to, taken.batches)), is_over }
     }
 
     pub(super) fn poke(&self) {
@@ -95,21 +125,22 @@ impl Inbox {
 }
 
 impl State {
-    /// As many whole batches as fit, and at least one unless the bound is zero.
-    fn take(&mut self, bytes_max: usize) -> Taken {
-        let mut bytes = 0;
-        let mut fits = |batch: &Vec<u8>| {
-            bytes += batch.len();
-            bytes <= bytes_max
-        };
-        let mut count = self.batches.iter().take_while(|batch| fits(batch)).count();
-        if count == 0 && bytes_max > 0 {
-            count = self.batches.len().min(1);
+    /// `own` is a payload of this batch alone, if there is one.
+    fn push(&mut self, batch: &[u8], own: Option<Payload>) {
+        let fits = |last: &&mut Waiting| own.is_none() && last.batches.len() + batch.len() <= BYTES_MAX;
+        if let Some(last) = self.waiting.back_mut().filter(fits) {
+            last.batches.push(batch);
+            last.count += 1;
+            last.bytes += batch.len() as u64;
+            last.up_to = self.pushed;
+            return;
         }
-        let batches: Vec<_> = self.batches.drain(..count).collect();
-        self.is_announced &= !self.batches.is_empty();
-        let up_to = Seq(self.pushed.0 - self.batches.len() as u64);
-        Taken { batches, up_to, is_over: self.is_stopping && self.batches.is_empty() }
+        let batches = own.unwrap_or_else(|| {
+            let mut batches = Payload::with_capacity(self.usual_bytes.max(batch.len()));
+            batches.push(batch);
+            batches
+        });
+        self.waiting.push_back(Waiting { batches, count: 1, bytes: batch.len() as u64, up_to: self.pushed });
     }
 }
 
@@ -120,42 +151,50 @@ mod tests {
     fn pushed(sizes: &[usize]) -> (Inbox, Figures) {
         let (inbox, figures) = (Inbox::default(), Figures::default());
         for size in sizes {
-            inbox.push(vec![0; *size], &figures);
+            inbox.push(&vec![0; *size], &figures);
         }
         inbox.announce();
         (inbox, figures)
     }
 
+    fn up_to(taken: &Taken) -> Option<Seq> {
+        taken.batches.as_ref().map(|(up_to, _)| *up_to)
+    }
+
     #[test]
     fn a_take_is_bounded_and_in_order() {
-        let (inbox, figures) = pushed(&[4, 4, 4, 100, 1]);
-        let mut takes = Vec::new();
-        for _ in 0..3 {
-            let taken = inbox.take(8, None, &figures);
-            takes.push((taken.batches.iter().map(Vec::len).collect::<Vec<_>>(), taken.up_to));
-        }
-        assert_eq!(takes, [(vec![4, 4], Seq(2)), (vec![4], Seq(3)), (vec![100], Seq(4))]);
-        assert_eq!(figures.queued.load(Relaxed), 1);
+        let (inbox, figures) = pushed(&[4, 4, 4, 100, 1, 70, 1]);
+        let takes: Vec<_> = (0..4).map(|_| up_to(&inbox.take(Room::Some, None, &figures))).collect();
+        assert_eq!(takes, [Some(Seq(3)), Some(Seq(4)), Some(Seq(5)), Some(Seq(6))]);
+        assert_eq!((figures.queued.load(Relaxed), figures.queued_bytes.load(Relaxed)), (1, 1));
+    }
+
+    #[test]
+    fn without_room_nothing_is_taken() {
+        let (inbox, figures) = pushed(&[4]);
+        inbox.poke();
+        assert_eq!(up_to(&inbox.take(Room::None, None, &figures)), None);
+        assert_eq!(up_to(&inbox.take(Room::Some, None, &figures)), Some(Seq(1)));
     }
 
     #[test]
     fn what_is_pushed_after_an_announcement_goes_along_and_needs_none() {
         let (inbox, figures) = pushed(&[4]);
-        inbox.push(vec![0; 4], &figures);
-        assert_eq!(inbox.take(8, None, &figures).up_to, Seq(2));
+        inbox.push(&[0; 4], &figures);
+        assert_eq!(up_to(&inbox.take(Room::Some, None, &figures)), Some(Seq(2)));
         inbox.announce();
-        inbox.push(vec![0; 4], &figures);
+        inbox.push(&[0; 4], &figures);
         let patience = Some(Duration::from_millis(1));
         // Time may be over and the batch be taken, but it has not been announced.
         assert!(!inbox.state.lock().is_announced);
-        assert_eq!(inbox.take(8, patience, &figures).up_to, Seq(3));
+        assert_eq!(up_to(&inbox.take(Room::Some, patience, &figures)), Some(Seq(3)));
     }
 
     #[test]
     fn it_is_over_when_all_is_taken() {
-        let (inbox, figures) = pushed(&[4, 4]);
+        let (inbox, figures) = pushed(&[20, 20]);
         inbox.stop();
-        assert!(!inbox.take(4, None, &figures).is_over);
-        assert!(inbox.take(4, None, &figures).is_over);
+        assert!(!inbox.take(Room::Some, None, &figures).is_over);
+        assert!(inbox.take(Room::Some, None, &figures).is_over);
     }
 }

@@ -117,14 +117,14 @@ impl Group {
 
     /// Hands in a batch. Called under stripe locks, so that the order of batches is that of evaluation: never waits,
     /// never fails. What becomes of it is told to the observer.
-    pub fn propose(&self, batch: Vec<u8>) -> Seq {
+    pub fn propose(&self, batch: &[u8]) -> Seq {
         let seq = self.propose_quietly(batch);
         self.announce();
         seq
     }
 
     /// Hands in one of several batches: whoever does it calls [`Group::announce`] soon, and waits for nothing before.
-    pub fn propose_quietly(&self, batch: Vec<u8>) -> Seq {
+    pub fn propose_quietly(&self, batch: &[u8]) -> Seq {
         assert!(batch.len() <= BATCH_BYTES_MAX, "a batch of {} bytes", batch.len());
         self.shared.figures.proposals.fetch_add(1, Relaxed);
         self.shared.figures.proposal_bytes.fetch_add(batch.len() as u64, Relaxed);
@@ -158,10 +158,19 @@ impl Group {
         self.shared.progress.synced()
     }
 
+    /// Has what is committed applied now, and not when there is more of it. Does not wait for it.
+    pub fn hurry(&self) {
+        let committed = self.committed();
+        if committed > self.applied() {
+            self.shared.apply_queue.hurry(committed);
+        }
+    }
+
     /// Blocks until the state machine holds this batch: not for network threads.
     pub fn wait_applied(&self, seq: Seq) -> Result<(), Stopped> {
         // The caller may be the one that has yet to announce it.
         self.announce();
+        self.shared.apply_queue.hurry(seq);
         self.shared.progress.wait_applied(seq)
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::ids::{GroupId, ReplicaId};
 
@@ -25,8 +26,13 @@ pub const APPLY_LAG_BYTES_MAX: usize = 64 << 20;
 /// Committed entries that wait to be applied. Above this, the group thread waits: nothing further is committed.
 pub const APPLY_QUEUE_BYTES_MAX: usize = 256 << 20;
 
+/// Committed entries gather to this much before they are applied together, or for this long, unless somebody waits for
+/// them. More of them would be cheaper still, but their write holds up that of the log.
+pub const APPLY_GATHER_BYTES: usize = 4 << 20;
+pub const APPLY_DELAY_MAX: Duration = Duration::from_millis(100);
+
 /// What the state machine is given in one call at most, unless a single entry is larger.
-pub const APPLY_BYTES_MAX: usize = 1 << 20;
+pub const APPLY_BYTES_MAX: usize = 2 * APPLY_GATHER_BYTES;
 
 /// The log is cut to half of this when it has grown to it. What is left serves replicas that lag behind.
 pub const LOG_BYTES_MAX: u64 = 64 << 20;

@@ -140,7 +140,7 @@ fn batches_of_many_threads_are_applied_in_the_order_of_their_numbers() {
             .map(|thread| {
                 let group = &group;
                 let texts = (0..500).map(move |count| format!("{thread}-{count}"));
-                scope.spawn(move || texts.map(|text| (group.propose(text.clone().into()), text)).collect::<Vec<_>>())
+                scope.spawn(move || texts.map(|text| (group.propose(text.as_bytes()), text)).collect::<Vec<_>>())
             })
             .collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
@@ -160,7 +160,7 @@ fn what_is_not_applied_is_applied_before_a_restart_returns() {
     let mut home = Home::default();
     let group = home.start(|_| ()).unwrap();
     for text in ["a", "b", "c"] {
-        group.propose(text.into());
+        group.propose(text.as_bytes());
     }
     group.stop();
     assert_eq!(home.machine.texts(), ["a", "b", "c"]);
@@ -169,7 +169,7 @@ fn what_is_not_applied_is_applied_before_a_restart_returns() {
     home.told = Arc::default();
     let group = home.start(|_| ()).unwrap();
     assert_eq!(home.machine.texts(), ["a", "b", "c"]);
-    assert_eq!(group.propose("d".into()), Seq(1));
+    assert_eq!(group.propose(b"d"), Seq(1));
     group.wait_applied(Seq(1)).unwrap();
     assert_eq!(home.machine.texts(), ["a", "b", "c", "d"]);
 }
@@ -179,7 +179,7 @@ fn a_failing_write_ends_the_group_and_acknowledges_nothing() {
     let home = Home::default();
     let group = home.start(|_| ()).unwrap();
     home.disk.is_broken.store(true, Ordering::SeqCst);
-    let seq = group.propose("lost".into());
+    let seq = group.propose(b"lost");
     let stopped = group.wait_applied(seq).unwrap_err();
     assert_eq!(stopped.why, "group 0: the log could not be written: the disk is on fire");
     assert_eq!(*home.failures.lock(), [stopped.why]);
@@ -191,11 +191,11 @@ fn without_fsync_a_batch_is_committed_but_not_said_to_be_synced() {
     let home = Home::default();
     let group = home.start(|options| options.fsync = Fsync::Never).unwrap();
     let syncs = home.disk.synced.load(Ordering::SeqCst);
-    let seq = group.propose("a".into());
+    let seq = group.propose(b"a");
     home.told.wait_committed(seq);
     assert_eq!((group.synced(), home.disk.synced.load(Ordering::SeqCst)), (Seq(0), syncs));
     group.set_fsync(Fsync::Always);
-    let seq = group.propose("b".into());
+    let seq = group.propose(b"b");
     group.wait_applied(seq).unwrap();
     assert_eq!(group.synced(), seq);
     group.stop();
@@ -205,7 +205,7 @@ fn without_fsync_a_batch_is_committed_but_not_said_to_be_synced() {
 fn stopping_syncs_what_was_only_written() {
     let home = Home::default();
     let group = home.start(|options| options.fsync = Fsync::Never).unwrap();
-    let seq = group.propose("a".into());
+    let seq = group.propose(b"a");
     group.stop();
     assert_eq!((group.applied(), group.synced()), (seq, seq));
 }
@@ -216,7 +216,7 @@ fn the_log_is_cut_when_it_has_grown() {
     let bytes_max = 64 << 10;
     let group = home.start(|options| options.log_bytes_max = bytes_max).unwrap();
     for _ in 0..400 {
-        let seq = group.propose("x".repeat(1 << 10).into());
+        let seq = group.propose(&[b'x'; 1 << 10]);
         group.wait_applied(seq).unwrap();
     }
     let figures = group.figures();
@@ -251,7 +251,7 @@ fn a_log_in_rocksdb_outlives_the_process_that_wrote_it() {
         let clock: Clock = Arc::new(|| UnixMs(1000));
         let told = if expected.len() == 1 { told.clone() } else { Arc::default() };
         let group = Group::start(GroupOptions::alone(GroupId(3)), store, machine.clone(), told, clock).unwrap();
-        let seq = group.propose((*expected.last().unwrap()).into());
+        let seq = group.propose(expected.last().unwrap().as_bytes());
         group.wait_applied(seq).unwrap();
         assert_eq!(machine.texts(), expected);
     }

@@ -264,7 +264,7 @@ impl World {
                 batches.reverse();
             }
             let up_to = Seq(node.pushed.0 - node.inbox.len() as u64);
-            node.core.propose(up_to, UnixMs(0), batches.iter().map(Vec::as_slice));
+            node.core.propose(up_to, UnixMs(0), batches.iter().map(Vec::as_slice).collect());
         }
         Ok(())
     }

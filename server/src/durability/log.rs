@@ -8,8 +8,16 @@ use basalt_storage::effect::{Batch, codec};
 use basalt_storage::engine::Engine;
 use basalt_storage::keyspace::BatchSink;
 use basalt_storage::seq::Seq;
+use std::cell::RefCell;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Weak};
+
+/// What a thread keeps to encode its next batch in.
+const SCRATCH_BYTES_MAX: usize = 64 << 10;
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Encodes batches and proposes them. Called under stripe locks.
 pub(super) struct Sink {
@@ -18,9 +26,13 @@ pub(super) struct Sink {
 
 impl BatchSink for Sink {
     fn propose(&self, batch: Batch) -> Seq {
-        let mut bytes = Vec::new();
-        codec::encode(&batch, &mut bytes);
-        let seq = self.group.propose_quietly(bytes);
+        let seq = SCRATCH.with_borrow_mut(|bytes| {
+            bytes.clear();
+            codec::encode(&batch, bytes);
+            let seq = self.group.propose_quietly(bytes);
+            bytes.shrink_to(SCRATCH_BYTES_MAX);
+            seq
+        });
         // A network thread announces all that came out of one look at its connections together.
         if !relay::announce_soon() {
             self.group.announce();
@@ -40,19 +52,11 @@ impl group::StateMachine for Machine {
     }
 
     fn apply(&self, entries: Vec<CommittedEntry>) -> Result<(), ApplyError> {
-        let mut batches = Vec::new();
-        for entry in &entries {
-            let before = batches.len();
-            for bytes in entry.batches() {
-                let batch = codec::decode(bytes).map_err(|error| ApplyError(Box::new(error)))?;
-                batches.push((entry.index, batch));
-            }
-            if batches.len() == before {
-                // A leader's first entry carries nothing, and is applied like any other.
-                batches.push((entry.index, Batch::new()));
-            }
-        }
-        self.engine.apply(batches.into_iter()).map_err(|error| ApplyError(Box::new(error)))
+        let batches = entries.iter().flat_map(|entry| {
+            // A leader's first entry carries nothing, and is applied like any other.
+            std::iter::once((entry.index, None)).chain(entry.batches().map(|batch| (entry.index, Some(batch))))
+        });
+        self.engine.apply_encoded(batches).map_err(|error| ApplyError(Box::new(error)))
     }
 }
 

@@ -134,6 +134,18 @@ pub fn read_value(reader: &mut Reader<'_>) -> Result<Value, Malformed> {
     })
 }
 
+/// The bytes of a string, if it is one and whole: what [`read_value`] would read.
+#[inline]
+pub fn string_body<'a>(reader: &mut Reader<'a>) -> Option<&'a [u8]> {
+    let bytes = reader.rest();
+    match Kind::read(reader).ok()? {
+        Kind::Int => drop(reader.signed().ok()?),
+        Kind::Plain | Kind::Modified => drop(reader.bytes().ok()?),
+        _ => return None,
+    }
+    Some(&bytes[..bytes.len() - reader.rest().len()])
+}
+
 fn elements(reader: &mut Reader<'_>) -> Result<usize, Malformed> {
     match reader.count()? {
         0 => Err(Malformed("a collection without elements")),

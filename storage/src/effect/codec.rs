@@ -5,7 +5,7 @@
 //! Bytes that were not written by [`encode`] give an error, never a panic and never more memory than a small multiple
 //! of their own size. A new effect gets a new tag; a changed one too, so that old logs stay readable.
 
-use super::body::{put_value, read_value};
+use super::body::{put_value, read_value, string_body};
 use super::{Batch, Cause, DbIndex, Effect, Former, KeyEffect};
 use crate::clock::UnixMs;
 use crate::effect::wire::{Malformed, Reader, put_bytes, put_signed, put_varint};
@@ -85,17 +85,78 @@ pub fn encode(batch: &[Effect], out: &mut Vec<u8>) {
 
 /// Reads what [`encode`] wrote, all of it.
 pub fn decode(bytes: &[u8]) -> Result<Batch, CodecError> {
+    let Effects { mut reader, left } = effects(bytes)?;
+    let batch = (0..left).map(|_| read_effect(&mut reader)).collect::<Result<Batch, Malformed>>()?;
+    ends(reader)?;
+    Ok(batch)
+}
+
+/// Reads what [`encode`] wrote one effect at a time; the last error says whether that was all.
+pub fn effects(bytes: &[u8]) -> Result<Effects<'_>, CodecError> {
     let mut reader = Reader::new(bytes);
     let version = reader.byte()?;
     if version != VERSION {
         return Err(CodecError::UnknownVersion(version));
     }
-    let count = reader.count()?;
-    let batch = (0..count).map(|_| read_effect(&mut reader)).collect::<Result<Batch, Malformed>>()?;
-    if !reader.is_empty() {
-        return Err(Malformed("something follows the last effect").into());
+    let left = reader.count()?;
+    Ok(Effects { reader, left })
+}
+
+/// The effects of a batch, in order. After an error come no more.
+pub struct Effects<'a> {
+    reader: Reader<'a>,
+    left: usize,
+}
+
+/// An effect for whoever puts it into another form: the most frequent one is not made, but shown where it lies.
+pub enum Decoded<'a> {
+    /// A put of a string, whose `body` is as [`put_value`] writes it.
+    PutString {
+        db: DbIndex,
+        key: &'a [u8],
+        expiry: Option<UnixMs>,
+        former: Former,
+        body: &'a [u8],
+    },
+    Other(Effect),
+}
+
+impl<'a> Iterator for Effects<'a> {
+    type Item = Result<Decoded<'a>, CodecError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Result<Decoded<'a>, CodecError>> {
+        if self.left == 0 {
+            let end = ends(self.reader);
+            self.reader = Reader::new(&[]);
+            return end.err().map(Err);
+        }
+        self.left -= 1;
+        let decoded = read_put_string(&mut self.reader)
+            .map_or_else(|| read_effect(&mut self.reader).map(Decoded::Other).map_err(CodecError::from), Ok);
+        if decoded.is_err() {
+            (self.left, self.reader) = (0, Reader::new(&[]));
+        }
+        Some(decoded)
     }
-    Ok(batch)
+}
+
+fn ends(reader: Reader<'_>) -> Result<(), CodecError> {
+    if reader.is_empty() { Ok(()) } else { Err(Malformed("something follows the last effect").into()) }
+}
+
+/// Reads on only if it is the put of a string, and whole.
+#[inline]
+fn read_put_string<'a>(from: &mut Reader<'a>) -> Option<Decoded<'a>> {
+    let mut reader = *from;
+    let tag = reader.byte().ok()?;
+    let (former, _, volatile) = PUTS.iter().find(|(_, one, other)| tag == *one || tag == *other)?;
+    let db = read_db(&mut reader).ok()?;
+    let key = reader.bytes().ok()?;
+    let expiry = if tag == *volatile { Some(UnixMs(reader.signed().ok()?)) } else { None };
+    let body = string_body(&mut reader)?;
+    *from = reader;
+    Some(Decoded::PutString { db, key, expiry, former: *former, body })
 }
 
 fn put_head(out: &mut Vec<u8>, tag: u8, db: DbIndex, key: &[u8]) {
@@ -278,6 +339,16 @@ mod tests {
     use super::*;
     use crate::rng::Rng;
 
+    fn made(decoded: Decoded<'_>) -> Effect {
+        match decoded {
+            Decoded::PutString { db, key, expiry, former, body } => {
+                let value = read_value(&mut Reader::new(body)).unwrap();
+                Effect::Key { db, key: key.into(), change: KeyEffect::Put { value, expiry, former } }
+            }
+            Decoded::Other(effect) => effect,
+        }
+    }
+
     #[test]
     fn every_batch_survives() {
         let mut rng = Rng::seeded(1);
@@ -287,6 +358,8 @@ mod tests {
             encode(&batch, &mut bytes);
             let again = decode(&bytes[1..]).unwrap();
             assert_eq!(batch.iter().map(describe).collect::<Vec<_>>(), again.iter().map(describe).collect::<Vec<_>>());
+            let shown = effects(&bytes[1..]).unwrap().map(|effect| describe(&made(effect.unwrap())));
+            assert_eq!(batch.iter().map(describe).collect::<Vec<_>>(), shown.collect::<Vec<_>>());
             let mut twice = vec![7];
             encode(&again, &mut twice);
             assert_eq!(bytes, twice);
@@ -309,7 +382,11 @@ mod tests {
                     damaged[at] = rng.next_u64() as u8;
                 }
                 // Whatever comes out: if it is a batch, it can be written again.
-                if let Ok(batch) = decode(&damaged) {
+                let shown = effects(&damaged).and_then(|effects| effects.collect::<Result<Vec<_>, _>>());
+                let decoded = decode(&damaged);
+                assert_eq!(shown.as_ref().err(), decoded.as_ref().err());
+                if let Ok(batch) = decoded {
+                    assert_eq!(shown.unwrap().len(), batch.len());
                     encode(&batch, &mut Vec::new());
                 }
             }

@@ -36,7 +36,7 @@ use raft::{Config, RawNode, ReadOnlyOption, Ready, StateRole};
 pub use action::{Action, PeerMessage, WriteNumber};
 pub use restart::{BOOTSTRAP, StartError};
 
-use super::entry::{self, CommittedEntry};
+use super::entry::{CommittedEntry, Payload};
 use super::ids::{LogIndex, ReplicaId, Seq, Term};
 use super::log::{Durability, LogStore, LogWrite};
 use super::options::{Fsync, UNCOMMITTED_BYTES_MAX};
@@ -147,7 +147,7 @@ impl Core {
     }
 
     /// Makes one entry of batches, the last of which is `up_to`; the first follows the last one of the call before.
-    pub fn propose<'a>(&mut self, up_to: Seq, now: UnixMs, batches: impl Iterator<Item = &'a [u8]> + Clone) {
+    pub fn propose(&mut self, up_to: Seq, now: UnixMs, batches: Payload) {
         assert!(up_to > self.taken, "batches {up_to:?} proposed after {:?}", self.taken);
         let first = self.taken.next();
         self.taken = up_to;
@@ -158,7 +158,7 @@ impl Core {
         }
         let time = self.time.map_or(now, |time| time.max(now));
         self.time = Some(time);
-        let payload = entry::encode(time, batches);
+        let payload = batches.seal(time);
         let bytes = payload.len();
         if self.node.propose(Vec::new(), payload).is_err() {
             self.actions.push_back(Action::Unknown(first..=up_to));

@@ -35,7 +35,7 @@ impl Replica {
 
     fn propose(&mut self, text: &str) {
         self.taken += 1;
-        self.core.propose(Seq(self.taken), UnixMs(0), [text.as_bytes()].into_iter());
+        self.core.propose(Seq(self.taken), UnixMs(0), [text.as_bytes()].into_iter().collect());
     }
 
     /// Does all that the core asks for, and returns what is to be sent.

@@ -6,8 +6,9 @@ use super::layout::{self, DUE, GARBAGE, Garbage, KEYS, PARTS, PhysicalDb, due_ke
 use super::meta::{Data, Large, Meta, STRING_BYTES_MAX, collection_bytes_max};
 use super::staged::{Staged, parse_id};
 use crate::clock::UnixMs;
-use crate::effect::body::{Kind, put_value};
-use crate::effect::wire::put_varint;
+use crate::effect::body::{Kind, put_value, read_value};
+use crate::effect::codec::{self, CodecError, Decoded};
+use crate::effect::wire::{Reader, put_varint};
 use crate::effect::{Batch, DbIndex, Effect, KeyEffect};
 use crate::engine::{EngineError, LogIndex, SlotCounts};
 use crate::keyspace::Key;
@@ -25,6 +26,22 @@ impl Engine {
     /// # Panics
     /// If an entry has been applied before, or the order is wrong.
     pub fn apply(&self, batches: impl Iterator<Item = (LogIndex, Batch)>) -> Result<(), EngineError> {
+        self.apply_all(batches, |applying, batch| batch.into_iter().try_for_each(|effect| applying.effect(effect)))
+    }
+
+    /// The same with batches as [`codec::encode`] writes them. None at all stand for an entry without effects.
+    pub fn apply_encoded<'a>(
+        &self,
+        batches: impl Iterator<Item = (LogIndex, Option<&'a [u8]>)>,
+    ) -> Result<(), EngineError> {
+        self.apply_all(batches, |applying, batch| batch.map_or(Ok(()), |bytes| applying.encoded(bytes)))
+    }
+
+    fn apply_all<B>(
+        &self,
+        batches: impl Iterator<Item = (LogIndex, B)>,
+        apply: impl Fn(&mut Applying<'_>, B) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
         let mut progress = self.progress.lock();
         let mut applying = Applying::new(self, *progress);
         for (index, batch) in batches {
@@ -37,9 +54,7 @@ impl Engine {
                 progress.applied.0
             );
             applying.staged.index = index;
-            for effect in batch {
-                applying.effect(effect)?;
-            }
+            apply(&mut applying, batch)?;
         }
         if applying.staged.index > progress.applied {
             *progress = applying.finish()?;
@@ -68,6 +83,28 @@ impl<'e> Applying<'e> {
             next_database: progress.next_database,
             flushed: Vec::new(),
         }
+    }
+
+    fn encoded(&mut self, bytes: &[u8]) -> Result<(), EngineError> {
+        let index = self.staged.index;
+        let damaged = |error: CodecError| EngineError::Corrupt {
+            what: format!("log entry {}", index.0),
+            detail: error.to_string(),
+        };
+        for effect in codec::effects(bytes).map_err(damaged)? {
+            match effect.map_err(damaged)? {
+                Decoded::PutString { db, key, expiry, former, body } if body.len() <= STRING_BYTES_MAX => {
+                    let id = self.staged.id(self.physical(db)?, &Key::new(key));
+                    self.staged.put_string(&id, former, expiry, body)?;
+                }
+                Decoded::PutString { db, key, expiry, former, body } => {
+                    let value = read_value(&mut Reader::new(body)).map_err(|error| damaged(error.into()))?;
+                    self.effect(Effect::Key { db, key: key.into(), change: KeyEffect::Put { value, expiry, former } })?;
+                }
+                Decoded::Other(effect) => self.effect(effect)?,
+            }
+        }
+        Ok(())
     }
 
     fn effect(&mut self, effect: Effect) -> Result<(), EngineError> {
@@ -317,10 +354,18 @@ const RECORD_BYTES: usize = 128;
 const HEAD_BYTES_MAX: usize = 11;
 
 /// In the order of keys: each then finds its place in the memtable near that of the one before.
-fn sorted<V>(rows: &HashMap<Box<[u8]>, V>) -> Vec<(&[u8], &V)> {
-    let mut rows: Vec<_> = rows.iter().map(|(key, value)| (&key[..], value)).collect();
-    rows.sort_unstable_by_key(|(key, _)| *key);
-    rows
+fn sorted<V>(rows: &HashMap<Box<[u8]>, V>) -> impl Iterator<Item = (&[u8], &V)> {
+    let mut rows: Vec<_> = rows.iter().map(|(key, value)| (beginning(key), &key[..], value)).collect();
+    rows.sort_unstable_by(|(one, key, _), (other, other_key, _)| one.cmp(other).then_with(|| key.cmp(other_key)));
+    rows.into_iter().map(|(_, key, value)| (key, value))
+}
+
+/// The first bytes as a number that sorts like them: most comparisons need no more, and look nowhere else.
+fn beginning(key: &[u8]) -> u128 {
+    let mut bytes = [0; 16];
+    let len = key.len().min(bytes.len());
+    bytes[..len].copy_from_slice(&key[..len]);
+    u128::from_be_bytes(bytes)
 }
 
 impl Staged<'_> {

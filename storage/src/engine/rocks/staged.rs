@@ -12,6 +12,7 @@ use crate::effect::Former;
 use crate::engine::{EngineError, LogIndex};
 use crate::keyspace::Key;
 use hashbrown::HashMap;
+use hashbrown::hash_map::EntryRef;
 use rocksdb::{ColumnFamily, ReadOptions};
 use std::ops::Range;
 
@@ -105,6 +106,41 @@ impl<'e> Staged<'e> {
                 self.records.insert(id.into(), Record { before, now: None });
             }
         }
+        Ok(())
+    }
+
+    /// Makes a string the entry, in place of what is known of the one before. `body` lies whole in its record.
+    pub fn put_string(
+        &mut self,
+        id: &[u8],
+        former: Former,
+        expiry: Option<UnixMs>,
+        body: &[u8],
+    ) -> Result<(), EngineError> {
+        let before = match former {
+            Former::Nothing => Some(None),
+            Former::Plain => Some(Some(None)),
+            Former::Unknown => None,
+        };
+        // In tests what is said of the former value is checked, which takes the longer way.
+        match (self.records.entry_ref(id), before.filter(|_| !cfg!(test))) {
+            (EntryRef::Occupied(mut record), _) => {
+                if let Some(Meta { expiry: old_expiry, data: Data::Whole(old) }) = &mut record.get_mut().now {
+                    old.clear();
+                    old.extend_from_slice(body);
+                    *old_expiry = expiry;
+                    return Ok(());
+                }
+            }
+            (EntryRef::Vacant(place), Some(before)) => {
+                let now = Some(Meta { expiry, data: Data::Whole(body.into()) });
+                place.insert(Record { before, now });
+                return Ok(());
+            }
+            (EntryRef::Vacant(_), None) => {}
+        }
+        self.discard_known(id, former)?;
+        self.put(id, Meta { expiry, data: Data::Whole(body.into()) });
         Ok(())
     }
 
