@@ -20,17 +20,26 @@ const TICK: Duration = Duration::from_millis(50);
 /// After a stall, time is not caught up with: a burst of ticks would start elections that nobody needs.
 const CATCH_UP_TICKS_MAX: u32 = 2;
 
+/// How long to wait for those who were just answered, before the next write with a sync: for all of them during half of
+/// the time that a sync takes, since whoever misses it waits for two; for half of them a little longer, since a sync
+/// also costs CPU time, which the others need meanwhile. No longer than the maximum, because they may not come.
+const GATHER_PART: u32 = 2;
+const GATHER_ALL_MAX: Duration = Duration::from_millis(1);
+const GATHER_HALF_MAX: Duration = Duration::from_millis(3);
+
 pub(super) struct Driver<'a> {
     shared: &'a Shared,
     core: Core,
     /// Of the last write: a sync also covers all writes before it.
     last_write: Durability,
+    /// How long the last write with a sync took.
+    sync_time: Duration,
     ticked: Instant,
 }
 
 impl<'a> Driver<'a> {
     pub(super) fn new(shared: &'a Shared, core: Core) -> Driver<'a> {
-        Driver { shared, core, last_write: Durability::Written, ticked: Instant::now() }
+        Driver { shared, core, last_write: Durability::Written, sync_time: Duration::ZERO, ticked: Instant::now() }
     }
 
     /// The body of the group thread. Ends when the group is stopped and nothing is left to write.
@@ -91,7 +100,9 @@ impl<'a> Driver<'a> {
         self.shared.store.write(write, durability)?;
         let figures = &self.shared.figures;
         let latency = if durability == Durability::Synced { &figures.synced_writes } else { &figures.writes };
-        latency.record(began.elapsed());
+        let took = began.elapsed();
+        latency.record(took);
+        self.sync_time = if durability == Durability::Synced { took } else { Duration::ZERO };
         figures.entries.fetch_add(write.entries.len() as u64, Relaxed);
         figures.log_bytes_written.fetch_add(write.entry_bytes() as u64, Relaxed);
         self.last_write = durability;
@@ -99,6 +110,11 @@ impl<'a> Driver<'a> {
     }
 
     fn tell_committed(&self, up_to: Seq) {
+        if self.last_write == Durability::Synced {
+            let answered = up_to.0 - self.shared.progress.committed().0;
+            let all = (self.sync_time / GATHER_PART).min(GATHER_ALL_MAX);
+            self.shared.inbox.expect(answered, all, (3 * self.sync_time).min(GATHER_HALF_MAX));
+        }
         self.shared.progress.note_committed(up_to);
         self.shared.observer.committed(up_to);
         if self.last_write == Durability::Synced {

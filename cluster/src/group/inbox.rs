@@ -3,10 +3,14 @@
 //! The order of pushes is the order of [`Seq`] is the order in the log. Batches are put together here as the entries
 //! that they will be, so that they are copied once and need no memory of their own. Whoever pushes several batches says
 //! so once, afterwards: the group thread is woken once for them, and writes them as one entry.
+//!
+//! Those who were just answered will soon ask again. If the next write began with the first of them, most would miss it
+//! and wait for two; so the group thread waits for as many batches as there are clients, as far as one can see, but
+//! not for long ([`Inbox::expect`]).
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -36,9 +40,20 @@ struct State {
     usual_bytes: usize,
     /// Some of the batches have been announced.
     is_announced: bool,
+    /// For how many it is worth while to wait.
+    gathering: Option<Gathering>,
     is_stopping: bool,
     /// Something besides batches wants the group thread's attention.
     is_poked: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Gathering {
+    expected: u64,
+    /// Before this all are waited for.
+    soon: Instant,
+    /// Then half of them, the others being on their way while these are written.
+    until: Instant,
 }
 
 /// Batches that will be one entry.
@@ -81,27 +96,48 @@ impl Inbox {
     /// All that has been pushed waits for the group thread.
     pub(super) fn announce(&self) {
         let mut state = self.state.lock();
-        if !state.waiting.is_empty() {
-            state.is_announced = true;
-            drop(state);
+        if state.waiting.is_empty() {
+            return;
+        }
+        state.is_announced = true;
+        // While it gathers, the group thread wakes up by itself.
+        let is_awaited = state.patience(Instant::now()).is_none();
+        drop(state);
+        if is_awaited {
             self.wake.notify_one();
         }
+    }
+
+    /// So many batches are about to be answered. Their clients may come back with as many: all that are on their way are
+    /// worth waiting for during the first time, and half of them during the second.
+    pub(super) fn expect(&self, answered: u64, all: Duration, half: Duration) {
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        let expected = answered + state.count();
+        state.gathering = Some(Gathering { expected, soon: now + all, until: now + half });
     }
 
     /// Waits until there is something to do, or `patience` is over.
     pub(super) fn take(&self, room: Room, patience: Option<Duration>, figures: &Figures) -> Taken {
         let mut state = self.state.lock();
-        while (!state.is_announced || room == Room::None) && !state.is_stopping && !state.is_poked {
-            match patience {
+        let over = patience.map(|patience| Instant::now() + patience);
+        while !state.is_stopping && !state.is_poked {
+            let gathered = if state.gathering.is_some() { state.patience(Instant::now()) } else { None };
+            if gathered.is_none() && state.is_announced && room == Room::Some {
+                break;
+            }
+            match gathered.into_iter().chain(over).min() {
                 None => self.wake.wait(&mut state),
-                Some(patience) => {
-                    if self.wake.wait_for(&mut state, patience).timed_out() {
+                Some(until) => {
+                    let is_timeout = self.wake.wait_until(&mut state, until).timed_out();
+                    if is_timeout && over.is_some_and(|over| until >= over) {
                         break;
                     }
                 }
             }
         }
         state.is_poked = false;
+        state.gathering = None;
         let taken = if room == Room::Some { state.waiting.pop_front() } else { None };
         state.is_announced &= !state.waiting.is_empty();
         let is_over = state.is_stopping && state.waiting.is_empty();
@@ -125,6 +161,20 @@ impl Inbox {
 }
 
 impl State {
+    fn count(&self) -> u64 {
+        self.waiting.iter().map(|waiting| waiting.count).sum()
+    }
+
+    /// Until when the batches that are here have to wait for others.
+    fn patience(&self, now: Instant) -> Option<Instant> {
+        let Gathering { expected, soon, until } = self.gathering?;
+        let count = if self.waiting.len() < 2 { self.count() } else { expected };
+        if now < soon {
+            return (count < expected).then_some(soon);
+        }
+        (now < until && count < expected / 2).then_some(until)
+    }
+
     /// `own` is a payload of this batch alone, if there is one.
     fn push(&mut self, batch: &[u8], own: Option<Payload>) {
         let fits = |last: &&mut Waiting| own.is_none() && last.batches.len() + batch.len() <= BYTES_MAX;
@@ -188,6 +238,34 @@ mod tests {
         // Time may be over and the batch be taken, but it has not been announced.
         assert!(!inbox.state.lock().is_announced);
         assert_eq!(up_to(&inbox.take(Room::Some, patience, &figures)), Some(Seq(3)));
+    }
+
+    #[test]
+    fn those_who_were_answered_are_waited_for() {
+        let (inbox, figures) = pushed(&[1]);
+        let (none, long) = (Duration::ZERO, Duration::from_secs(1000));
+        inbox.expect(2, long, long);
+        let patience = || inbox.state.lock().patience(Instant::now());
+        assert!(patience().is_some());
+        inbox.push(&[0], &figures);
+        assert!(patience().is_some());
+        inbox.push(&[0], &figures);
+        assert!(patience().is_none(), "all have come");
+        assert_eq!(up_to(&inbox.take(Room::Some, None, &figures)), Some(Seq(3)));
+        inbox.push(&[0], &figures);
+        inbox.announce();
+        inbox.expect(2, none, none);
+        assert!(patience().is_none(), "it has taken too long");
+        inbox.expect(1, none, long);
+        assert!(patience().is_none(), "half of them are here");
+        inbox.expect(3, none, long);
+        assert!(patience().is_some());
+        inbox.expect(2, Duration::from_micros(1), none);
+        assert_eq!(up_to(&inbox.take(Room::Some, None, &figures)), Some(Seq(4)));
+        inbox.push(&[0; 100], &figures);
+        inbox.push(&[0; 100], &figures);
+        inbox.expect(9, long, long);
+        assert!(patience().is_none(), "an entry is full");
     }
 
     #[test]
