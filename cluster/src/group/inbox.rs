@@ -108,8 +108,8 @@ impl Inbox {
         }
     }
 
-    /// So many batches are about to be answered. Their clients may come back with as many: all that are on their way are
-    /// worth waiting for during the first time, and half of them during the second.
+    /// So many batches are about to be answered. Their clients may come back with as many: all that are on their way
+    /// are worth waiting for during the first time, and half of them during the second.
     pub(super) fn expect(&self, answered: u64, all: Duration, half: Duration) {
         let now = Instant::now();
         let mut state = self.state.lock();
