@@ -1,7 +1,6 @@
 //! What the two sides of a connection have in common: the hello, reading packets, writing what waits.
 
 use std::io;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -166,8 +165,7 @@ impl PacketReader {
                 Ok(count) => {
                     // Whoever has more to say than this gets more room.
                     self.wanted = if count == room { READ_BYTES } else { self.wanted };
-                    traffic.received.fetch_add(count as u64, Relaxed);
-                    traffic.note_heard();
+                    traffic.note_received(count);
                 }
                 Err(error) => return Closed::Io(error),
             }
@@ -213,7 +211,7 @@ pub(super) async fn write_all(writer: &mut OwnedWriteHalf, outbox: &Outbox, traf
                 Err(error) => return Closed::Io(error),
             }
         }
-        traffic.sent.fetch_add(written as u64, Relaxed);
+        traffic.note_sent(written);
         buffer.clear();
     }
 }

@@ -108,7 +108,7 @@ fn judge(shared: &Arc<Shared>, hello: &Hello, address: SocketAddr) -> Result<(He
         lane: hello.lane,
         created: (shared.clock)(),
         outbox: Arc::new(Outbox::new(CONTROL_QUEUE_BYTES_MAX)),
-        traffic: Traffic::new(),
+        traffic: Traffic::new(shared),
         streams: Arc::default(),
         open_calls: Arc::default(),
         is_replaced: AtomicBool::new(false),
@@ -141,9 +141,6 @@ impl Drop for Registered {
     fn drop(&mut self) {
         self.session.streams.fail();
         self.shared.sessions.lock().leave(&self.session);
-        let (figures, traffic) = (&self.shared.figures, &self.session.traffic);
-        figures.bytes_sent.fetch_add(traffic.sent.load(Relaxed), Relaxed);
-        figures.bytes_received.fetch_add(traffic.received.load(Relaxed), Relaxed);
     }
 }
 
@@ -201,7 +198,6 @@ impl Session {
 
     async fn serve(&self, shared: &Shared, introduced: Introduced) -> Closed {
         let Introduced { mut reader, mut writer, .. } = introduced;
-        self.traffic.note_heard();
         tokio::select! {
             closed = reader.run(&self.traffic, |packet| self.receive(shared, packet)) => closed,
             closed = write_all(&mut writer, &self.outbox, &self.traffic) => closed,
@@ -281,8 +277,8 @@ impl Session {
             created: self.created,
             queued_bytes: self.outbox.bytes(),
             buffer_bytes: WRITE_BYTES,
-            bytes_sent: self.traffic.sent.load(Relaxed),
-            bytes_received: self.traffic.received.load(Relaxed),
+            bytes_sent: self.traffic.sent(),
+            bytes_received: self.traffic.received(),
             dropped: 0,
             round_trip: None,
         }

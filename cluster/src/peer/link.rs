@@ -276,7 +276,7 @@ impl Link {
 
     async fn serve(&self, shared: &Arc<Shared>, introduced: Introduced) -> Closed {
         let Introduced { mut reader, mut writer, .. } = introduced;
-        let traffic = Arc::new(Traffic::new());
+        let traffic = Arc::new(Traffic::new(shared));
         {
             let mut state = self.state.lock();
             state.phase = Phase::Connected;
@@ -290,14 +290,11 @@ impl Link {
         }
         shared.figures.connects.fetch_add(1, Relaxed);
         shared.handler.link(self.node, self.lane, LinkChange::Up);
-        let closed = tokio::select! {
+        tokio::select! {
             closed = reader.run(&traffic, |packet| self.receive(shared, packet)) => closed,
             closed = write_all(&mut writer, &self.outbox, &traffic) => closed,
             closed = self.keep_alive(shared, &traffic) => closed,
-        };
-        shared.figures.bytes_sent.fetch_add(traffic.sent.load(Relaxed), Relaxed);
-        shared.figures.bytes_received.fetch_add(traffic.received.load(Relaxed), Relaxed);
-        closed
+        }
     }
 
     fn receive(&self, shared: &Shared, packet: Packet) -> Result<(), Closed> {
@@ -324,8 +321,6 @@ impl Link {
     /// Sends pings, and ends the connection when they are not answered or nothing else is said.
     async fn keep_alive(&self, shared: &Shared, traffic: &Traffic) -> Closed {
         let silence = shared.timing.silence_of(self.lane);
-        traffic.note_heard();
-        traffic.note_used();
         loop {
             if traffic.silent_for() > silence && self.state.lock().pings.sent.is_some() {
                 return Closed::Silent(silence);
@@ -403,7 +398,7 @@ impl Link {
 
     pub fn status(&self) -> LinkStatus {
         let state = self.state.lock();
-        let count = |of: fn(&Traffic) -> &AtomicU64| state.traffic.as_ref().map_or(0, |it| of(it).load(Relaxed));
+        let traffic = state.traffic.as_ref();
         LinkStatus {
             node: self.node,
             lane: self.lane,
@@ -417,8 +412,8 @@ impl Link {
             created: state.created,
             queued_bytes: self.outbox.bytes(),
             buffer_bytes: if state.phase == Phase::Connected { WRITE_BYTES } else { 0 },
-            bytes_sent: count(|traffic| &traffic.sent),
-            bytes_received: count(|traffic| &traffic.received),
+            bytes_sent: traffic.map_or(0, |traffic| traffic.sent()),
+            bytes_received: traffic.map_or(0, |traffic| traffic.received()),
             dropped: self.dropped.load(Relaxed),
             round_trip: state.pings.round_trip,
         }

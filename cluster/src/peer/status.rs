@@ -1,10 +1,12 @@
 //! What the transport knows about its connections, for CLUSTER LINKS, CLUSTER NODES, INFO and metrics.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use basalt_storage::clock::UnixMs;
 
+use super::shared::Shared;
 use super::wire::hello::Lane;
 use crate::ids::NodeId;
 
@@ -18,6 +20,7 @@ pub struct PeerFigures {
     /// Connections that other nodes made, and those that were sent away.
     pub accepts: AtomicU64,
     pub refusals: AtomicU64,
+    /// What has passed over all connections of both directions.
     pub bytes_sent: AtomicU64,
     pub bytes_received: AtomicU64,
     /// Raft messages and heartbeats that were handed in, and those that were dropped at once: the queue was full, or
@@ -35,11 +38,11 @@ pub struct PeerFigures {
 }
 
 /// What passes over one connection, counted by its task.
-#[derive(Debug)]
 pub(super) struct Traffic {
+    shared: Arc<Shared>,
     origin: Instant,
-    pub sent: AtomicU64,
-    pub received: AtomicU64,
+    sent: AtomicU64,
+    received: AtomicU64,
     /// When something was received last, in milliseconds after `origin`.
     heard_ms: AtomicU64,
     /// When something but pings was sent or received last.
@@ -47,13 +50,28 @@ pub(super) struct Traffic {
 }
 
 impl Traffic {
-    pub fn new() -> Traffic {
-        let zero = AtomicU64::default;
-        Traffic { origin: Instant::now(), sent: zero(), received: zero(), heard_ms: zero(), used_ms: zero() }
+    pub fn new(shared: &Arc<Shared>) -> Traffic {
+        let (zero, origin) = (AtomicU64::default, Instant::now());
+        Traffic { shared: shared.clone(), origin, sent: zero(), received: zero(), heard_ms: zero(), used_ms: zero() }
     }
 
-    pub fn note_heard(&self) {
+    pub fn note_sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Relaxed);
+        self.shared.figures.bytes_sent.fetch_add(bytes as u64, Relaxed);
+    }
+
+    pub fn note_received(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Relaxed);
+        self.shared.figures.bytes_received.fetch_add(bytes as u64, Relaxed);
         self.heard_ms.store(self.now_ms(), Relaxed);
+    }
+
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Relaxed)
+    }
+
+    pub fn received(&self) -> u64 {
+        self.received.load(Relaxed)
     }
 
     pub fn note_used(&self) {

@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,14 +25,13 @@ pub(super) async fn call(shared: Arc<Shared>, to: SocketAddr, question: Bytes, p
     match timeout(patience, ask(&shared, to, question, patience)).await {
         Ok(result) => result,
         Err(_) => {
-            use std::sync::atomic::Ordering::Relaxed;
             shared.figures.call_timeouts.fetch_add(1, Relaxed);
             Err(CallError::Timeout)
         }
     }
 }
 
-async fn ask(shared: &Shared, to: SocketAddr, question: Bytes, patience: Duration) -> CallResult {
+async fn ask(shared: &Arc<Shared>, to: SocketAddr, question: Bytes, patience: Duration) -> CallResult {
     let unreachable = |closed: Closed| CallError::Unreachable(format!("{to}: {closed}"));
     let me = shared.me();
     let limit = shared.timing.connect;
@@ -43,7 +43,7 @@ async fn ask(shared: &Shared, to: SocketAddr, question: Bytes, patience: Duratio
     });
     let introduced = introduced.await.unwrap_or(Err(Closed::NotInTime(limit))).map_err(unreachable)?;
     let (mut reader, mut writer) = (introduced.reader, introduced.writer);
-    let (outbox, traffic) = (Outbox::new(usize::MAX), Traffic::new());
+    let (outbox, traffic) = (Outbox::new(usize::MAX), Traffic::new(shared));
     let number = shared.next_call();
     let timeout_ms = patience.as_millis().min(u32::MAX.into()) as u32;
     outbox.push_bounded(Flow::Call(number), Packet::Call { number, timeout_ms, body: question });
