@@ -141,7 +141,7 @@ pub fn larger_than_memory(effort: Effort, report: &mut Report) {
 
 /// What the documentation says that a durable server takes (`docs/design/0004-durable-mode.md`).
 fn budget(memory: u64, engine: u64) -> u64 {
-    memory + memory / 4 + engine + engine / 4 + 96 * MIB
+    memory + memory / 4 + engine + engine / 4 + 128 * MIB
 }
 
 fn key(number: u64) -> String {
