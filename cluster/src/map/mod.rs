@@ -20,7 +20,7 @@ mod open;
 mod refusal;
 mod roles;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 mod seen;
 mod settings;
 mod slots;
@@ -160,6 +160,23 @@ impl ClusterMap {
     /// The replicas of a group, the root included.
     pub fn members(&self, group: GroupId) -> Option<&Members> {
         if group == self.root.id { Some(&self.root.members) } else { self.group(group).map(|group| &group.members) }
+    }
+
+    /// The replicas that `node` has or should have, the root's first. Those that are leaving are among them: they have
+    /// to answer until their group has parted from them.
+    pub fn replicas_on(&self, node: NodeId) -> impl Iterator<Item = (GroupId, &ReplicaInfo)> {
+        let data = self.groups.iter().map(|(&id, group)| (id, &group.members));
+        let all = [(self.root.id, &self.root.members)].into_iter().chain(data);
+        all.flat_map(move |(id, members)| {
+            members.replicas.iter().filter(move |replica| replica.node == node).map(move |replica| (id, replica))
+        })
+    }
+
+    /// Whether a replica was there and will never be again: what is left of it can be deleted, and messages from it
+    /// and to it are void. One that this map has not heard of yet is not gone.
+    pub fn is_gone(&self, group: GroupId, replica: ReplicaId) -> bool {
+        let has_parted = |members: &Members| replica < members.next_replica && members.replica(replica).is_none();
+        self.is_retired(group) || self.members(group).is_some_and(has_parted)
     }
 
     pub fn slots(&self) -> &SlotTable {

@@ -205,8 +205,13 @@ fn reports_count_only_from_the_leader_and_with_its_knowledge() {
     assert_eq!(done(&mut map, report(0, unaware)), Outcome::Unchanged);
     let aware = map.version();
     assert_eq!(done(&mut map, report(3, aware)), Outcome::Unchanged);
+    let on_two = |map: &ClusterMap| map.replicas_on(node_id(2)).map(|(group, _)| group).collect::<Vec<_>>();
+    assert_eq!((on_two(&map), map.is_gone(group, replica)), (vec![group], false));
     done(&mut map, report(0, aware));
     assert!(map.group(group).unwrap().members.replica(replica).is_none());
+    assert_eq!((on_two(&map), map.is_gone(group, replica)), (vec![], true));
+    assert!(map.is_gone(GroupId(2), ReplicaId(1)), "its former group was given up");
+    assert!(!map.is_gone(group, ReplicaId(99)) && !map.is_gone(GroupId(99), ReplicaId(1)));
 }
 
 #[test]
