@@ -13,7 +13,6 @@ use parking_lot::{Condvar, Mutex};
 use super::entry::CommittedEntry;
 use super::ids::Seq;
 use super::options::{APPLY_BYTES_MAX, APPLY_DELAY_MAX, APPLY_GATHER_BYTES, APPLY_QUEUE_BYTES_MAX};
-use super::progress::Serves;
 use super::shared::{Fatal, Shared};
 
 /// What an entry takes besides its payload, so that entries without one are bounded too.
@@ -36,6 +35,8 @@ struct State {
     /// The last batch that was taken, and the last that somebody waits for.
     taken: Seq,
     wanted: Seq,
+    /// All that is here is wanted.
+    is_hurried: bool,
     is_closed: bool,
 }
 
@@ -83,6 +84,12 @@ impl ApplyQueue {
         }
     }
 
+    /// The group thread waits for all there is: an apply thread that waits for more looks again.
+    pub(super) fn hurry_all(&self) {
+        self.state.lock().is_hurried = true;
+        self.filled.notify_one();
+    }
+
     /// Nothing more will come, or is wanted.
     pub(super) fn close(&self) {
         self.state.lock().is_closed = true;
@@ -115,7 +122,7 @@ impl State {
     /// When to take the entries; none if there are none.
     fn ripe_at(&self, haste: Haste) -> Option<Ripe> {
         let since = self.since?;
-        let is_wanted = haste == Haste::All || self.wanted > self.taken;
+        let is_wanted = haste == Haste::All || self.is_hurried || self.wanted > self.taken;
         Some(if is_wanted || self.is_plenty() { Ripe::Now } else { Ripe::At(since + APPLY_DELAY_MAX) })
     }
 
@@ -137,6 +144,7 @@ impl State {
         self.taken = entries.iter().rev().find_map(|entry| entry.seq).unwrap_or(self.taken);
         if self.entries.is_empty() {
             self.since = None;
+            self.is_hurried = false;
         }
         entries
     }
@@ -149,8 +157,8 @@ pub(super) fn bytes_of(entry: &CommittedEntry) -> usize {
 /// The body of the apply thread. Ends when the queue is closed and empty.
 pub(super) fn run(shared: &Shared) -> Result<(), Fatal> {
     loop {
-        // Before the group serves, its start waits for everything.
-        let haste = if shared.progress.serves() == Serves::NotYet { Haste::All } else { Haste::None };
+        // Before a replica serves, everybody waits for everything.
+        let haste = if shared.progress.awaits_applied() { Haste::All } else { Haste::None };
         let entries = shared.apply_queue.take(haste);
         let Some(last) = entries.last().map(|entry| entry.index) else { return Ok(()) };
         let up_to = entries.iter().rev().find_map(|entry| entry.seq);
@@ -169,8 +177,8 @@ pub(super) fn run(shared: &Shared) -> Result<(), Fatal> {
         if let Some(up_to) = up_to {
             shared.observer.applied(up_to);
         }
-        // Afterwards the group thread looks when it has something else to do.
-        if shared.progress.serves() == Serves::NotYet {
+        // Otherwise the group thread looks when it has something else to do.
+        if shared.progress.awaits_applied() {
             shared.inbox.poke();
         }
     }

@@ -2,20 +2,22 @@
 //!
 //! Group commit needs no timer: while one write is synced, the next entry gathers in the inbox.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use super::applier::bytes_of;
-use super::core::{Action, Core};
-use super::ids::Seq;
-use super::inbox::Room;
+use super::core::{Action, Core, Queue, TICK, Verdict, WriteNumber};
+use super::ids::{LogIndex, Seq};
+use super::inbox::{Batches, Room};
 use super::log::{Durability, LogError, LogWrite};
+use super::machine::SnapshotSink;
+use super::mailbox::{Answer, Order};
 use super::progress::Serves;
 use super::shared::{Fatal, Shared};
+use super::state::LogState;
 use super::syncer;
-
-/// The unit in which elections and heartbeats are timed.
-const TICK: Duration = Duration::from_millis(50);
+use super::transport::Shipment;
 
 /// After a stall, time is not caught up with: a burst of ticks would start elections that nobody needs.
 const CATCH_UP_TICKS_MAX: u32 = 2;
@@ -27,9 +29,19 @@ const GATHER_PART: u32 = 2;
 const GATHER_ALL_MAX: Duration = Duration::from_millis(1);
 const GATHER_HALF_MAX: Duration = Duration::from_millis(3);
 
+/// How often the lease is renewed while somebody reads, and how soon it is asked for again when there is none.
+const LEASE_ROUND: Duration = Duration::from_millis(100);
+const LEASE_RETRY: Duration = Duration::from_millis(10);
+
 pub(super) struct Driver<'a> {
-    shared: &'a Shared,
+    shared: &'a Arc<Shared>,
     core: Core,
+    /// The last entry that the apply thread was given.
+    handed_out: LogIndex,
+    /// The data of a snapshot that the core has taken, and who waits for it to be installed.
+    staged: Option<(Box<dyn SnapshotSink>, Answer<Verdict>)>,
+    lease_round: Instant,
+    had_others: bool,
     /// Of the last write: a sync also covers all writes before it.
     last_write: Durability,
     /// How long the last write with a sync took.
@@ -38,26 +50,52 @@ pub(super) struct Driver<'a> {
 }
 
 impl<'a> Driver<'a> {
-    pub(super) fn new(shared: &'a Shared, core: Core) -> Driver<'a> {
-        Driver { shared, core, last_write: Durability::Written, sync_time: Duration::ZERO, ticked: Instant::now() }
+    pub(super) fn new(shared: &'a Arc<Shared>, core: Core) -> Driver<'a> {
+        let now = Instant::now();
+        let last_write = Durability::Written;
+        Driver {
+            shared,
+            core,
+            handed_out: LogIndex(0),
+            staged: None,
+            lease_round: now,
+            had_others: true,
+            last_write,
+            sync_time: Duration::ZERO,
+            ticked: now,
+        }
     }
 
     /// The body of the group thread. Ends when the group is stopped and nothing is left to write.
     pub(super) fn run(mut self) -> Result<(), Fatal> {
         loop {
             self.perform()?;
-            self.note_serving();
+            // Said before looking once more: what is applied from now on wakes this thread.
+            let awaits_applied = self.core.awaits_applied();
+            self.shared.progress.set_awaits_applied(awaits_applied);
+            if awaits_applied {
+                self.shared.apply_queue.hurry_all();
+            }
+            self.core.on_applied(self.shared.progress.applied_index().max(self.core.applied()));
+            self.perform()?;
+            self.note_progress();
             let room = if self.core.accepts_proposals() { Room::Some } else { Room::None };
             let patience = self.core.needs_ticks().then_some(TICK);
             let taken = self.shared.inbox.take(room, patience, &self.shared.figures);
             self.core.set_fsync(self.shared.fsync());
             self.core.on_applied(self.shared.progress.applied_index().max(self.core.applied()));
             self.tick();
-            if let Some((up_to, batches)) = taken.batches {
-                self.core.propose(up_to, (self.shared.clock)(), batches);
+            for order in self.shared.mailbox.take() {
+                self.follow(order)?;
             }
+            self.renew_lease();
+            if let Some(Batches { first, up_to, payload }) = taken.batches {
+                self.core.propose(first, up_to, (self.shared.clock)(), payload);
+            }
+            self.core.advance_transfer(if taken.has_more { Queue::Waiting } else { Queue::Empty });
             if taken.is_over {
                 self.perform()?;
+                self.shared.mailbox.close();
                 self.shared.apply_queue.close();
                 return syncer::sync_now(self.shared);
             }
@@ -80,6 +118,7 @@ impl<'a> Driver<'a> {
                     let bytes: usize = entries.iter().map(bytes_of).sum();
                     shared.figures.unapplied.fetch_add(entries.len() as u64, Relaxed);
                     shared.figures.unapplied_bytes.fetch_add(bytes as u64, Relaxed);
+                    self.handed_out = entries.last().map_or(self.handed_out, |entry| entry.index);
                     shared.apply_queue.push(entries);
                 }
                 Action::Unknown(batches) => shared.observer.unknown(batches),
@@ -87,8 +126,16 @@ impl<'a> Driver<'a> {
                     shared.store.compact(before).map_err(|error| Fatal(error.to_string()))?;
                     shared.figures.compactions.fetch_add(1, Relaxed);
                 }
-                // There is no transport yet. Raft takes it for a lost message.
-                Action::Send(message) => tracing::debug!(to = message.to().0, "no way to reach another replica"),
+                Action::Role(role) => {
+                    shared.progress.set_role(role);
+                    shared.observer.role_changed(role);
+                }
+                Action::Lease { until } => self.note_lease(until),
+                Action::Send(message) => shared.options.transport.send(shared.options.group, message),
+                Action::Ship(message) => {
+                    shared.options.transport.ship(shared.options.group, Shipment::new(shared, message));
+                }
+                Action::Install { state, number } => self.install(&state, number)?,
             }
         }
         shared.figures.log_bytes.store(self.core.log_bytes(), Relaxed);
@@ -123,9 +170,73 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn note_serving(&self) {
-        if self.shared.progress.serves() == Serves::NotYet && self.core.serves() {
-            self.shared.progress.note_serving();
+    fn note_progress(&mut self) {
+        let progress = &self.shared.progress;
+        if progress.serves() == Serves::NotYet && self.core.serves() {
+            progress.note_serving();
+        }
+        // A replica that is alone says so once, when the last other one has gone.
+        let has_others = self.core.has_others();
+        if has_others || self.had_others {
+            progress.set_replicas(self.core.replicas());
+        }
+        self.had_others = has_others;
+    }
+
+    fn follow(&mut self, order: Order) -> Result<(), Fatal> {
+        match order {
+            Order::Message(message) => self.core.receive(message),
+            Order::Transfer { to, answer } => answer.give(self.core.transfer_leadership(to)),
+            Order::Desired(desired) => self.core.set_desired(desired),
+            Order::Describe { message, index, answer } => answer.give(self.core.describe_snapshot(message, index)),
+            Order::Shipped { to, delivery } => self.core.on_shipped(to, delivery),
+            Order::Offer { message, data, answer } => match self.core.receive_snapshot(message) {
+                Verdict::Install => {
+                    self.staged = Some((data, answer));
+                    // At once, so that nothing comes between.
+                    self.perform()?;
+                }
+                Verdict::Discard => answer.give(Verdict::Discard),
+            },
+        }
+        Ok(())
+    }
+
+    /// Makes a snapshot the state of this replica.
+    fn install(&mut self, state: &LogState, number: WriteNumber) -> Result<(), Fatal> {
+        let (data, answer) = self.staged.take().expect("the core takes a snapshot only when its data is here");
+        let shared = self.shared;
+        shared.apply_queue.hurry_all();
+        shared.progress.wait_applied_index(self.handed_out).map_err(|stopped| Fatal(stopped.why))?;
+        let index = state.truncated.index;
+        data.install(state).map_err(|error| Fatal(format!("a snapshot could not be installed: {error}")))?;
+        self.handed_out = index;
+        shared.progress.note_applied(index, None);
+        shared.observer.installed(index);
+        self.core.on_written(number);
+        answer.give(Verdict::Install);
+        Ok(())
+    }
+
+    fn renew_lease(&mut self) {
+        if !self.shared.mailbox.wants_lease.load(Relaxed) || !self.core.leads() {
+            return;
+        }
+        let now = Instant::now();
+        let pause = if self.shared.has_lease(now) { LEASE_ROUND } else { LEASE_RETRY };
+        if now.duration_since(self.lease_round) >= pause {
+            self.shared.mailbox.wants_lease.store(false, Relaxed);
+            self.lease_round = now;
+            self.core.begin_lease_round(now.duration_since(self.shared.began));
+        }
+    }
+
+    fn note_lease(&self, until: Option<Duration>) {
+        let had_lease = self.shared.has_lease(Instant::now());
+        let until_ns = until.map_or(0, |until| u64::try_from(until.as_nanos()).unwrap_or(u64::MAX));
+        self.shared.progress.set_lease(until_ns);
+        if until.is_some() && !had_lease {
+            self.shared.observer.lease_renewed();
         }
     }
 

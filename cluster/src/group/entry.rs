@@ -105,6 +105,11 @@ impl CommittedEntry {
     }
 }
 
+/// The clock in a payload, if it has one. Payloads that are not sound have none.
+pub(super) fn time(payload: &[u8]) -> Option<UnixMs> {
+    time_of(payload).ok()
+}
+
 /// The clock in a payload that is not empty.
 fn time_of(payload: &[u8]) -> Result<UnixMs, PayloadError> {
     let format = *payload.first().ok_or(PayloadError::CutOff)?;

@@ -27,6 +27,8 @@ pub struct Figures {
     pub applies: Latency,
     pub applied_entries: AtomicU64,
     pub compactions: AtomicU64,
+    /// Messages of other replicas for which there was no room, or that were not for this one.
+    pub dropped_messages: AtomicU64,
     /// Batches that wait for the log, at the moment.
     pub queued: AtomicU64,
     pub queued_bytes: AtomicU64,

@@ -16,7 +16,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::entry::Payload;
 use super::figures::Figures;
-use super::ids::Seq;
+use super::ids::{Seq, SeqCounter};
 use super::options::ENTRY_BYTES_MAX;
 
 /// A batch of this size is copied before the lock is taken, into an entry that begins with it.
@@ -27,6 +27,7 @@ const BYTES_MAX: usize = if cfg!(test) { 32 } else { ENTRY_BYTES_MAX };
 
 #[derive(Default)]
 pub(super) struct Inbox {
+    seqs: SeqCounter,
     state: Mutex<State>,
     wake: Condvar,
 }
@@ -62,6 +63,7 @@ struct Waiting {
     count: u64,
     /// The bytes of the batches alone.
     bytes: u64,
+    first: Seq,
     up_to: Seq,
 }
 
@@ -74,13 +76,25 @@ pub(super) enum Room {
 
 /// What the group thread gets to do.
 pub(super) struct Taken {
-    /// Batches for one entry, and the last of them.
-    pub batches: Option<(Seq, Payload)>,
+    pub batches: Option<Batches>,
+    /// There was no room for all that waits.
+    pub has_more: bool,
     /// Nothing is left, and nothing more is to come.
     pub is_over: bool,
 }
 
+/// Batches for one entry. Between the first and the last of them there may be numbers that other groups have.
+pub(super) struct Batches {
+    pub first: Seq,
+    pub up_to: Seq,
+    pub payload: Payload,
+}
+
 impl Inbox {
+    pub(super) fn new(seqs: SeqCounter) -> Inbox {
+        Inbox { seqs, ..Inbox::default() }
+    }
+
     /// The group thread need not notice before [`Inbox::announce`].
     pub(super) fn push(&self, batch: &[u8], figures: &Figures) -> Seq {
         figures.queued.fetch_add(1, Relaxed);
@@ -88,7 +102,8 @@ impl Inbox {
         let own: Option<Payload> = (batch.len() >= LARGE_BYTES).then(|| std::iter::once(batch).collect());
         let mut state = self.state.lock();
         assert!(!state.is_stopping, "a batch was proposed to a group that is stopping");
-        state.pushed = state.pushed.next();
+        // Under the lock, so that the numbers of this group ascend.
+        state.pushed = self.seqs.next();
         state.push(batch, own);
         state.pushed
     }
@@ -146,7 +161,9 @@ impl Inbox {
             figures.queued.fetch_sub(taken.count, Relaxed);
             figures.queued_bytes.fetch_sub(taken.bytes, Relaxed);
         }
-        Taken { batches: taken.map(|taken| (taken.up_to, taken.batches)), is_over }
+        let has_more = !state.waiting.is_empty();
+        let batches = taken.map(|Waiting { first, up_to, batches, .. }| Batches { first, up_to, payload: batches });
+        Taken { batches, has_more, is_over }
     }
 
     pub(super) fn poke(&self) {
@@ -190,7 +207,13 @@ impl State {
             batches.push(batch);
             batches
         });
-        self.waiting.push_back(Waiting { batches, count: 1, bytes: batch.len() as u64, up_to: self.pushed });
+        self.waiting.push_back(Waiting {
+            batches,
+            count: 1,
+            bytes: batch.len() as u64,
+            first: self.pushed,
+            up_to: self.pushed,
+        });
     }
 }
 
@@ -208,7 +231,7 @@ mod tests {
     }
 
     fn up_to(taken: &Taken) -> Option<Seq> {
-        taken.batches.as_ref().map(|(up_to, _)| *up_to)
+        taken.batches.as_ref().map(|batches| batches.up_to)
     }
 
     #[test]

@@ -6,6 +6,8 @@ use thiserror::Error;
 
 use super::entry::CommittedEntry;
 use super::ids::{LogIndex, Seq};
+use super::role::Role;
+use super::state::LogState;
 
 /// Data that changes by applying committed entries, and by nothing else.
 pub trait StateMachine: Send + Sync {
@@ -17,6 +19,36 @@ pub trait StateMachine: Send + Sync {
     ///
     /// Not synced: the log is, and the write must lie behind those of the log in the same order of writes.
     fn apply(&self, entries: Vec<CommittedEntry>) -> Result<(), ApplyError>;
+
+    /// Hands out a copy of everything, as it is after one entry, in chunks. `begin` is told that entry before the first
+    /// chunk; there is at least one. Entries may be applied meanwhile, and are not in the copy.
+    fn export(
+        &self,
+        _begin: &mut dyn FnMut(LogIndex),
+        _sink: &mut dyn FnMut(Vec<u8>) -> Result<(), ApplyError>,
+    ) -> Result<(), ApplyError> {
+        Err(ApplyError("this state machine makes no copies".into()))
+    }
+
+    /// A place for such a copy beside what is here.
+    fn import(&self) -> Result<Box<dyn SnapshotSink>, ApplyError> {
+        Err(ApplyError("this state machine takes no copies".into()))
+    }
+}
+
+/// A copy that is being received. Dropped before [`SnapshotSink::install`], it leaves nothing behind, or something that
+/// is cleaned up later.
+pub trait SnapshotSink: Send {
+    fn add(&mut self, chunk: &[u8]) -> Result<(), ApplyError>;
+
+    /// All chunks are here: checks that nothing is missing, and puts it on the disk.
+    fn complete(&mut self) -> Result<(), ApplyError>;
+
+    /// Makes the copy the state of the replica and this the state of its log, which has no entries from then on: in
+    /// one synced write, so that a crash leaves the old replica or the new one. `state.truncated` is the last entry
+    /// that is in the copy. From then on the group's [`StateMachine`] and [`super::LogStore`] show the new one. Called
+    /// by the group thread while nothing is applied; an error ends the process.
+    fn install(self: Box<Self>, state: &LogState) -> Result<(), ApplyError>;
 }
 
 /// Why entries could not be applied. There is no going on from here.
@@ -38,4 +70,15 @@ pub trait Observer: Send + Sync {
 
     /// All batches up to this one are on the disk and survive the loss of power.
     fn synced(&self, _up_to: Seq) {}
+
+    /// What this replica is in its group has changed. When it begins to serve, all that was committed before is
+    /// applied; when it stops leading, this comes after [`Observer::unknown`] and before anything of the new leader is
+    /// applied. While it is called the group thread waits: what must not go on has to end before it returns.
+    fn role_changed(&self, _role: Role) {}
+
+    /// There was no lease for reads, and now there is one: see [`super::Group::lease_valid`].
+    fn lease_renewed(&self) {}
+
+    /// The state machine has been replaced by a copy of another replica's, with everything up to this entry.
+    fn installed(&self, _index: LogIndex) {}
 }

@@ -25,34 +25,45 @@ pub mod entry;
 pub mod figures;
 mod ids;
 mod inbox;
+mod install;
 pub mod log;
 mod machine;
+mod mailbox;
 pub mod memory_log;
 pub mod options;
 mod progress;
 pub mod rocks_log;
+mod role;
+#[cfg(test)]
+mod several_tests;
 mod shared;
 pub mod state;
 mod syncer;
 #[cfg(test)]
 mod tests;
+mod transport;
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{Builder, JoinHandle, current};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
-pub use self::core::StartError;
+pub use self::core::{Delivery, Desired, Lane, PeerMessage, ReplicaProgress, StartError, TransferRefused};
 pub use entry::CommittedEntry;
 pub use figures::Figures;
-pub use ids::{GroupId, LogIndex, ReplicaId, Seq, Term};
+pub use ids::{GroupId, LogIndex, ReplicaId, Seq, SeqCounter, Term};
+pub use install::{InstallRefused, Installation};
 pub use log::{LogError, LogStore};
-pub use machine::{ApplyError, Observer, StateMachine};
-pub use options::{Fsync, GroupOptions};
+pub use machine::{ApplyError, Observer, SnapshotSink, StateMachine};
+pub use options::{Fsync, GroupOptions, Start};
 pub use progress::Stopped;
 pub use rocks_log::RocksLog;
+pub use role::Role;
 pub use shared::Clock;
+pub use transport::{ExportError, NoTransport, Shipment, Transport};
 
 use self::core::{Core, CoreOptions, ELECTION_TICKS};
 use driver::Driver;
@@ -69,8 +80,8 @@ pub struct Group {
 }
 
 impl Group {
-    /// Starts the group from its log, or founds it. Returns when the state machine has applied all that was committed
-    /// before and this replica leads.
+    /// Starts the replica from its log, or as [`GroupOptions::start`] says. If it decides alone, this returns when it
+    /// leads and the state machine has applied all that was committed before, else at once.
     pub fn start(
         options: GroupOptions,
         store: Arc<dyn LogStore>,
@@ -80,24 +91,31 @@ impl Group {
     ) -> Result<Arc<Group>, StartError> {
         let core_options = CoreOptions {
             me: options.me,
+            start: options.start.clone(),
+            // Replicas of a group must not draw the same, and nobody has to repeat it.
+            seed: RandomState::new().hash_one(options.me),
             fsync: options.fsync,
             log_bytes_max: options.log_bytes_max,
             election_ticks: ELECTION_TICKS,
         };
-        let core = Core::start(&core_options, store.clone(), machine.applied())?;
+        let applied = machine.applied();
+        let core = Core::start(&core_options, store.clone(), applied)?;
+        let decides_alone = core.members().is_alone(options.me);
         let name = format!("group-{}", options.group);
         let shared = Arc::new(Shared::new(options, store, machine, observer, clock));
+        shared.progress.note_applied(core.applied(), None);
         let group = Group { shared: shared.clone(), threads: Mutex::default() };
         let spawn = |what: &'static str, body: Body| {
             let shared = shared.clone();
             let thread = Builder::new().name(format!("{name}-{what}"));
             thread.spawn(move || shared.run(what, body)).map_err(StartError::Thread)
         };
+        let own = shared.clone();
         // Each is kept at once: dropping the group stops those that run when a later one cannot be started.
         let started = [
             spawn("apply", Box::new(applier::run)),
             spawn("sync", Box::new(syncer::run)),
-            spawn("log", Box::new(move |shared| Driver::new(shared, core).run())),
+            spawn("log", Box::new(move |_| Driver::new(&own, core).run())),
         ];
         let mut result = Ok(());
         for thread in started {
@@ -111,7 +129,9 @@ impl Group {
             shared.apply_queue.close();
         }
         result?;
-        shared.progress.wait_serving().map_err(|stopped| StartError::Stopped(stopped.why))?;
+        if decides_alone {
+            shared.progress.wait_serving().map_err(|stopped| StartError::Stopped(stopped.why))?;
+        }
         Ok(Arc::new(group))
     }
 
@@ -134,6 +154,66 @@ impl Group {
     /// Makes the group thread notice what was handed in.
     pub fn announce(&self) {
         self.shared.inbox.announce();
+    }
+
+    /// A message of another replica, as [`Transport::send`] was given it. From any thread; never waits. What makes no
+    /// sense is dropped.
+    pub fn receive(&self, bytes: &[u8]) {
+        let message = PeerMessage::decode(bytes).filter(|message| message.to() == self.shared.options.me);
+        if message.is_some_and(|message| self.shared.mailbox.message(message, bytes.len())) {
+            self.shared.inbox.poke();
+        } else {
+            self.shared.figures.dropped_messages.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Begins to receive a snapshot: `header` is the first piece of [`Shipment::export`].
+    pub fn begin_install(&self, header: &[u8]) -> Result<Installation, InstallRefused> {
+        Installation::begin(&self.shared, header)
+    }
+
+    /// What this replica is, as of the last change that the observer was told of.
+    pub fn role(&self) -> Role {
+        self.shared.progress.role()
+    }
+
+    /// Whether nobody else can have become the leader by now, so that what is in memory is the newest. To be asked
+    /// before and after an evaluation; cheap. Asking keeps the lease alive: if there is none, ask again after
+    /// [`Observer::lease_renewed`].
+    pub fn lease_valid(&self, now: Instant) -> bool {
+        let until = self.shared.progress.lease_until_ns();
+        if until == u64::MAX {
+            return true;
+        }
+        self.shared.mailbox.want_lease();
+        let is_valid = self.shared.has_lease(now);
+        if !is_valid {
+            self.shared.inbox.poke();
+        }
+        is_valid
+    }
+
+    /// Hands the lead over. That it was begun is all this says: the role tells how it ends. Waits for the group thread.
+    pub fn transfer_leadership(&self, to: ReplicaId) -> Result<(), TransferRefused> {
+        let answer = mailbox::Answer::default();
+        self.order(mailbox::Order::Transfer { to, answer: answer.clone() });
+        answer.wait().unwrap_or(Err(TransferRefused::NotLeader))
+    }
+
+    /// What the members should be: the leader makes it so, step by step. To be told to all replicas; a replica that is
+    /// not mentioned is removed.
+    pub fn set_desired(&self, desired: Vec<(ReplicaId, Desired)>) {
+        self.order(mailbox::Order::Desired(desired));
+    }
+
+    /// How far the members are, if this replica leads.
+    pub fn replicas(&self) -> Vec<ReplicaProgress> {
+        self.shared.progress.replicas()
+    }
+
+    fn order(&self, order: mailbox::Order) {
+        self.shared.mailbox.order(order);
+        self.shared.inbox.poke();
     }
 
     /// Too much waits to be written or applied: no further writes should be evaluated for a while.

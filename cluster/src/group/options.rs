@@ -5,7 +5,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ids::{GroupId, ReplicaId};
+use super::ids::{GroupId, ReplicaId, SeqCounter};
+use super::transport::{NoTransport, Transport};
 
 /// What goes into one log entry at most, unless a single batch is larger. An entry is one write and one sync; a longer
 /// one makes the batches at its front wait for those at its end.
@@ -33,6 +34,9 @@ pub const APPLY_DELAY_MAX: Duration = Duration::from_millis(100);
 
 /// What the state machine is given in one call at most, unless a single entry is larger.
 pub const APPLY_BYTES_MAX: usize = 2 * APPLY_GATHER_BYTES;
+
+/// Messages of other replicas that wait for the group thread. Above this they are dropped, and sent again later.
+pub const MAILBOX_BYTES_MAX: usize = 64 << 20;
 
 /// The log is cut to half of this when it has grown to it. What is left serves replicas that lag behind.
 pub const LOG_BYTES_MAX: u64 = 64 << 20;
@@ -72,6 +76,19 @@ impl Fsync {
     }
 }
 
+/// How a replica begins of which nothing is there. What is there goes on as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// As the only member of a new group.
+    Alone,
+    /// As one of several that found a group, all in the same way.
+    Found { voters: Vec<ReplicaId> },
+    /// As one that waits for a snapshot. It votes, because those who know it as a voter may need that.
+    Empty,
+    /// Not at all.
+    Resume,
+}
+
 /// Called once with what went wrong, from a thread of the group that then ends. Must not return to serving: a group
 /// that could not write must not go on, see [`abort`].
 pub type OnFatal = Arc<dyn Fn(&str) + Send + Sync>;
@@ -80,8 +97,12 @@ pub type OnFatal = Arc<dyn Fn(&str) + Send + Sync>;
 pub struct GroupOptions {
     pub group: GroupId,
     pub me: ReplicaId,
+    pub start: Start,
     pub fsync: Fsync,
     pub log_bytes_max: u64,
+    pub transport: Arc<dyn Transport>,
+    /// The same for all groups of a node.
+    pub seqs: SeqCounter,
     pub on_fatal: OnFatal,
 }
 
@@ -91,6 +112,9 @@ impl GroupOptions {
         GroupOptions {
             group,
             me: ReplicaId(1),
+            start: Start::Alone,
+            transport: Arc::new(NoTransport),
+            seqs: SeqCounter::default(),
             fsync: Fsync::Always,
             log_bytes_max: LOG_BYTES_MAX,
             on_fatal: Arc::new(abort),
@@ -100,8 +124,8 @@ impl GroupOptions {
 
 impl fmt::Debug for GroupOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let GroupOptions { group, me, fsync, log_bytes_max, .. } = self;
-        write!(f, "GroupOptions {{ {group:?}, {me:?}, {fsync:?}, log_bytes_max: {log_bytes_max} }}")
+        let GroupOptions { group, me, start, fsync, log_bytes_max, .. } = self;
+        write!(f, "GroupOptions {{ {group:?}, {me:?}, {start:?}, {fsync:?}, log_bytes_max: {log_bytes_max} }}")
     }
 }
 

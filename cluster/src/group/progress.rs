@@ -1,11 +1,13 @@
 //! How far a group has come, for whoever asks or waits.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Condvar, Mutex};
 use thiserror::Error;
 
-use super::ids::{LogIndex, Seq};
+use super::core::ReplicaProgress;
+use super::ids::{LogIndex, Seq, Term};
+use super::role::Role;
 
 /// The group came to an end before what was waited for.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -20,6 +22,10 @@ pub(super) struct Progress {
     applied: AtomicU64,
     synced: AtomicU64,
     applied_index: AtomicU64,
+    /// The group thread waits for something to be applied.
+    awaits_applied: AtomicBool,
+    /// Until when reads may be served from the lease, in nanoseconds since the group began.
+    lease_until: AtomicU64,
     /// Guards nothing but waiting: the numbers above change without it, but waiters are woken with it.
     life: Mutex<Life>,
     change: Condvar,
@@ -29,6 +35,8 @@ pub(super) struct Progress {
 struct Life {
     waiting: usize,
     serves: Serves,
+    role: Option<Role>,
+    replicas: Vec<ReplicaProgress>,
     stopped: Option<Stopped>,
 }
 
@@ -53,7 +61,7 @@ impl Progress {
     }
 
     pub(super) fn applied_index(&self) -> LogIndex {
-        LogIndex(self.applied_index.load(Ordering::Acquire))
+        LogIndex(self.applied_index.load(Ordering::SeqCst))
     }
 
     pub(super) fn note_committed(&self, up_to: Seq) {
@@ -69,11 +77,47 @@ impl Progress {
         if let Some(up_to) = up_to {
             self.applied.store(up_to.0, Ordering::Release);
         }
-        self.applied_index.store(index.0, Ordering::Release);
+        self.applied_index.store(index.0, Ordering::SeqCst);
         let life = self.life.lock();
         if life.waiting > 0 {
             self.change.notify_all();
         }
+    }
+
+    pub(super) fn set_awaits_applied(&self, awaits: bool) {
+        self.awaits_applied.store(awaits, Ordering::SeqCst);
+    }
+
+    pub(super) fn awaits_applied(&self) -> bool {
+        self.awaits_applied.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn set_lease(&self, until_ns: u64) {
+        self.lease_until.store(until_ns, Ordering::Release);
+    }
+
+    pub(super) fn lease_until_ns(&self) -> u64 {
+        self.lease_until.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_role(&self, role: Role) {
+        self.life.lock().role = Some(role);
+    }
+
+    pub(super) fn role(&self) -> Role {
+        self.life.lock().role.unwrap_or(Role::Follower { term: Term(0), leader: None })
+    }
+
+    pub(super) fn set_replicas(&self, replicas: Vec<ReplicaProgress>) {
+        self.life.lock().replicas = replicas;
+    }
+
+    pub(super) fn replicas(&self) -> Vec<ReplicaProgress> {
+        self.life.lock().replicas.clone()
+    }
+
+    pub(super) fn wait_applied_index(&self, index: LogIndex) -> Result<(), Stopped> {
+        self.wait_until(|_| self.applied_index() >= index)
     }
 
     pub(super) fn note_serving(&self) {

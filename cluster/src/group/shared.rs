@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::Instant;
 
 use basalt_storage::clock::UnixMs;
 
@@ -10,6 +11,7 @@ use super::figures::Figures;
 use super::inbox::Inbox;
 use super::log::LogStore;
 use super::machine::{Observer, StateMachine};
+use super::mailbox::Mailbox;
 use super::options::{Fsync, GroupOptions};
 use super::progress::Progress;
 use super::syncer::SyncBell;
@@ -24,12 +26,17 @@ pub(super) struct Shared {
     pub observer: Arc<dyn Observer>,
     pub clock: Clock,
     pub inbox: Inbox,
+    pub mailbox: Mailbox,
+    /// What the lease's times are counted from.
+    pub began: Instant,
     pub apply_queue: ApplyQueue,
     pub sync_bell: SyncBell,
     pub progress: Progress,
     pub figures: Figures,
     fsync: AtomicU8,
     has_failed: AtomicBool,
+    /// A snapshot is being received.
+    pub is_installing: AtomicBool,
 }
 
 /// What makes it impossible to go on.
@@ -45,20 +52,29 @@ impl Shared {
         clock: Clock,
     ) -> Shared {
         let fsync = AtomicU8::new(options.fsync as u8);
+        let inbox = Inbox::new(options.seqs.clone());
         Shared {
             options,
             store,
             machine,
             observer,
             clock,
-            inbox: Inbox::default(),
+            inbox,
+            mailbox: Mailbox::default(),
+            began: Instant::now(),
             apply_queue: ApplyQueue::default(),
             sync_bell: SyncBell::default(),
             progress: Progress::default(),
             figures: Figures::default(),
             fsync,
             has_failed: AtomicBool::new(false),
+            is_installing: AtomicBool::new(false),
         }
+    }
+
+    pub(super) fn has_lease(&self, now: Instant) -> bool {
+        let now = u64::try_from(now.saturating_duration_since(self.began).as_nanos()).unwrap_or(u64::MAX);
+        now < self.progress.lease_until_ns()
     }
 
     pub(super) fn fsync(&self) -> Fsync {
@@ -94,6 +110,7 @@ impl Shared {
         self.progress.note_stopped(&what);
         self.apply_queue.close();
         self.inbox.stop();
+        self.mailbox.close();
         self.sync_bell.stop();
     }
 }

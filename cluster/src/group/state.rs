@@ -40,6 +40,17 @@ pub struct Members {
     pub leaves_by_itself: bool,
 }
 
+impl Members {
+    /// This replica decides by itself.
+    pub fn is_alone(&self, me: ReplicaId) -> bool {
+        self.voters == [me] && self.outgoing_voters.is_empty()
+    }
+
+    pub fn contain(&self, replica: ReplicaId) -> bool {
+        [&self.voters, &self.learners, &self.outgoing_voters].into_iter().any(|list| list.contains(&replica))
+    }
+}
+
 impl LogState {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = vec![FORMAT];

@@ -38,7 +38,16 @@ impl Item {
 #[derive(Clone, Debug)]
 pub enum Op {
     Log(LogWrite),
-    Data { items: Vec<Item>, applied: Option<LogIndex> },
+    Data {
+        items: Vec<Item>,
+        applied: Option<LogIndex>,
+    },
+    /// Everything from a snapshot: the data, and with `state` a log without entries.
+    Install {
+        items: Vec<Item>,
+        applied: LogIndex,
+        state: Option<LogState>,
+    },
 }
 
 /// What can be read.
@@ -67,6 +76,14 @@ impl Image {
             Op::Data { items, applied } => {
                 self.items.extend(items);
                 self.applied = applied.unwrap_or(self.applied);
+            }
+            Op::Install { items, applied, state } => {
+                self.items.clone_from(items);
+                self.applied = *applied;
+                if state.is_some() {
+                    self.entries.clear();
+                    self.state.clone_from(state);
+                }
             }
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use basalt_cluster::group::core::{Action, Core, CoreOptions, WriteNumber};
 use basalt_cluster::group::log::{Durability, LogWrite};
-use basalt_cluster::group::{CommittedEntry, Fsync, LogIndex, LogStore, ReplicaId, Seq, StartError, Term};
+use basalt_cluster::group::{CommittedEntry, Fsync, LogIndex, LogStore, ReplicaId, Seq, Start, StartError, Term};
 use basalt_storage::clock::UnixMs;
 
 use crate::checkers::{
@@ -195,6 +195,8 @@ impl World {
         let applied = self.disk.contents.lock().seen.applied;
         let options = CoreOptions {
             me: ReplicaId(1),
+            start: Start::Alone,
+            seed: 0,
             fsync: Fsync::Always,
             log_bytes_max: self.faults.log_bytes_max,
             election_ticks: 20..21,
@@ -264,7 +266,8 @@ impl World {
                 batches.reverse();
             }
             let up_to = Seq(node.pushed.0 - node.inbox.len() as u64);
-            node.core.propose(up_to, UnixMs(0), batches.iter().map(Vec::as_slice).collect());
+            let first = Seq(up_to.0 + 1 - batches.len() as u64);
+            node.core.propose(first, up_to, UnixMs(0), batches.iter().map(Vec::as_slice).collect());
         }
         Ok(())
     }
@@ -287,7 +290,10 @@ impl World {
                 self.disk.compact(LogIndex(before.0 + more)).expect("this disk fails elsewhere");
                 self.outcome.compactions += 1;
             }
-            Action::Unknown(_) | Action::Send(_) => unreachable!("a sole voter never stops leading"),
+            Action::Role(_) | Action::Lease { .. } => (),
+            Action::Unknown(_) | Action::Send(_) | Action::Ship(_) | Action::Install { .. } => {
+                unreachable!("a sole voter never stops leading")
+            }
         }
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! Consensus of one group without threads, disks or clocks: the only module that names raft-rs.
 //!
 //! Inputs are calls ([`Core::propose`], [`Core::tick`], [`Core::receive`], [`Core::on_written`],
-//! [`Core::on_applied`]); after each, the caller takes [`Core::next_action`] until there is none and does what it
-//! says, in order. The same core runs under [`super::driver`] and under the simulator.
+//! [`Core::on_applied`] and a few that are rare); after each, the caller takes [`Core::next_action`] until there is none
+//! and does what it says, in order. The same core runs under [`super::driver`] and under the simulator.
 //!
 //! The order of the actions is the safety argument, for each `Ready` of raft-rs:
 //! 1. messages of a leader, which may leave at once;
@@ -13,37 +13,56 @@
 //! Only the commit index changed? Then nothing is written: it goes with the next write, and a restart takes at least
 //! what is applied for committed.
 //!
+//! What [`ready`] does not say itself is in files of its own: whom this replica has promised not to vote against
+//! ([`promise`]), for how long nobody else can have become the leader ([`lease`]), how it hands over ([`transfer`]),
+//! who belongs to the group ([`members`]), how a replica gets a whole copy ([`snapshot`]), and which messages are let
+//! in ([`screen`]).
+//!
 //! Batches of a leader that stops leading are of unknown fate, and so are batches handed in afterwards: this is said
 //! once for each ([`Action::Unknown`]), and never followed by a commit notice for them.
 
 mod action;
+mod lease;
+mod members;
+mod promise;
+mod ready;
 mod record;
 mod restart;
+mod screen;
 mod size;
+mod snapshot;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod view;
 
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use basalt_storage::clock::UnixMs;
-use protobuf::Message as _;
-use raft::eraftpb::{ConfChange, ConfChangeV2, Entry, EntryType, Message, MessageType};
-use raft::{Config, RawNode, ReadOnlyOption, Ready, StateRole};
+use raft::eraftpb::MessageType;
+use raft::{Config, RawNode, ReadOnlyOption, StateRole};
 
-pub use action::{Action, PeerMessage, WriteNumber};
+pub use action::{Action, Lane, PeerMessage, WriteNumber};
+pub use members::{Desired, ReplicaProgress};
 pub use restart::{BOOTSTRAP, StartError};
+pub use snapshot::{Delivery, Verdict};
+pub use transfer::{Queue, TransferRefused};
 
-use super::entry::{CommittedEntry, Payload};
+use super::entry::Payload;
 use super::ids::{LogIndex, ReplicaId, Seq, Term};
-use super::log::{Durability, LogStore, LogWrite};
-use super::options::{Fsync, UNCOMMITTED_BYTES_MAX};
+use super::log::LogStore;
+use super::options::{Fsync, Start, UNCOMMITTED_BYTES_MAX};
+use super::role::Role;
 use super::state::LogState;
-use record::record_of;
+use lease::Lease;
+use promise::Promise;
+use ready::{InFlight, Proposal};
 use restart::{Found, IsNew};
 use size::LogSize;
+use transfer::Transfer;
 use view::LogView;
 
 /// Bytes of one append message: one follower's share of the leader's attention.
@@ -55,6 +74,9 @@ const MESSAGES_IN_FLIGHT_MAX: usize = 64;
 /// Bytes of committed entries handed out at once, so that a replay after a restart goes in steps.
 const COMMIT_BYTES_MAX: u64 = 4 << 20;
 
+/// The unit in which elections and heartbeats are timed.
+pub const TICK: Duration = Duration::from_millis(50);
+
 /// Election timeouts of a replica are drawn from this range of ticks, and heartbeats are sent ten times as often.
 pub const ELECTION_TICKS: Range<usize> = 20..40;
 
@@ -63,15 +85,19 @@ const HEARTBEAT_TICKS: usize = 2;
 #[derive(Clone, Debug)]
 pub struct CoreOptions {
     pub me: ReplicaId,
+    pub start: Start,
     pub fsync: Fsync,
     /// The log is cut when it has grown to this.
     pub log_bytes_max: u64,
-    /// [`ELECTION_TICKS`], or a range of one in tests, because raft-rs draws from its own random source.
+    /// Usually [`ELECTION_TICKS`].
     pub election_ticks: Range<usize>,
+    /// Of the election timeouts: raft-rs draws from its own source of randomness, which nobody could repeat.
+    pub seed: u64,
 }
 
 pub struct Core {
     node: RawNode<LogView>,
+    me: ReplicaId,
     fsync: Fsync,
     /// Handed out before raft-rs is asked for more.
     actions: VecDeque<Action>,
@@ -86,44 +112,46 @@ pub struct Core {
     taken: Seq,
     delivered: LogIndex,
     applied: LogIndex,
+    log_bytes_max: u64,
     size: LogSize,
+    /// The latest clock in any entry that was ever in the log.
     time: Option<UnixMs>,
+    patience: Patience,
+    promise: Promise,
+    lease: Lease,
+    transfer: Option<Transfer>,
+    desired: Vec<(ReplicaId, Desired)>,
+    role: Role,
 }
 
-/// A write that is not done yet.
-struct InFlight {
-    number: WriteNumber,
-    /// The last `Ready` that is persisted by it.
-    ready: Option<u64>,
-    /// Messages that must not leave before.
-    held: Vec<Message>,
-    compact_before: Option<LogIndex>,
-}
-
-struct Proposal {
-    index: LogIndex,
-    term: Term,
-    first: Seq,
-    up_to: Seq,
-    bytes: usize,
+/// Draws election timeouts, since what raft-rs draws cannot be repeated.
+struct Patience {
+    ticks: Range<usize>,
+    random: u64,
+    drawn_for: (u64, StateRole),
 }
 
 impl Core {
     /// Starts from what the store holds and the state machine has applied. A sole voter elects itself at once.
     pub fn start(options: &CoreOptions, store: Arc<dyn LogStore>, applied: LogIndex) -> Result<Core, StartError> {
-        let Found { view, applied, time, sizes, is_new } = restart::find(store, options.me, applied)?;
+        let me = options.me;
+        let Found { view, applied, time, sizes, is_new } = restart::find(store, me, &options.start, applied)?;
         let mut size = LogSize::new(options.log_bytes_max);
         sizes.into_iter().for_each(|(index, bytes)| size.add(index, bytes));
-        let is_alone = view.state.members.voters == [options.me] && view.state.members.outgoing_voters.is_empty();
+        let is_alone = view.state.members.is_alone(me);
         let written_state = if is_new == IsNew::Yes { LogState::default() } else { view.state.clone() };
+        // What this replica has promised before it ended, nobody knows.
+        let has_promised = is_new == IsNew::No && !is_alone;
+        let election_ticks = options.election_ticks.clone();
+        let promise = Promise::new(election_ticks.start, has_promised);
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let refused = |error: raft::Error| StartError::Refused(error.to_string());
-        let mut node = RawNode::new(&config(options, applied), view, &logger).map_err(refused)?;
-        if is_alone {
-            node.campaign().map_err(refused)?;
-        }
-        Ok(Core {
+        let node = RawNode::new(&config(options, applied), view, &logger).map_err(refused)?;
+        let random = options.seed ^ me.0.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let patience = Patience { ticks: election_ticks.clone(), random, drawn_for: (u64::MAX, StateRole::Follower) };
+        let mut core = Core {
             node,
+            me,
             fsync: options.fsync,
             actions: VecDeque::new(),
             in_flight: VecDeque::new(),
@@ -134,22 +162,36 @@ impl Core {
             taken: Seq(0),
             delivered: applied,
             applied,
+            log_bytes_max: options.log_bytes_max,
             size,
             time,
-        })
+            patience,
+            promise,
+            lease: Lease::new(election_ticks.start),
+            transfer: None,
+            desired: Vec::new(),
+            role: Role::Follower { term: Term(0), leader: None },
+        };
+        core.draw_patience();
+        if is_alone {
+            core.node.campaign().map_err(refused)?;
+        }
+        Ok(core)
     }
 
     pub fn next_action(&mut self) -> Option<Action> {
         while self.actions.is_empty() && self.node.has_ready() {
             self.process_ready();
         }
+        if self.actions.is_empty() {
+            self.note_role();
+        }
         self.actions.pop_front()
     }
 
-    /// Makes one entry of batches, the last of which is `up_to`; the first follows the last one of the call before.
-    pub fn propose(&mut self, up_to: Seq, now: UnixMs, batches: Payload) {
-        assert!(up_to > self.taken, "batches {up_to:?} proposed after {:?}", self.taken);
-        let first = self.taken.next();
+    /// Makes one entry of batches from `first` to `up_to`, which all follow those of the call before.
+    pub fn propose(&mut self, first: Seq, up_to: Seq, now: UnixMs, batches: Payload) {
+        assert!(first > self.taken && up_to >= first, "batches {first:?} to {up_to:?} after {:?}", self.taken);
         self.taken = up_to;
         // raft-rs 0.7 would forward the proposal of a follower, and drop that of a leader about to hand over.
         if !self.leads() || self.node.raft.lead_transferee.is_some() {
@@ -172,41 +214,49 @@ impl Core {
     /// Whether to go on proposing; batches wait outside while there is much to be committed. The bound is here and not
     /// in raft-rs, because that would drop a proposal, and a batch that was evaluated must not be dropped.
     pub fn accepts_proposals(&self) -> bool {
-        self.uncommitted_bytes < UNCOMMITTED_BYTES_MAX
+        // A leader that has handed over may find itself elected again, and batches that wait are then not lost.
+        self.uncommitted_bytes < UNCOMMITTED_BYTES_MAX && self.node.raft.lead_transferee.is_none()
     }
 
     pub fn tick(&mut self) {
+        self.promise.tick();
         self.node.tick();
+        self.draw_patience();
+        self.tick_transfer();
+        self.reconcile_members();
     }
 
     /// A sole voter that leads has nothing to do with the passing of time.
     pub fn needs_ticks(&self) -> bool {
         let members = &self.node.store().state.members;
-        !self.leads() || members.voters.len() > 1 || !members.learners.is_empty()
+        !self.leads() || !members.is_alone(self.me) || !members.learners.is_empty() || !self.agrees_on_members()
+    }
+
+    /// There is somebody besides this replica.
+    pub fn has_others(&self) -> bool {
+        self.node.raft.prs().iter().count() > 1
+    }
+
+    /// Something happens as soon as the state machine has applied more.
+    pub fn awaits_applied(&self) -> bool {
+        self.leads() && (!self.serves() || !self.agrees_on_members() && self.node.raft.has_pending_conf())
     }
 
     /// Takes a message of another replica. Messages that make no sense are ignored, as if they were lost.
     pub fn receive(&mut self, message: PeerMessage) {
         let message = message.0;
-        // A proposal is only ever made by the process that evaluated it; snapshots cannot be installed yet.
-        let unwanted = [MessageType::MsgPropose, MessageType::MsgSnapshot];
-        if message.to != self.node.raft.id || unwanted.contains(&message.get_msg_type()) {
+        let raft = &self.node.raft;
+        if !screen::is_welcome(&message, self.me, raft.raft_log.last_index()) || self.promise.forbids(&message) {
             return;
         }
+        let (kind, term) = (message.get_msg_type(), message.term);
         if let Err(error) = self.node.step(message) {
             tracing::debug!(%error, "message of another replica ignored");
         }
-    }
-
-    /// A write is on the disk, as far as was asked for. In the order in which they were handed out.
-    pub fn on_written(&mut self, number: WriteNumber) {
-        let done = self.in_flight.pop_front();
-        let done = done.filter(|done| done.number == number).expect("writes end in the order in which they began");
-        if let Some(ready) = done.ready {
-            self.node.on_persist_ready(ready);
+        if matches!(kind, MessageType::MsgAppend | MessageType::MsgHeartbeat) && term == self.node.raft.term {
+            self.promise.renew();
         }
-        self.actions.extend(done.held.into_iter().map(|message| Action::Send(PeerMessage(message))));
-        self.actions.extend(done.compact_before.map(|before| Action::Compact { before }));
+        self.draw_patience();
     }
 
     /// The state machine has written everything up to here.
@@ -216,7 +266,7 @@ impl Core {
             return;
         }
         self.applied = index;
-        self.node.advance_apply_to(index.0);
+        self.tell_applied();
         if let Some(up_to) = self.size.take_excess(self.applied) {
             self.truncate(up_to);
         }
@@ -235,6 +285,15 @@ impl Core {
         self.leads() && self.node.raft.apply_to_current_term()
     }
 
+    pub fn role(&self) -> Role {
+        let term = self.term();
+        if self.leads() {
+            return Role::Leader { term, serves: self.serves() && self.transfer.is_none() };
+        }
+        let leader = Some(ReplicaId(self.node.raft.leader_id)).filter(|leader| leader.0 != 0);
+        Role::Follower { term, leader }
+    }
+
     pub fn term(&self) -> Term {
         Term(self.node.raft.term)
     }
@@ -247,146 +306,40 @@ impl Core {
         self.size.bytes()
     }
 
-    fn process_ready(&mut self) {
-        let mut ready = self.node.ready();
-        assert!(ready.snapshot().is_empty(), "messages with snapshots are not let in");
-        self.give_up_proposals();
-        self.send(ready.take_messages());
-        let committed = ready.take_committed_entries();
-        let changes_members = committed.iter().any(|entry| entry.entry_type != EntryType::EntryNormal);
-        if changes_members {
-            // Members must be in the state record before the state machine can have applied the entry.
-            self.persist(ready);
-            self.change_members(&committed);
-            self.write(LogWrite::default(), Durability::Written, None, Vec::new());
-            self.commit(committed);
-        } else {
-            self.commit(committed);
-            self.persist(ready);
+    /// Says what has changed about who leads, before anything that follows from it.
+    fn note_role(&mut self) {
+        if !self.leads() {
+            self.transfer = None;
+        }
+        self.note_lease();
+        let role = self.role();
+        if role != self.role {
+            self.role = role;
+            self.actions.push_back(Action::Role(role));
         }
     }
 
-    /// Steps 3 and 4: the write, and what waits for it. Ends raft-rs's hold on the `Ready`.
-    fn persist(&mut self, mut ready: Ready) {
-        let entries = ready.take_entries();
-        let held = ready.take_persisted_messages();
-        let (number, must_sync) = (ready.number(), ready.must_sync());
-        let view = self.node.mut_store();
-        let delete_tail = view.append(&entries);
-        let mut is_new_term = false;
-        if let Some(hard) = ready.hs() {
-            let before = (view.state.term, view.state.vote);
-            record::keep_hard_state(&mut view.state, hard);
-            is_new_term = before != (view.state.term, view.state.vote);
+    /// raft-rs draws a new timeout whenever it begins a term or a role; this replaces it by one from the seed.
+    fn draw_patience(&mut self) {
+        let now = (self.node.raft.term, self.node.raft.state);
+        if now == self.patience.drawn_for {
+            return;
         }
-        self.node.advance_append_async(ready);
-        for entry in &entries {
-            self.size.add(LogIndex(entry.index), entry.data.len());
-        }
-        if must_sync {
-            // A forgotten vote or term is a second vote: that is no matter of taste.
-            let may_wait = self.fsync != Fsync::Always && !is_new_term;
-            let durability = if may_wait { Durability::Written } else { Durability::Synced };
-            let entries = entries.iter().map(record_of).collect();
-            self.write(LogWrite { entries, delete_tail, state: None }, durability, Some(number), held);
-        } else if let Some(last) = self.in_flight.back_mut() {
-            // Telling raft-rs that this one is persisted says so of all before it.
-            last.ready = Some(number);
-            last.held.extend(held);
-        } else {
-            self.node.on_persist_ready(number);
-            self.send(held);
-        }
+        let ticks = self.patience.draw();
+        self.patience.drawn_for = now;
+        self.node.raft.set_randomized_election_timeout(ticks);
     }
+}
 
-    fn write(&mut self, mut write: LogWrite, durability: Durability, ready: Option<u64>, held: Vec<Message>) {
-        let state = &self.node.store().state;
-        if *state != self.written_state {
-            write.state = Some(state.clone());
-            self.written_state = state.clone();
-        }
-        self.writes += 1;
-        let number = WriteNumber(self.writes);
-        self.in_flight.push_back(InFlight { number, ready, held, compact_before: None });
-        self.actions.push_back(Action::Write { write, durability, number });
-    }
-
-    fn commit(&mut self, entries: Vec<Entry>) {
-        let Some(last) = entries.last().map(|entry| LogIndex(entry.index)) else { return };
-        let mut up_to = None;
-        let mut committed = Vec::with_capacity(entries.len());
-        for entry in entries {
-            let index = LogIndex(entry.index);
-            assert!(index == self.delivered.next(), "entry {index} is committed after {}", self.delivered);
-            self.delivered = index;
-            let is_normal = entry.entry_type == EntryType::EntryNormal;
-            let payload = if is_normal { entry.data } else { Default::default() };
-            let mut one = CommittedEntry::new(index, payload).expect("checked when the log was read or made");
-            one.seq = self.take_proposal(index, Term(entry.term));
-            up_to = one.seq.or(up_to);
-            committed.push(one);
-        }
-        self.node.mut_store().release(last);
-        self.actions.push_back(Action::Commit { up_to, entries: committed });
-    }
-
-    /// The last batch of the entry, if it is this process's own.
-    fn take_proposal(&mut self, index: LogIndex, term: Term) -> Option<Seq> {
-        let proposal = self.proposals.front().filter(|proposal| proposal.index == index)?;
-        // Proposals of earlier terms have been given up before.
-        assert!(proposal.term == term, "entry {index} of this leader was overruled while it led");
-        self.uncommitted_bytes -= proposal.bytes;
-        self.proposals.pop_front().map(|proposal| proposal.up_to)
-    }
-
-    /// Says that the fate of proposals is unknown which were made in a reign that is over.
-    fn give_up_proposals(&mut self) {
-        let (leads, term) = (self.leads(), self.term());
-        let is_lost = |proposal: &&Proposal| !leads || proposal.term != term;
-        let Some(first) = self.proposals.front().filter(is_lost).map(|proposal| proposal.first) else { return };
-        let mut last = first;
-        while let Some(proposal) = self.proposals.front().filter(is_lost) {
-            last = proposal.up_to;
-            self.uncommitted_bytes -= proposal.bytes;
-            self.proposals.pop_front();
-        }
-        self.actions.push_back(Action::Unknown(first..=last));
-    }
-
-    /// Applies committed configuration changes, each exactly once also over restarts.
-    fn change_members(&mut self, committed: &[Entry]) {
-        for entry in committed {
-            let index = LogIndex(entry.index);
-            if index <= self.node.store().state.members_index {
-                continue;
-            }
-            let changed = match entry.entry_type {
-                EntryType::EntryNormal => continue,
-                EntryType::EntryConfChange => {
-                    ConfChange::parse_from_bytes(&entry.data).map(|change| self.node.apply_conf_change(&change))
-                }
-                EntryType::EntryConfChangeV2 => {
-                    ConfChangeV2::parse_from_bytes(&entry.data).map(|change| self.node.apply_conf_change(&change))
-                }
-            };
-            let conf = changed.expect("made by raft-rs").expect("raft-rs refused it before it was proposed");
-            let state = &mut self.node.mut_store().state;
-            state.members = record::members_of(&conf);
-            state.members_index = index;
-        }
-    }
-
-    /// Writes where the log will begin, with a sync: it is also what puts the applied state up to there on the disk,
-    /// which lies before it in the same order of writes. Only then may entries go.
-    fn truncate(&mut self, up_to: LogIndex) {
-        self.node.mut_store().truncate(up_to);
-        self.write(LogWrite::default(), Durability::Synced, None, Vec::new());
-        let write = self.in_flight.back_mut().expect("just begun");
-        write.compact_before = Some(up_to.next());
-    }
-
-    fn send(&mut self, messages: Vec<Message>) {
-        self.actions.extend(messages.into_iter().map(|message| Action::Send(PeerMessage(message))));
+impl Patience {
+    /// The splitmix64 sequence.
+    fn draw(&mut self) -> usize {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^= mixed >> 31;
+        self.ticks.start + (mixed % self.ticks.len() as u64) as usize
     }
 }
 

@@ -14,6 +14,7 @@ use super::view::LogView;
 use crate::group::entry::{CommittedEntry, PayloadError};
 use crate::group::ids::{LogIndex, ReplicaId, Term};
 use crate::group::log::{LogError, LogRecord, LogStore};
+use crate::group::options::Start;
 use crate::group::state::{LogState, Members, Truncated};
 
 /// Where a log begins. raft-rs wants a group's first members to be the work of an entry that all of them have.
@@ -37,6 +38,8 @@ pub enum StartError {
     Payload { index: LogIndex, source: PayloadError },
     #[error("the terms of the log fall at entry {index}")]
     TermsFall { index: LogIndex },
+    #[error("there is no log of this replica")]
+    NothingThere,
     #[error("replica {replica:?} is not a member of the group")]
     NotAMember { replica: ReplicaId },
     #[error("the consensus library refuses to start: {0}")]
@@ -65,13 +68,16 @@ pub(super) enum IsNew {
     No,
 }
 
-pub(super) fn find(store: Arc<dyn LogStore>, me: ReplicaId, applied: LogIndex) -> Result<Found, StartError> {
-    let Some(mut state) = store.state()? else { return found_nothing(store, me, applied) };
+pub(super) fn find(
+    store: Arc<dyn LogStore>,
+    me: ReplicaId,
+    start: &Start,
+    applied: LogIndex,
+) -> Result<Found, StartError> {
+    let Some(mut state) = store.state()? else { return found_nothing(store, me, start, applied) };
     let truncated = state.truncated;
-    let is_member = [&state.members.voters, &state.members.learners, &state.members.outgoing_voters]
-        .into_iter()
-        .any(|list| list.contains(&me));
-    if !is_member {
+    // Elsewhere a replica may have been removed, or wait for its first snapshot.
+    if *start == Start::Alone && !state.members.contain(me) {
         return Err(StartError::NotAMember { replica: me });
     }
     // A state machine that has never seen an entry has, by definition, seen the one that is in no log.
@@ -88,8 +94,9 @@ pub(super) fn find(store: Arc<dyn LogStore>, me: ReplicaId, applied: LogIndex) -
     }
     // The commit index is written with the next entry only. What is applied was committed.
     state.commit = state.commit.max(applied);
-    let mut found =
-        Found { view: LogView::new(store.clone(), state), applied, time: None, sizes: Vec::new(), is_new: IsNew::No };
+    let mut view = LogView::new(store.clone(), state);
+    view.note_applied(applied);
+    let mut found = Found { view, applied, time: None, sizes: Vec::new(), is_new: IsNew::No };
     let mut next = truncated.index.next();
     while next <= last {
         let records = store.read(next..last.next(), READ_BYTES_MAX)?;
@@ -105,7 +112,7 @@ pub(super) fn find(store: Arc<dyn LogStore>, me: ReplicaId, applied: LogIndex) -
         }
     }
     let (state, last) = (&found.view.state, found.view.last());
-    if truncated.term == Term(0) {
+    if (truncated.term == Term(0)) != (truncated.index == LogIndex(0)) {
         return Err(
             LogError::CorruptState { what: "the term of the last truncated entry is missing".to_owned() }.into()
         );
@@ -117,8 +124,13 @@ pub(super) fn find(store: Arc<dyn LogStore>, me: ReplicaId, applied: LogIndex) -
     Ok(found)
 }
 
-/// A group that has never been here begins with this replica as its only voter. The one place that assumes so.
-fn found_nothing(store: Arc<dyn LogStore>, me: ReplicaId, applied: LogIndex) -> Result<Found, StartError> {
+/// A replica that has never been here begins as it is told to.
+fn found_nothing(
+    store: Arc<dyn LogStore>,
+    me: ReplicaId,
+    start: &Start,
+    applied: LogIndex,
+) -> Result<Found, StartError> {
     if applied > LogIndex(0) {
         return Err(StartError::StateAheadOfLog { applied, last: LogIndex(0) });
     }
@@ -126,16 +138,26 @@ fn found_nothing(store: Arc<dyn LogStore>, me: ReplicaId, applied: LogIndex) -> 
         let what = format!("it is missing, but there are entries from {} to {}", bounds.start(), bounds.end());
         return Err(LogError::CorruptState { what }.into());
     }
+    let mut voters = match start {
+        Start::Alone => vec![me],
+        Start::Found { voters } => voters.clone(),
+        Start::Empty => Vec::new(),
+        Start::Resume => return Err(StartError::NothingThere),
+    };
+    voters.sort();
+    // Those who found a group together begin with the same state to the byte. One that waits for a snapshot has nothing
+    // that anybody else has, and so begins before all of them.
+    let begin = if voters.is_empty() { Truncated::default() } else { BOOTSTRAP };
     let state = LogState {
-        term: BOOTSTRAP.term,
+        term: begin.term,
         vote: None,
-        commit: BOOTSTRAP.index,
-        members: Members { voters: vec![me], ..Members::default() },
-        members_index: BOOTSTRAP.index,
-        truncated: BOOTSTRAP,
+        commit: begin.index,
+        members: Members { voters, ..Members::default() },
+        members_index: begin.index,
+        truncated: begin,
     };
     let view = LogView::new(store, state);
-    Ok(Found { view, applied: BOOTSTRAP.index, time: None, sizes: Vec::new(), is_new: IsNew::Yes })
+    Ok(Found { view, applied: begin.index, time: None, sizes: Vec::new(), is_new: IsNew::Yes })
 }
 
 impl Found {

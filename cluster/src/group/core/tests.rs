@@ -7,8 +7,9 @@ use std::sync::Arc;
 use basalt_storage::clock::UnixMs;
 
 use super::*;
+use crate::group::CommittedEntry;
+use crate::group::log::{Durability, LogWrite};
 use crate::group::memory_log::MemoryLog;
-use crate::group::state::Members;
 
 const REPLICAS: [ReplicaId; 3] = [ReplicaId(1), ReplicaId(2), ReplicaId(3)];
 
@@ -27,15 +28,22 @@ impl Replica {
     fn start(me: ReplicaId, disk: Arc<MemoryLog>, applied: LogIndex) -> Replica {
         // Different patience, so that it is known who is elected.
         let ticks = 20 + 2 * me.0 as usize;
-        let options =
-            CoreOptions { me, fsync: Fsync::Always, log_bytes_max: 1 << 20, election_ticks: ticks..ticks + 1 };
+        let options = CoreOptions {
+            me,
+            start: Start::Found { voters: REPLICAS.to_vec() },
+            fsync: Fsync::Always,
+            log_bytes_max: 1 << 20,
+            election_ticks: ticks..ticks + 1,
+            seed: 0,
+        };
         let core = Core::start(&options, disk.clone(), applied).unwrap();
         Replica { core, disk, taken: 0, committed: vec![], last_seq: None, unknown: vec![], hanging: None }
     }
 
     fn propose(&mut self, text: &str) {
         self.taken += 1;
-        self.core.propose(Seq(self.taken), UnixMs(0), [text.as_bytes()].into_iter().collect());
+        let seq = Seq(self.taken);
+        self.core.propose(seq, seq, UnixMs(0), [text.as_bytes()].into_iter().collect());
     }
 
     /// Does all that the core asks for, and returns what is to be sent.
@@ -56,6 +64,8 @@ impl Replica {
                 }
                 Action::Unknown(batches) => self.unknown.push(batches),
                 Action::Compact { before } => self.disk.compact(before).unwrap(),
+                Action::Role(_) | Action::Lease { .. } => (),
+                Action::Ship(_) | Action::Install { .. } => unreachable!("these logs are whole"),
             }
         }
         sent
@@ -76,17 +86,6 @@ impl Cluster {
     fn start() -> Cluster {
         let replicas = REPLICAS.map(|me| {
             let disk = Arc::new(MemoryLog::new());
-            let members = Members { voters: REPLICAS.to_vec(), ..Members::default() };
-            let state = LogState {
-                term: BOOTSTRAP.term,
-                commit: BOOTSTRAP.index,
-                members,
-                members_index: BOOTSTRAP.index,
-                truncated: BOOTSTRAP,
-                vote: None,
-            };
-            let write = LogWrite { state: Some(state), ..LogWrite::default() };
-            disk.write(&write, Durability::Synced).unwrap();
             Replica::start(me, disk, LogIndex(0))
         });
         Cluster { replicas: replicas.into(), cut_off: BTreeSet::new() }

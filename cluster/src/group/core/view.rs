@@ -2,19 +2,20 @@
 //!
 //! Owns the entries that are not yet both persisted and delivered (raft-rs wants to read an entry from here as soon as
 //! a write of it begins, and again when it is committed), the terms of all entries in a few ranges, and the state
-//! record as it will be after the writes under way. The store is only read where a restart, or later a follower that
-//! lags behind, asks for older entries.
+//! record as it will be after the writes under way. The store is only read where a restart, or a follower that lags
+//! behind, asks for older entries.
 //!
 //! Invariant: `truncated.index < first <= last + 1`; the cached entries, if any, end at `last`.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use raft::eraftpb::{Entry, Snapshot};
+use raft::eraftpb::{Entry, Snapshot, SnapshotMetadata};
 use raft::{Error, GetEntriesContext, RaftState, Storage, StorageError};
 
 use super::record;
-use crate::group::ids::{LogIndex, Term};
+use crate::group::ids::{LogIndex, ReplicaId, Term};
 use crate::group::log::{LogError, LogStore};
 use crate::group::state::{LogState, Truncated};
 
@@ -25,13 +26,25 @@ pub(super) struct LogView {
     /// First indexes of runs of entries of one term, ascending; the first run begins at the truncated entry.
     terms: VecDeque<(u64, u64)>,
     last: u64,
+    /// The last entry that the state machine holds: the one for which a snapshot can be had.
+    applied: LogIndex,
+    /// The replica that is being sent a snapshot. One at a time: it is a copy of everything.
+    shipping: Cell<Option<ReplicaId>>,
 }
 
 impl LogView {
     /// `last` and the terms come from [`super::restart`], which has read the whole log.
     pub(super) fn new(store: Arc<dyn LogStore>, state: LogState) -> LogView {
         let Truncated { index, term } = state.truncated;
-        LogView { store, cache: VecDeque::new(), terms: VecDeque::from([(index.0, term.0)]), last: index.0, state }
+        LogView {
+            store,
+            cache: VecDeque::new(),
+            terms: VecDeque::from([(index.0, term.0)]),
+            last: index.0,
+            applied: index,
+            shipping: Cell::new(None),
+            state,
+        }
     }
 
     pub(super) fn last(&self) -> LogIndex {
@@ -64,6 +77,25 @@ impl LogView {
     pub(super) fn release(&mut self, up_to: LogIndex) {
         while self.cache.front().is_some_and(|entry| entry.index <= up_to.0) {
             self.cache.pop_front();
+        }
+    }
+
+    pub(super) fn note_applied(&mut self, index: LogIndex) {
+        self.applied = index;
+    }
+
+    /// Forgets everything: a snapshot stands for all entries up to this one, and there are no others.
+    pub(super) fn begin_at(&mut self, truncated: Truncated) {
+        self.cache.clear();
+        self.terms = VecDeque::from([(truncated.index.0, truncated.term.0)]);
+        self.last = truncated.index.0;
+        self.state.truncated = truncated;
+        self.state.commit = self.state.commit.max(truncated.index);
+    }
+
+    pub(super) fn end_shipping(&mut self, to: ReplicaId) {
+        if self.shipping.get() == Some(to) {
+            self.shipping.set(None);
         }
     }
 
@@ -165,8 +197,17 @@ impl Storage for LogView {
         Ok(self.last)
     }
 
-    /// No follower needs one while a group has one voter; a leader asks again later.
-    fn snapshot(&self, _request_index: u64, _to: u64) -> raft::Result<Snapshot> {
-        Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable))
+    /// What it says besides the data, for the last entry that is applied. Asked again later if it cannot be had.
+    fn snapshot(&self, _request_index: u64, to: u64) -> raft::Result<Snapshot> {
+        let term = self.term_at(self.applied.0);
+        let Some(term) = term.filter(|_| self.shipping.get().is_none() && self.applied != LogIndex(0)) else {
+            return Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable));
+        };
+        self.shipping.set(Some(ReplicaId(to)));
+        let meta = SnapshotMetadata { index: self.applied.0, term, ..SnapshotMetadata::default() };
+        let mut snapshot = Snapshot::default();
+        snapshot.set_metadata(meta);
+        snapshot.mut_metadata().set_conf_state(record::conf_state_of(&self.state.members));
+        Ok(snapshot)
     }
 }

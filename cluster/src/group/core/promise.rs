@@ -1,0 +1,39 @@
+//! Whom this replica must not vote against, and for how long.
+//!
+//! A follower that hears its leader lets it serve reads from a lease (see [`super::lease`]): for one election timeout
+//! it votes for nobody else. raft-rs keeps that as long as it remembers who leads, which it forgets in three cases: when
+//! the process ends, when a late refusal of a preliminary vote carries a higher term, and when a candidacy of its own
+//! fails. So the promise is kept here, by ticks that nothing but time takes away.
+//!
+//! A vote that a leader has asked for by handing over is exempt: that leader serves nothing from a lease any more.
+
+use raft::eraftpb::{Message, MessageType};
+
+/// How raft-rs marks the votes of a transfer.
+const TRANSFER: &[u8] = b"CampaignTransfer";
+
+pub(super) struct Promise {
+    length_ticks: usize,
+    left_ticks: usize,
+}
+
+impl Promise {
+    /// `has_promised`: this replica was here before and may have promised something up to the last moment.
+    pub(super) fn new(length_ticks: usize, has_promised: bool) -> Promise {
+        Promise { length_ticks, left_ticks: if has_promised { length_ticks } else { 0 } }
+    }
+
+    /// The leader of this replica's term has been heard.
+    pub(super) fn renew(&mut self) {
+        self.left_ticks = self.length_ticks;
+    }
+
+    pub(super) fn tick(&mut self) {
+        self.left_ticks = self.left_ticks.saturating_sub(1);
+    }
+
+    pub(super) fn forbids(&self, message: &Message) -> bool {
+        let asks = matches!(message.get_msg_type(), MessageType::MsgRequestVote | MessageType::MsgRequestPreVote);
+        asks && self.left_ticks > 0 && message.context != TRANSFER
+    }
+}

@@ -1,0 +1,30 @@
+//! What a replica is in its group, as others need to know it.
+
+use super::ids::{ReplicaId, Term};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Leader {
+        term: Term,
+        /// The state machine holds all that earlier leaders have committed, and the lead is not being handed over.
+        serves: bool,
+    },
+    /// Also a candidate, a learner, and one that waits for its first snapshot.
+    Follower {
+        term: Term,
+        /// Who leads, as far as this replica knows.
+        leader: Option<ReplicaId>,
+    },
+}
+
+impl Role {
+    pub fn term(self) -> Term {
+        match self {
+            Role::Leader { term, .. } | Role::Follower { term, .. } => term,
+        }
+    }
+
+    pub fn serves(self) -> bool {
+        matches!(self, Role::Leader { serves: true, .. })
+    }
+}
