@@ -14,7 +14,8 @@ pub struct ReplicaId(pub u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Term(pub u64);
 
-/// The place of a batch in the order of proposals of a node, from one, anew with each start of the process. Zero is "none yet".
+/// The place of a batch in the order of proposals of a node, from one, anew with each start of the process. Zero is
+/// "none yet".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seq(pub u64);
 

@@ -1,8 +1,8 @@
 //! Consensus of one group without threads, disks or clocks: the only module that names raft-rs.
 //!
 //! Inputs are calls ([`Core::propose`], [`Core::tick`], [`Core::receive`], [`Core::on_written`],
-//! [`Core::on_applied`] and a few that are rare); after each, the caller takes [`Core::next_action`] until there is none
-//! and does what it says, in order. The same core runs under [`super::driver`] and under the simulator.
+//! [`Core::on_applied`] and a few that are rare); after each, the caller takes [`Core::next_action`] until there is
+//! none and does what it says, in order. The same core runs under [`super::driver`] and under the simulator.
 //!
 //! The order of the actions is the safety argument, for each `Ready` of raft-rs:
 //! 1. messages of a leader, which may leave at once;
