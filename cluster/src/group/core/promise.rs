@@ -1,8 +1,8 @@
 //! Whom this replica must not vote against, and for how long.
 //!
 //! A follower that hears its leader lets it serve reads from a lease (see [`super::lease`]): for one election timeout
-//! it votes for nobody else. raft-rs keeps that as long as it remembers who leads, which it forgets in three cases:
-//! when the process ends, when a late refusal of a preliminary vote carries a higher term, and when a candidacy of its own
+//! it votes for nobody else. raft-rs keeps that as long as it remembers who leads. It forgets that in three cases: when
+//! the process ends, when a late refusal of a preliminary vote carries a higher term, and when a candidacy of its own
 //! fails. So the promise is kept here, by ticks that nothing but time takes away.
 //!
 //! A vote that a leader has asked for by handing over is exempt: that leader serves nothing from a lease any more.
