@@ -64,8 +64,8 @@ pub trait Observer: Send + Sync {
     /// All batches up to this one are in the state machine.
     fn applied(&self, up_to: Seq);
 
-    /// This replica stopped leading before these were committed. They may be or may not be, and nobody who waits for
-    /// them must be told either. Said before any later batch is committed.
+    /// This replica stopped leading before the batches of this group among these were committed. They may be or may not
+    /// be, and nobody who waits for them must be told either. Said before any later batch is committed.
     fn unknown(&self, batches: RangeInclusive<Seq>);
 
     /// All batches up to this one are on the disk and survive the loss of power.

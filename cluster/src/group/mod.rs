@@ -11,6 +11,10 @@
 //! thread ([`syncer`]) syncs once a second when the log is not synced with each write. Everything that waits has a
 //! bound in [`options`].
 //!
+//! With several replicas, messages leave through a [`Transport`] and come in by [`Group::receive`]; a [`Shipment`] and
+//! an [`Installation`] are the two ends of a snapshot; [`Observer::role_changed`] says who leads, and
+//! [`Group::lease_valid`] whether reads may be served.
+//!
 //! Invariants:
 //! - a batch is committed only after its entry is in the log of a majority, with `fsync always` on their disks;
 //! - [`Seq`] order is log order;

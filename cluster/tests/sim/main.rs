@@ -1,4 +1,5 @@
-//! Simulation of one node's group from seeds: the real core, a disk that forgets, faults at any step.
+//! Simulation of groups from seeds: the real core, a disk that forgets, faults at any step. [`world`] has a group with
+//! one replica and everything that can happen to its disk, [`many`] has several replicas and a network.
 //!
 //! `./dev sim` runs seeds; `SEED=n ./dev sim` repeats one and says what happened. [`checkers`] say by name what must
 //! hold, [`planted`] bugs show that they would notice if it did not.

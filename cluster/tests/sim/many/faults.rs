@@ -19,6 +19,8 @@ pub struct Faults {
     pub snapshot_loss: u64,
     pub transfer: u64,
     pub member_change: u64,
+    /// Of several faults that together are most dangerous for leases.
+    pub ambush: u64,
     pub log_bytes_max: u64,
     pub proposals: u64,
     /// Whether the group thread does nothing else while it writes, as the real one, or goes on.
@@ -43,6 +45,7 @@ impl Faults {
             snapshot_loss: sometimes(400, 500),
             transfer: sometimes(400, 4),
             member_change: sometimes(500, 4),
+            ambush: sometimes(400, 4),
             log_bytes_max: 400 << sometimes(900, 6),
             proposals: 50 + sometimes(800, 600),
             blocks: sometimes(1000, 2) > 0,

@@ -68,6 +68,9 @@ pub struct World {
     sites: BTreeMap<u64, Site>,
     founders: Vec<ReplicaId>,
     desired: BTreeMap<ReplicaId, Desired>,
+    /// When the leader of now will be cut off, and when everybody is connected again.
+    isolation: Option<(u64, u64)>,
+    healing: Option<u64>,
     next_replica: u64,
     next_id: u64,
     processes: u64,
@@ -130,6 +133,8 @@ impl World {
             sites,
             desired: founders.iter().map(|id| (*id, Desired::Voter)).collect(),
             founders,
+            isolation: None,
+            healing: None,
             next_replica: replicas + 1,
             next_id: 0,
             processes: 0,
@@ -342,14 +347,24 @@ impl World {
         if self.rng.chance(self.faults.member_change) {
             self.change_members();
         }
+        if self.rng.chance(self.faults.ambush) {
+            self.ambush();
+        }
+        if let Some((_, leader)) = self.isolation.take_if(|(at, _)| *at <= self.now) {
+            self.network.isolate(&ids, leader);
+        }
+        if self.healing.take_if(|at| *at <= self.now).is_some() {
+            self.network.heal();
+        }
         self.destroy_removed();
+        // The worst moments are made more likely: an overruled log that was just put right, a snapshot half installed.
+        let critical = ids.iter().copied().find(|id| self.is_critical(*id));
+        let power_loss = self.faults.power_loss * if critical.is_some() { 40 } else { 1 };
+        let id = critical.unwrap_or(id);
         let site = self.sites.get_mut(&id).expect("sites stay");
         if site.node.is_none() {
             return;
         }
-        // The worst moments are made more likely: an overruled log that was just put right, a snapshot half installed.
-        let is_critical = site.node.as_ref().is_some_and(Node::is_critical);
-        let power_loss = if is_critical { self.faults.power_loss * 20 } else { self.faults.power_loss };
         if self.rng.chance(power_loss) {
             site.disk.lose_power(&mut self.rng);
             if self.bug == Bug::NumberUsedAgain {
@@ -361,6 +376,40 @@ impl World {
         } else if self.rng.chance(self.faults.pause) {
             site.paused_until = self.now + self.rng.below(self.faults.pause_ms_max);
         }
+    }
+
+    fn is_critical(&self, id: u64) -> bool {
+        self.sites.get(&id).and_then(|site| site.node.as_ref()).is_some_and(Node::is_critical)
+    }
+
+    /// The leader is cut off while it has a lease, and everything is done to have another elected soon: all others are
+    /// started anew, or have just been stopped, or the leader is about to hand over.
+    fn ambush(&mut self) {
+        let (leader, _) = self.leader();
+        if leader == 0 {
+            return;
+        }
+        let others: Vec<u64> = self.sites.keys().copied().filter(|id| *id != leader).collect();
+        let at = match self.rng.below(3) {
+            0 => {
+                for id in others.into_iter().filter(|id| self.sites[id].node.is_some()).collect::<Vec<_>>() {
+                    self.end_process(id);
+                    self.sites.get_mut(&id).expect("sites stay").starts_at = self.now + self.rng.below(60);
+                }
+                self.now
+            }
+            1 => {
+                let until = self.now + 900 + self.rng.below(700);
+                others.iter().for_each(|id| self.sites.get_mut(id).expect("sites stay").paused_until = until);
+                until + self.rng.below(80)
+            }
+            _ => {
+                self.transfer();
+                self.now + self.rng.below(100)
+            }
+        };
+        self.isolation = Some((at, leader));
+        self.healing = Some(at + 1000 + self.rng.below(3000));
     }
 
     fn transfer(&mut self) {
@@ -424,6 +473,7 @@ impl World {
     fn heal(&mut self) {
         self.phase = Phase::Healing;
         self.network.heal();
+        (self.isolation, self.healing) = (None, None);
         self.faults.loss = 0;
         self.faults.repeat = 0;
         self.faults.delay_ms_max = self.faults.delay_ms_max.min(20);
