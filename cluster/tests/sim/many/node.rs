@@ -160,7 +160,7 @@ impl Node {
         for _ in 0..=world.rng.below(STEPS_MAX) {
             if let Some(write) = &self.write {
                 let is_done = write.done_at <= world.now;
-                let waits = world.faults.blocks || write.installs.is_some();
+                let waits = world.faults.blocks && self.bug != Bug::SaidBeforeSync || write.installs.is_some();
                 if is_done {
                     self.end_write(world)?;
                     if self.has_ended {
@@ -228,8 +228,7 @@ impl Node {
             return;
         }
         self.ticked = now;
-        let due = if self.bug == Bug::AllTicksAtOnce { due } else { due.min(CATCH_UP_TICKS_MAX) };
-        (0..due).for_each(|_| self.core.tick());
+        (0..due.min(CATCH_UP_TICKS_MAX)).for_each(|_| self.core.tick());
     }
 
     fn perform(&mut self, action: Action, world: &mut Surroundings<'_>) -> Checked {
