@@ -28,6 +28,8 @@ const PURE: &[&str] = &[
     "cluster/src/map",
     "cluster/src/placement",
     "server/src/algorithms",
+    "server/src/cluster/route",
+    "server/src/cluster/show",
     "cluster/src/peer/wire",
     "server/src/resp",
     "storage/src/crc32c",

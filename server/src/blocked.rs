@@ -18,7 +18,7 @@ use crate::resp::{OwnedArgs, ReplyBuf};
 use crate::server::Server;
 use basalt_storage::effect::DbIndex;
 use basalt_storage::keyspace::{Key, ReadyKey, View};
-use basalt_storage::slot::StripeSet;
+use basalt_storage::slot::{Slot, StripeSet};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -50,13 +50,13 @@ struct Waiter {
 }
 
 /// Why a wait ends without the keys.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum End {
     Timeout,
     /// What it has waited for besides keys has happened.
     Answer(fn(&mut ReplyBuf)),
-    /// CLIENT UNBLOCK ... ERROR, or a role change.
-    Error(&'static str),
+    /// CLIENT UNBLOCK ... ERROR, or its keys have gone to another node.
+    Error(CommandError),
     /// Nobody is there to read an answer.
     Disconnect,
 }
@@ -106,6 +106,13 @@ impl BlockedClients {
         self.registry.lock().waiters.contains_key(&client)
     }
 
+    /// Clients that wait for a key in one of certain slots, with the first such slot.
+    pub fn waiting_in(&self, is_meant: &dyn Fn(Slot) -> bool) -> Vec<(ClientId, Slot)> {
+        let registry = self.registry.lock();
+        let slot = |waiter: &Waiter| waiter.keys.iter().map(|key| Slot::of_key(key)).find(|slot| is_meant(*slot));
+        registry.waiters.iter().filter_map(|(id, waiter)| Some((*id, slot(waiter)?))).collect()
+    }
+
     /// Registers a client under the locks of its keys, so that no change slips by.
     pub fn register(
         &self,
@@ -151,8 +158,7 @@ impl BlockedClients {
         match end {
             End::Timeout => (waiter.timeout_reply)(&mut reply),
             End::Answer(answer) => answer(&mut reply),
-            End::Error(text) => {
-                let error = CommandError::new(text);
+            End::Error(error) => {
                 reply.error(&error);
                 result = Err(error);
             }

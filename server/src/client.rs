@@ -46,8 +46,11 @@ pub struct Inbox {
     pub bytes: Vec<u8>,
     /// The client no longer waits, and this has come of its command; its reply is at the end of `bytes`.
     pub unblocked: Option<CommandResult>,
-    /// The keys that the client's request needs were read from disk, or could not be.
+    /// The request that the client waits with can be looked at anew: its keys were read from disk, or could not be, or
+    /// the cluster has answered or changed.
     pub loaded: Option<Result<(), Unreadable>>,
+    /// Shard channels that this node does not serve any more.
+    pub left_channels: Vec<Box<[u8]>>,
     /// The connection must close, for this reason.
     pub close: Option<&'static str>,
     /// The connection is idle and should give back its buffers.

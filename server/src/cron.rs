@@ -24,6 +24,9 @@ pub async fn keep_time(server: Arc<Server>) {
         if server.switches.cron.load(Relaxed) {
             server.persistence.tick(&server);
         }
+        if let Some(cluster) = server.cluster() {
+            cluster.tick(&server);
+        }
         server.sampler.sample(&server);
         server.average_ttl.sample(&server);
     }

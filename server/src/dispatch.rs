@@ -3,6 +3,8 @@
 //! The order of the checks is Redis's, since clients see it in which error wins. Everything here runs on the network
 //! thread that read the request, and never waits.
 
+use crate::cluster::admission::{Entry, Stay};
+use crate::cluster::departure::BECAME_REPLICA;
 use crate::commands::ctx::{Attempt, Ctx, Outcome, SessionCtx};
 use crate::commands::spec::{Flags, Handler};
 use crate::commands::{self, Command};
@@ -30,7 +32,8 @@ pub enum Flow {
     Blocked,
     /// Waits until CLIENT PAUSE is over, and then asks again with the same request.
     Paused,
-    /// Waits until the request's keys are in memory, and then asks again.
+    /// Waits for mail, since the request's keys are being read from disk or the cluster has to say something first, and
+    /// then asks again.
     Loading,
     /// Waits until there is room in the log, and then asks again.
     Congested,
@@ -60,10 +63,23 @@ pub fn dispatch(server: &Server, session: &mut Session, args: Args<'_>, out: &mu
             Flow::Next
         }
     };
+    // Both together are one branch, which hardly any connection takes.
+    if (session.reply_mode != ReplyMode::On) | session.needs_care {
+        end_with_care(session, flow, out, mark);
+    }
+    flow
+}
+
+#[inline(never)]
+fn end_with_care(session: &mut Session, flow: Flow, out: &mut ReplyBuf, mark: crate::resp::reply::Mark) {
+    if flow == Flow::Loading {
+        // It was let in, and has found the slot gone: it comes again.
+        return;
+    }
+    session.end_request();
     if session.reply_mode != ReplyMode::On {
         mute(session, out, mark);
     }
-    flow
 }
 
 /// Whether this is a line of an HTTP request: a page in somebody's browser may have made it send commands to us.
@@ -111,6 +127,15 @@ enum Admission {
 struct Refusal {
     command: Option<&'static Command>,
     error: CommandError,
+    reason: Reason,
+}
+
+/// Why a request does not run, as far as a transaction is told more than the error.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    Itself,
+    /// It belongs to another node. EXEC answers with nothing else, since clients act on what it says.
+    Elsewhere,
 }
 
 impl Refusal {
@@ -123,6 +148,10 @@ impl Refusal {
         if self.command.is_none_or(|command| command.spec.name != "exec") {
             return self.error;
         }
+        if self.reason == Reason::Elsewhere {
+            session.leave_transaction(server);
+            return self.error;
+        }
         session.transaction.phase = Phase::None;
         session.transaction.watches.clear(server);
         let opening: &[u8] = b"EXECABORT Transaction discarded because of: ";
@@ -133,7 +162,7 @@ impl Refusal {
 
 impl From<CommandError> for Refusal {
     fn from(error: CommandError) -> Refusal {
-        Refusal { command: None, error }
+        Refusal { command: None, error, reason: Reason::Itself }
     }
 }
 
@@ -142,7 +171,7 @@ fn check(server: &Server, session: &mut Session, args: Args<'_>) -> Result<Admis
     let command = resolve(session, args)?;
     session.client.note_command(command);
     let spec = command.spec;
-    let refuse = |error| Err(Refusal { command: Some(command), error });
+    let refuse = |error| Err(Refusal { command: Some(command), error, reason: Reason::Itself });
     if !spec.accepts(args.len()) {
         return refuse(CommandError::wrong_arity(command.full_name));
     }
@@ -153,6 +182,13 @@ fn check(server: &Server, session: &mut Session, args: Args<'_>) -> Result<Admis
     }
     if !session.is_authenticated && !spec.flags.contains(Flags::NO_AUTH) {
         return refuse(NO_AUTH);
+    }
+    if let Some(cluster) = server.cluster() {
+        match cluster.admit(server, session, command, args) {
+            Ok(Entry::Now) => {}
+            Ok(Entry::AfterMail) => return Ok(Admission::Load),
+            Err(error) => return Err(Refusal { command: Some(command), error, reason: Reason::Elsewhere }),
+        }
     }
     if server.has_memory_limit() && !eviction::make_room(server) && needs_room(session, command) {
         return refuse(OUT_OF_MEMORY);
@@ -258,7 +294,13 @@ fn run(server: &Server, session: &mut Session, command: &'static Command, args: 
     let result = match command.spec.handler {
         Handler::Data(handler) => {
             let mut view = server.keyspace.lock(command.stripes(args), server.at(started));
-            prepare(server, session, &mut view);
+            if session.needs_care
+                && let Err(stay) = prepare_with_care(server, session, &mut view, command, args)
+            {
+                drop(view);
+                return stay_out(server, session, command, stay, out);
+            }
+            prepare(server, &mut view);
             let mut ctx = Ctx {
                 server,
                 view: &mut view,
@@ -293,6 +335,9 @@ fn run(server: &Server, session: &mut Session, command: &'static Command, args: 
     };
     if let Err(error) = &result {
         out.rewind(mark);
+        if *error == COME_AGAIN {
+            return Flow::Loading;
+        }
         out.error(error);
     }
     session.clock = Moment::now();
@@ -323,13 +368,46 @@ pub fn end_wait(server: &Server, session: &mut Session, result: &CommandResult) 
     // As in Redis, waiting counts as time of the command, but does not make it a slow one.
     server.stats.note_call(session.client.thread, command.id, since.elapsed(), result);
     note_if_slow(server, session, command, args.as_args(), Duration::ZERO);
+    session.closing |= result.as_ref().is_err_and(|error| *error == BECAME_REPLICA);
 }
 
-#[inline]
-fn prepare(server: &Server, session: &Session, view: &mut View<'_>) {
+/// What EXEC answers, to us alone, if its transaction was let in and has found its slot gone, so that it is to be tried
+/// again. It has put everything back where it was.
+pub const COME_AGAIN: CommandError = CommandError::new("");
+
+#[inline(never)]
+fn prepare_with_care(
+    server: &Server,
+    session: &mut Session,
+    view: &mut View<'_>,
+    command: &Command,
+    args: Args<'_>,
+) -> Result<(), Stay> {
     if session.no_touch {
         view.stop_touching();
     }
+    match server.cluster() {
+        Some(cluster) => cluster.confirm(server, session, view, command, args),
+        None => Ok(()),
+    }
+}
+
+/// Answers a request that was let in, and is not for this node after all.
+#[cold]
+fn stay_out(server: &Server, session: &mut Session, command: &'static Command, stay: Stay, out: &mut ReplyBuf) -> Flow {
+    match stay {
+        Stay::Held => Flow::Loading,
+        Stay::Refused(error) => {
+            let refusal = Refusal { command: Some(command), error, reason: Reason::Elsewhere };
+            let error = refusal.end(server, session);
+            out.error(&error);
+            Flow::Next
+        }
+    }
+}
+
+#[inline]
+fn prepare(server: &Server, view: &mut View<'_>) {
     if server.pause.stops_expiry(server) {
         view.hide_due();
     }
@@ -341,7 +419,10 @@ pub fn call_queued<'k>(ctx: &mut SessionCtx<'_, 'k>, view: &mut View<'k>, queued
     let (server, command, args) = (ctx.server, queued.command, queued.args.as_args());
     ctx.session.client.note_command(command);
     let mark = ctx.out.mark();
-    prepare(server, ctx.session, view);
+    if ctx.session.no_touch {
+        view.stop_touching();
+    }
+    prepare(server, view);
     let result = match command.spec.handler {
         Handler::Data(handler) => handler(
             &mut Ctx {

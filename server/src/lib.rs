@@ -4,6 +4,7 @@ pub mod algorithms;
 pub mod blocked;
 pub mod client;
 pub mod clock;
+pub mod cluster;
 pub mod commands;
 pub mod config;
 pub mod cron;

@@ -1,5 +1,6 @@
 //! The composition root: puts the server together, starts its threads, and ends them.
 
+use crate::cluster::local::LocalControl;
 use crate::commands::names::Names;
 use crate::config::Config;
 use crate::cron;
@@ -59,6 +60,12 @@ async fn run_thread_zero(server: Arc<Server>) -> Result<(), StartError> {
         tracing::info!(settings = config.ignored.join(" "), "these settings are accepted and do nothing here");
     }
     let is_durable = config.text("mode") == "durable";
+    if config.is_yes("cluster-enabled") {
+        if is_durable {
+            return Err(StartError::Setting("cluster-enabled needs `mode cache` for now".to_owned()));
+        }
+        LocalControl::found(config).attach(&server);
+    }
     if is_durable {
         durability::open::start(&server)?;
     }

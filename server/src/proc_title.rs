@@ -74,7 +74,7 @@ fn variable(name: &str, config: &Config) -> Option<String> {
             let address = bind.split_whitespace().next().unwrap_or("*").trim_start_matches('-');
             Some(format!("{address}:{}", config.int("port")))
         }
-        "server-mode" => Some(String::new()),
+        "server-mode" => Some(if config.is_yes("cluster-enabled") { "[cluster]".to_owned() } else { String::new() }),
         "port" => Some(config.int("port").to_string()),
         "tls-port" => Some("0".to_owned()),
         "unixsocket" => Some(config.text("unixsocket")),

@@ -3,6 +3,7 @@
 use crate::algorithms::glob::{self, Case};
 use crate::client::{Client, ClientId};
 use crate::resp::{Protocol, ReplyBuf};
+use basalt_storage::slot::Slot;
 use hashbrown::HashMap;
 use parking_lot::RwLock;
 use std::sync::Arc;
@@ -117,6 +118,18 @@ impl PubSub {
 
     pub fn listeners(&self, scope: Scope, channel: &[u8]) -> usize {
         self.registry.read().scope(scope).get(channel).map_or(0, Vec::len)
+    }
+
+    /// Takes the channels of certain slots away, and tells their listeners by mail.
+    pub fn leave_slots(&self, is_left: &dyn Fn(Slot) -> bool) {
+        let mut registry = self.registry.write();
+        registry.shard_channels.retain(|channel, listeners| {
+            let stays = !is_left(Slot::of_key(channel));
+            if !stays {
+                listeners.iter().for_each(|client| client.post(|inbox| inbox.left_channels.push(channel.clone())));
+            }
+            stays
+        });
     }
 
     pub fn channel_count(&self, scope: Scope) -> usize {

@@ -3,6 +3,7 @@
 use crate::blocked::BlockedClients;
 use crate::client::Clients;
 use crate::clock::WallClock;
+use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::durability::Durability;
 use crate::durability::gate::CommitGate;
@@ -38,6 +39,8 @@ pub struct Server {
     pub gate: CommitGate,
     /// In durable mode.
     durability: OnceLock<Durability>,
+    /// With `cluster-enabled`.
+    cluster: OnceLock<Cluster>,
     pub pubsub: PubSub,
     pub notify: Notifications,
     pub monitors: Monitors,
@@ -74,6 +77,7 @@ impl Server {
             blocked: BlockedClients::default(),
             gate: CommitGate::default(),
             durability: OnceLock::new(),
+            cluster: OnceLock::new(),
             pubsub: PubSub::default(),
             notify: Notifications::default(),
             monitors: Monitors::default(),
@@ -106,6 +110,18 @@ impl Server {
     /// From now on this is a durable node. Called once, before anything is evaluated.
     pub(crate) fn become_durable(&self, durability: Durability) {
         assert!(self.durability.set(durability).is_ok(), "a node becomes durable once");
+    }
+
+    /// What clients see of the cluster, if this node is part of one.
+    #[inline]
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.get()
+    }
+
+    /// From now on this is a node of a cluster. Called once, before anything is evaluated.
+    pub fn become_clustered(&self, cluster: Cluster) -> &Cluster {
+        assert!(self.cluster.set(cluster).is_ok(), "a node becomes part of a cluster once");
+        self.cluster.get().expect("it was just set")
     }
 
     /// The wall clock, as evaluation sees it.
@@ -162,9 +178,9 @@ impl Server {
         self.clock.uptime()
     }
 
-    /// Clients that wait: for keys, or for the end of a pause.
+    /// Clients that wait: for keys, for the end of a pause, or for somebody to serve their slot.
     pub fn blocked_clients(&self) -> usize {
-        self.blocked.count() + self.pause.waiting()
+        self.blocked.count() + self.pause.waiting() + self.cluster().map_or(0, Cluster::held_clients)
     }
 
     #[inline]

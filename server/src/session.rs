@@ -1,11 +1,12 @@
 //! What a connection remembers between its commands. Owned by the connection's task; never shared.
 
 use crate::client::Client;
+use crate::cluster::admission::Routing;
 use crate::commands::Command;
 use crate::commands::spec::Flags;
 use crate::moment::Moment;
 use crate::pubsub::Scope;
-use crate::resp::OwnedArgs;
+use crate::resp::{OwnedArgs, ReplyBuf};
 use crate::server::Server;
 use crate::transaction::{Phase, Transaction};
 use basalt_storage::effect::DbIndex;
@@ -25,6 +26,10 @@ pub struct Session {
     pub subscriptions: Subscriptions,
     pub reply_mode: ReplyMode,
     pub no_touch: bool,
+    /// What the connection remembers of the cluster, if there is one.
+    routing: Option<Box<Routing>>,
+    /// There is something to see to before or after evaluation that most connections do without.
+    pub needs_care: bool,
     pub is_monitor: bool,
     /// When the last command ended, or the requests that are being answered arrived: read once per command.
     pub clock: Moment,
@@ -106,6 +111,8 @@ impl Session {
             subscriptions: Subscriptions::default(),
             reply_mode: ReplyMode::On,
             no_touch: false,
+            routing: None,
+            needs_care: false,
             is_monitor: false,
             clock: Moment::now(),
             last_command: None,
@@ -133,7 +140,40 @@ impl Session {
     /// CLIENT NO-TOUCH: whether reading leaves no trace in access times.
     pub fn set_no_touch(&mut self, switch: Switch) {
         self.no_touch = switch == Switch::On;
+        self.needs_care = self.no_touch || self.routing.is_some();
         self.client.info.no_touch.store(self.no_touch, Relaxed);
+    }
+
+    /// What the connection remembers of the cluster. Asked for only where there is one.
+    pub fn routing(&mut self) -> &mut Routing {
+        self.needs_care = true;
+        self.routing.get_or_insert_default()
+    }
+
+    /// A request was answered: what has held for it alone does not hold any more.
+    pub fn end_request(&mut self) {
+        if let Some(routing) = &mut self.routing {
+            routing.end_request(&self.transaction.phase);
+        }
+    }
+
+    /// What RESET makes of a connection to a node of a cluster.
+    pub fn forget_routing(&mut self) {
+        self.routing = None;
+        self.needs_care = self.no_touch;
+    }
+
+    /// The slots of shard channels have left this node, and so must their listeners.
+    pub fn leave_channels(&mut self, channels: &[Box<[u8]>], out: &mut ReplyBuf) {
+        for channel in channels {
+            if self.subscriptions.shard_channels.remove(channel) {
+                out.push(3);
+                out.bulk(b"sunsubscribe");
+                out.bulk(channel);
+                out.count(self.subscriptions.shard_channels.len());
+            }
+        }
+        self.publish_subscriptions();
     }
 
     /// Drops queued commands and watches.

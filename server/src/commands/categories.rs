@@ -85,7 +85,7 @@ const BY_FLAG: &[(Flags, &[&str])] = &[
 fn of_group(group: Group) -> &'static [&'static str] {
     match group {
         // What publishes or subscribes has the flag.
-        Group::Generic | Group::Server | Group::PubSub => &[],
+        Group::Generic | Group::Server | Group::PubSub | Group::Cluster => &[],
         Group::String => &["string"],
         Group::List => &["list"],
         Group::Set => &["set"],

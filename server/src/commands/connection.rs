@@ -3,6 +3,7 @@
 use super::ctx::SessionCtx;
 use super::spec::{Flags, Group, Handler::Session, Locks, Spec, Standing};
 use crate::client::DEFAULT_USER;
+use crate::cluster::Cluster;
 use crate::error::{CommandError, CommandResult, SYNTAX};
 use crate::resp::{Args, Protocol};
 use crate::session::ReplyMode;
@@ -208,7 +209,10 @@ fn hello(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
     out.integer(if out.is_resp3() { 3 } else { 2 });
     out.bulk_str("id");
     out.integer(ctx.session.client.id.0 as i64);
-    for (field, text) in [("mode", "standalone"), ("role", "master")] {
+    let cluster = ctx.server.cluster();
+    let mode = if cluster.is_some() { "cluster" } else { "standalone" };
+    let role = if cluster.is_some_and(Cluster::is_replica) { "replica" } else { "master" };
+    for (field, text) in [("mode", mode), ("role", role)] {
         out.bulk_str(field);
         out.bulk_str(text);
     }
@@ -250,6 +254,7 @@ fn reset(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
     session.is_authenticated = !ctx.server.config.needs_password();
     session.reply_mode = ReplyMode::On;
     session.set_no_touch(crate::session::Switch::Off);
+    session.forget_routing();
     let info = &session.client.info;
     info.name.lock().clear();
     info.no_evict.store(false, Relaxed);
@@ -260,6 +265,9 @@ fn reset(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
 }
 
 fn select(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
+    if ctx.server.cluster().is_some() && super::parse::database_number(args.at(1))? != 0 {
+        return Err(CommandError::new("ERR SELECT is not allowed in cluster mode"));
+    }
     let db = super::parse::database(&ctx.server.keyspace, args.at(1))?;
     ctx.session.select(db);
     ctx.out.ok();

@@ -91,6 +91,9 @@ fn flush_db(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 }
 
 fn swap_db(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
+    if ctx.server.cluster().is_some() {
+        return Err(CommandError::new("ERR SWAPDB is not allowed in cluster mode"));
+    }
     let number = |index: usize, error: &'static str| {
         parse_i64(args.at(index)).filter(|number| i32::try_from(*number).is_ok()).ok_or(CommandError::new(error))
     };

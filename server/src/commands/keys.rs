@@ -181,7 +181,7 @@ fn copy_options(ctx: &Ctx<'_, '_>, args: Args<'_>) -> Result<CopyOptions, Comman
         if args.is(at, "REPLACE") {
             options.replaces = true;
         } else if args.is(at, "DB") && at + 1 < args.len() {
-            options.db = parse::database(&ctx.server.keyspace, args.at(at + 1))?;
+            options.db = target_of_copy(ctx, args.at(at + 1))?;
             at += 1;
         } else {
             return Err(SYNTAX);
@@ -189,6 +189,19 @@ fn copy_options(ctx: &Ctx<'_, '_>, args: Args<'_>) -> Result<CopyOptions, Comman
         at += 1;
     }
     Ok(options)
+}
+
+/// In a cluster there is one database. Others are told from numbers that never name one, as in Redis.
+fn target_of_copy(ctx: &Ctx<'_, '_>, text: &[u8]) -> Result<DbIndex, CommandError> {
+    const NOT_IN_CLUSTER: CommandError =
+        CommandError::new("ERR Copying to another database is not allowed in cluster mode");
+    if ctx.server.cluster().is_some() {
+        let number = i64::from(parse::database_number(text)?);
+        if (1..ctx.server.config.int("databases")).contains(&number) {
+            return Err(NOT_IN_CLUSTER);
+        }
+    }
+    parse::database(&ctx.server.keyspace, text)
 }
 
 fn copy(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
@@ -245,6 +258,9 @@ fn rename_existing(ctx: &mut Ctx<'_, '_>, args: Args<'_>) {
 }
 
 fn move_to(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
+    if ctx.server.cluster().is_some() {
+        return Err(CommandError::new("ERR MOVE is not allowed in cluster mode"));
+    }
     let target = parse::database(&ctx.server.keyspace, args.at(2))?;
     if target == ctx.db {
         return Err(SAME_OBJECT);

@@ -5,6 +5,7 @@
 pub mod bitmaps;
 pub mod categories;
 pub mod client;
+pub mod cluster;
 pub mod config;
 pub mod connection;
 pub mod ctx;
@@ -50,6 +51,7 @@ use std::sync::LazyLock;
 static FAMILIES: &[&[Spec]] = &[
     bitmaps::COMMANDS,
     client::COMMANDS,
+    cluster::COMMANDS,
     config::COMMANDS,
     connection::COMMANDS,
     databases::COMMANDS,

@@ -19,12 +19,15 @@ pub fn integer(text: &[u8]) -> Result<i64, CommandError> {
     number::parse_i64(text).ok_or(NOT_INTEGER)
 }
 
-/// The number of a database. Redis reads it as a C int first, with an error of its own.
-pub fn database(keyspace: &Keyspace, text: &[u8]) -> Result<DbIndex, CommandError> {
+/// The number of a database, whether or not there is such a one. Redis reads it as a C int, with an error of its own.
+pub fn database_number(text: &[u8]) -> Result<i32, CommandError> {
     const NOT_INT: CommandError =
         CommandError::new("ERR value is out of range, value must between -2147483648 and 2147483647");
-    let number = i32::try_from(integer(text)?).map_err(|_| NOT_INT)?;
-    keyspace.database(number.into()).ok_or(DB_INDEX_OUT_OF_RANGE)
+    i32::try_from(integer(text)?).map_err(|_| NOT_INT)
+}
+
+pub fn database(keyspace: &Keyspace, text: &[u8]) -> Result<DbIndex, CommandError> {
+    keyspace.database(database_number(text)?.into()).ok_or(DB_INDEX_OUT_OF_RANGE)
 }
 
 /// An integer that is not negative. What is no integer at all gets the same answer.

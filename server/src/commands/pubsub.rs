@@ -273,7 +273,11 @@ fn psubscribe(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
 }
 
 fn ssubscribe(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
-    add(ctx, "ssubscribe", Kind::ShardChannel, args)
+    add(ctx, "ssubscribe", Kind::ShardChannel, args)?;
+    if let Some(cluster) = ctx.server.cluster() {
+        cluster.recheck_channels(ctx.session, &mut args.from(1));
+    }
+    Ok(())
 }
 
 fn unsubscribe(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {

@@ -348,6 +348,7 @@ pub enum Group {
     Bitmap,
     HyperLogLog,
     Geo,
+    Cluster,
 }
 
 impl Group {
@@ -367,6 +368,7 @@ impl Group {
             Group::Bitmap => "bitmap",
             Group::HyperLogLog => "hyperloglog",
             Group::Geo => "geo",
+            Group::Cluster => "cluster",
         }
     }
 }

@@ -2,10 +2,12 @@
 
 use super::ctx::SessionCtx;
 use super::spec::{Flags, Group, Handler::Session, KeySpec, Locks, RO_NONE, Spec};
+use crate::cluster::admission::Stay;
 use crate::commands::looks::Looks;
 use crate::dispatch;
 use crate::error::{CommandError, CommandResult};
 use crate::resp::Args;
+use crate::session::Queued;
 use crate::transaction::Phase;
 use basalt_storage::slot::StripeSet;
 use std::sync::atomic::Ordering::Relaxed;
@@ -94,12 +96,18 @@ fn exec(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
         ctx.session.unwatch(ctx.server);
         return Err(CommandError::new("EXECABORT Transaction discarded because of previous errors."));
     }
-    let watches = &ctx.session.transaction.watches;
     let stripes = queue
         .iter()
         .map(|queued| queued.command.stripes_in_transaction(queued.args.as_args()))
-        .fold(watches.stripes(), StripeSet::union);
+        .fold(ctx.session.transaction.watches.stripes(), StripeSet::union);
     let mut view = ctx.server.keyspace.lock(stripes, ctx.now);
+    if let Some(cluster) = ctx.server.cluster()
+        && let Err(stay) = cluster.confirm_all(ctx.server, ctx.session, &mut view, &queue)
+    {
+        drop(view);
+        return stay_out(ctx, queue, stay);
+    }
+    let watches = &ctx.session.transaction.watches;
     let broken = !watches.is_empty() && watches.are_broken(&view);
     if broken {
         drop(view);
@@ -115,6 +123,22 @@ fn exec(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
     drop(view);
     ctx.session.unwatch(ctx.server);
     Ok(())
+}
+
+/// Answers a transaction that was let in, and whose slot is not this node's any more.
+#[cold]
+fn stay_out(ctx: &mut SessionCtx<'_, '_>, queue: Vec<Queued>, stay: Stay) -> CommandResult {
+    match stay {
+        Stay::Held => {
+            ctx.session.client.info.queued.store(queue.len() as i64, Relaxed);
+            ctx.session.transaction.phase = Phase::Queueing { queue, is_broken: false };
+            Err(dispatch::COME_AGAIN)
+        }
+        Stay::Refused(error) => {
+            ctx.session.unwatch(ctx.server);
+            Err(error)
+        }
+    }
 }
 
 fn discard(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {

@@ -2,6 +2,7 @@
 
 use super::setting::Value;
 use crate::server::Server;
+use basalt_cluster::map::HOSTNAME_LEN_MAX;
 use basalt_storage::keyspace::AccessPolicy;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -214,6 +215,32 @@ pub fn latency(server: &Server, value: &Value) -> Applied {
 pub fn loglevel(_: &Server, value: &Value) -> Applied {
     crate::log::set_level(text(value));
     Ok(())
+}
+
+/// What the cluster as a whole, or its other nodes, must hear of.
+pub fn cluster(server: &Server, _: &Value) -> Applied {
+    if let Some(cluster) = server.cluster() {
+        cluster.note_settings(server);
+    }
+    Ok(())
+}
+
+pub fn cluster_address(server: &Server, value: &Value) -> Applied {
+    if !text(value).is_empty() && text(value).parse::<std::net::IpAddr>().is_err() {
+        return Err("argument must be an IP address".into());
+    }
+    cluster(server, value)
+}
+
+pub fn cluster_hostname(server: &Server, value: &Value) -> Applied {
+    let name = text(value);
+    if name.len() > HOSTNAME_LEN_MAX {
+        return Err("Hostnames must be less than 256 characters".into());
+    }
+    if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.')) {
+        return Err("Hostnames may only contain alphanumeric characters, hyphens or dots".into());
+    }
+    cluster(server, value)
 }
 
 pub fn dir(_: &Server, value: &Value) -> Applied {

@@ -139,6 +139,10 @@ impl Config {
                 words = if has_save { accumulated_save(&config.text("save"), words) } else { words };
                 has_save = true;
             }
+            if setting.name == "cluster-join" {
+                // Each line names further nodes.
+                words.splice(0..0, config.text("cluster-join").split_whitespace().map(str::to_owned));
+            }
             let value = setting.kind.read(&words, &config.values.read()[index]).map_err(refuse)?;
             if matches!(setting.role, Role::Irrelevant) && !config.ignored.contains(&setting.name) {
                 config.ignored.push(setting.name);
@@ -183,8 +187,9 @@ impl Config {
         }
     }
 
+    /// How many there are. In a cluster that is one, whatever is set, as in Redis.
     pub fn databases(&self) -> u16 {
-        self.int("databases") as u16
+        if self.is_yes("cluster-enabled") { 1 } else { self.int("databases") as u16 }
     }
 
     pub fn io_threads(&self) -> usize {

@@ -5,6 +5,7 @@
 
 use super::apply;
 use super::setting::{Change, Kind, Role, Setting};
+use basalt_cluster::map::REPLICAS_MAX;
 
 use Change::{AtRunTime, AtStart, Protected};
 use Role::{Applied, Irrelevant, Read};
@@ -53,6 +54,9 @@ const NO_AOF: &str = "There is no append-only file: durable mode writes a Raft l
 const NO_RDB: &str = "Dumps are written by a thread, never by a forked child.";
 const NO_REPLICATION: &str = "There is no asynchronous replication: replicas are members of Raft groups.";
 const NO_CLUSTER_BUS: &str = "There is no gossip bus: the cluster's map is a Raft group.";
+const NO_CLUSTER_FILE: &str = "What a node must know of its cluster lies in its data directory.";
+const ROOT_PLACES_REPLICAS: &str = "The cluster as a whole decides where copies lie (`cluster-replicas`).";
+const RAFT_ELECTS: &str = "A copy that lacks something that was acknowledged is never elected.";
 const NO_DEFRAG: &str = "The allocator gives memory back by itself.";
 const ALWAYS_LAZY: &str = "What takes long to free is always freed in the background.";
 const NO_TLS: &str = "TLS is not supported yet.";
@@ -64,7 +68,16 @@ const NO_TRACKING: &str = "Client-side caching is not supported yet.";
 
 /// Settings that patterns of CONFIG GET leave out: the debugging aids that Redis hides, and what Redis does not have
 /// and a client that writes back all it read could not set.
-pub const HIDDEN: &[&str] = &["mode", "fsync", "engine-memory", "disk-reserve", "key-load-delay", "rdb-key-save-delay"];
+pub const HIDDEN: &[&str] = &[
+    "mode",
+    "fsync",
+    "engine-memory",
+    "disk-reserve",
+    "cluster-join",
+    "cluster-zone",
+    "key-load-delay",
+    "rdb-key-save-delay",
+];
 
 /// What cannot be set while a dump is loaded: where dumps are, and what in Redis would load another one.
 pub const FIXED_WHILE_LOADING: &[&str] = &["dir", "appendonly", "repl-diskless-load"];
@@ -641,44 +654,158 @@ pub static SETTINGS: &[Setting] = &[
         Irrelevant,
         NO_REPLICATION,
     ),
+    // The cluster.
     row(
         "cluster-enabled",
-        Kind::Enum(&["no"]),
+        Kind::Bool,
         "no",
         AtStart,
         Read,
-        "Whether this node is part of a cluster. Not supported yet.",
+        "Whether this node is part of a cluster, or will be. For now it stays a cluster of its own, in cache mode, and \
+         does not remember its slots.",
     ),
-    row("cluster-config-file", Kind::Text, "nodes.conf", AtStart, Irrelevant, NO_CLUSTER_BUS),
-    row("cluster-node-timeout", int(0, i64::MAX), "15000", AtRunTime, Irrelevant, NO_CLUSTER_BUS),
-    row("cluster-port", int(0, 65535), "0", AtStart, Irrelevant, NO_CLUSTER_BUS),
-    row("cluster-announce-ip", Kind::Text, "", AtRunTime, Irrelevant, NO_CLUSTER_BUS),
-    row("cluster-announce-hostname", Kind::Text, "", AtRunTime, Irrelevant, NO_CLUSTER_BUS),
-    row("cluster-announce-port", int(0, 65535), "0", AtRunTime, Irrelevant, NO_CLUSTER_BUS),
-    row("cluster-announce-bus-port", int(0, 65535), "0", AtRunTime, Irrelevant, NO_CLUSTER_BUS),
-    row("cluster-announce-tls-port", int(0, 65535), "0", AtRunTime, Irrelevant, NO_CLUSTER_BUS),
-    row("cluster-allow-pubsubshard-when-down", Kind::Bool, "yes", AtRunTime, Irrelevant, NO_CLUSTER_BUS),
-    row("cluster-allow-reads-when-down", Kind::Bool, "no", AtRunTime, Irrelevant, NO_CLUSTER_BUS),
-    row("cluster-allow-replica-migration", Kind::Bool, "yes", AtRunTime, Irrelevant, NO_CLUSTER_BUS),
-    row("cluster-link-sendbuf-limit", BYTES, "0", AtRunTime, Irrelevant, NO_CLUSTER_BUS),
-    row("cluster-migration-barrier", int(0, I32_MAX), "1", AtRunTime, Irrelevant, NO_CLUSTER_BUS),
+    row(
+        "cluster-join",
+        Kind::Words,
+        "",
+        AtStart,
+        Read,
+        "Nodes of the cluster that this one shall join, as HOST:PORT; may be given several times. Has no effect yet.",
+    ),
+    row("cluster-config-file", Kind::Text, "nodes.conf", AtStart, Irrelevant, NO_CLUSTER_FILE),
+    row(
+        "cluster-node-timeout",
+        int(0, i64::MAX),
+        "15000",
+        AtRunTime,
+        Applied(apply::cluster),
+        "Milliseconds of silence after which a node counts as failed.",
+    ),
+    row(
+        "cluster-port",
+        int(0, 65535),
+        "0",
+        AtStart,
+        Read,
+        "TCP port on which other nodes are listened to; 0: `port` plus 10000.",
+    ),
+    row(
+        "cluster-announce-ip",
+        Kind::Text,
+        "",
+        AtRunTime,
+        Applied(apply::cluster_address),
+        "The IP address at which clients and other nodes find this one; empty: what it finds out by itself.",
+    ),
+    row(
+        "cluster-announce-hostname",
+        Kind::Text,
+        "",
+        AtRunTime,
+        Applied(apply::cluster_hostname),
+        "A name by which clients may find this node; see `cluster-preferred-endpoint-type`.",
+    ),
+    row(
+        "cluster-announce-port",
+        int(0, 65535),
+        "0",
+        AtRunTime,
+        Applied(apply::cluster),
+        "The port that clients are told; 0: `port`.",
+    ),
+    row(
+        "cluster-announce-bus-port",
+        int(0, 65535),
+        "0",
+        AtRunTime,
+        Applied(apply::cluster),
+        "The port that other nodes are told; 0: `cluster-port`.",
+    ),
+    row("cluster-announce-tls-port", int(0, 65535), "0", AtRunTime, Irrelevant, NO_TLS),
     row(
         "cluster-preferred-endpoint-type",
         Kind::Enum(&["ip", "hostname", "unknown-endpoint"]),
         "ip",
         AtRunTime,
-        Irrelevant,
-        NO_CLUSTER_BUS,
+        Read,
+        "How clients are told where a node is: by its address, by its name, or not at all, which means the host that \
+         they have asked.",
     ),
+    row(
+        "cluster-require-full-coverage",
+        Kind::Bool,
+        "yes",
+        AtRunTime,
+        Applied(apply::cluster),
+        "Whether no key is served while some slot is not.",
+    ),
+    row(
+        "cluster-allow-reads-when-down",
+        Kind::Bool,
+        "no",
+        AtRunTime,
+        Read,
+        "Whether keys can be read while the cluster is down.",
+    ),
+    row(
+        "cluster-allow-pubsubshard-when-down",
+        Kind::Bool,
+        "yes",
+        AtRunTime,
+        Read,
+        "Whether shard channels work while the cluster is down.",
+    ),
+    row(
+        "cluster-replicas",
+        int(-1, REPLICAS_MAX as i64),
+        "-1",
+        AtRunTime,
+        Applied(apply::cluster),
+        "Copies of all data that there should be besides the first; -1: 2 in durable mode, 0 in cache mode.",
+    ),
+    row(
+        "cluster-zone",
+        Kind::Text,
+        "",
+        AtStart,
+        Read,
+        "Where this node stands. Copies of the same data are kept in different zones, if there are enough.",
+    ),
+    row(
+        "cluster-auto-balance",
+        Kind::Bool,
+        "yes",
+        AtRunTime,
+        Applied(apply::cluster),
+        "Whether slots move by themselves when nodes come or are unevenly loaded.",
+    ),
+    row(
+        "cluster-repair-delay",
+        int(0, I32_MAX),
+        "300",
+        AtRunTime,
+        Applied(apply::cluster),
+        "Seconds after which what a failed node held is built anew elsewhere.",
+    ),
+    row(
+        "cluster-migration-max-bytes-per-second",
+        BYTES,
+        "0",
+        AtRunTime,
+        Applied(apply::cluster),
+        "How fast slots and copies move to or from this node at most; 0: as fast as they can.",
+    ),
+    row("cluster-allow-replica-migration", Kind::Bool, "yes", AtRunTime, Irrelevant, ROOT_PLACES_REPLICAS),
+    row("cluster-migration-barrier", int(0, I32_MAX), "1", AtRunTime, Irrelevant, ROOT_PLACES_REPLICAS),
+    row("cluster-link-sendbuf-limit", BYTES, "0", AtRunTime, Irrelevant, NO_CLUSTER_BUS),
     renamed(
         "cluster-slave-no-failover",
-        row("cluster-replica-no-failover", Kind::Bool, "no", AtRunTime, Irrelevant, NO_CLUSTER_BUS),
+        row("cluster-replica-no-failover", Kind::Bool, "no", AtRunTime, Irrelevant, RAFT_ELECTS),
     ),
     renamed(
         "cluster-slave-validity-factor",
-        row("cluster-replica-validity-factor", int(0, I32_MAX), "10", AtRunTime, Irrelevant, NO_CLUSTER_BUS),
+        row("cluster-replica-validity-factor", int(0, I32_MAX), "10", AtRunTime, Irrelevant, RAFT_ELECTS),
     ),
-    row("cluster-require-full-coverage", Kind::Bool, "yes", AtRunTime, Irrelevant, NO_CLUSTER_BUS),
     row("tls-port", int(0, 65535), "0", AtStart, Irrelevant, NO_TLS),
     row("tls-cert-file", Kind::Text, "", AtStart, Irrelevant, NO_TLS),
     row("tls-key-file", Kind::Text, "", AtStart, Irrelevant, NO_TLS),

@@ -1,6 +1,7 @@
 //! Who the server is, its clients, its databases, and what it does not have.
 
 use super::Fields;
+use crate::cluster::Cluster;
 use crate::server::Server;
 use crate::version::{BASALT_VERSION, REDIS_VERSION};
 use std::sync::atomic::Ordering::Relaxed;
@@ -14,7 +15,7 @@ pub fn server(server: &Server, fields: &mut Fields) {
     fields.put("redis_git_sha1", "00000000");
     fields.put("redis_git_dirty", 0);
     fields.put("redis_build_id", "basalt");
-    fields.put("redis_mode", "standalone");
+    fields.put("redis_mode", if server.cluster().is_some() { "cluster" } else { "standalone" });
     fields.put("server_name", "basalt");
     fields.put("basalt_version", BASALT_VERSION);
     fields.put("basalt_mode", config.text("mode"));
@@ -125,7 +126,7 @@ pub fn persistence(server: &Server, fields: &mut Fields) {
 }
 
 pub fn replication(server: &Server, fields: &mut Fields) {
-    fields.put("role", "master");
+    fields.put("role", if server.cluster().is_some_and(Cluster::is_replica) { "slave" } else { "master" });
     fields.put("connected_slaves", 0);
     fields.put("master_failover_state", "no-failover");
     fields.put("master_replid", &server.run_id);
@@ -155,8 +156,8 @@ pub fn cpu(_: &Server, fields: &mut Fields) {
     put(fields, libc::RUSAGE_THREAD, "_main_thread");
 }
 
-pub fn cluster(_: &Server, fields: &mut Fields) {
-    fields.put("cluster_enabled", 0);
+pub fn cluster(server: &Server, fields: &mut Fields) {
+    fields.put("cluster_enabled", u8::from(server.cluster().is_some()));
 }
 
 pub fn keyspace(server: &Server, fields: &mut Fields) {

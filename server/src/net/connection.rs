@@ -104,7 +104,7 @@ pub struct Connection {
     awaited: Seq,
     /// There was no room in the log for what the next request may write.
     is_congested: bool,
-    /// The next request's keys are being read from disk.
+    /// The next request waits for mail: its keys are being read from disk, or the cluster has to answer.
     is_loading: bool,
     /// The client sends nothing more. What it has sent is answered before the connection ends.
     is_at_end: bool,
@@ -517,6 +517,9 @@ impl Connection {
     fn on_mail(&mut self) -> Result<(), Ended> {
         let mail = self.session.client.take_mail();
         self.out.raw(&mail.bytes);
+        if !mail.left_channels.is_empty() {
+            self.session.leave_channels(&mail.left_channels, &mut self.out);
+        }
         if let Some(reason) = mail.close {
             return Err(Ended::Ordered(reason));
         }

@@ -1,6 +1,7 @@
 //! The arguments of one request, borrowed from the read buffer or kept for later.
 
 use basalt_storage::keyspace::{HashedKey, Key};
+use basalt_storage::slot::Slot;
 
 /// The arguments of a request, the command's name first. Never empty.
 #[derive(Clone, Copy)]
@@ -31,6 +32,15 @@ impl<'a> Args<'a> {
         match self.first {
             Some(first) if index == 1 => first.with_bytes(self.at(1)),
             _ => self.hashed_key(index),
+        }
+    }
+
+    /// The slot of the argument at `index` as a key.
+    #[inline]
+    pub fn slot(self, index: usize) -> Slot {
+        match self.first {
+            Some(first) if index == 1 => first.with_bytes(self.at(1)).slot,
+            _ => Slot::of_key(self.at(index)),
         }
     }
 

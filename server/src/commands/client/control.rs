@@ -73,7 +73,7 @@ pub fn unpause(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
 }
 
 pub fn unblock(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
-    const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
+    const UNBLOCKED: CommandError = CommandError::new("UNBLOCKED client unblocked via CLIENT UNBLOCK");
     let end = match args.maybe(3).map(<[u8]>::to_ascii_lowercase).as_deref() {
         None | Some(b"timeout") => End::Timeout,
         Some(b"error") => End::Error(UNBLOCKED),

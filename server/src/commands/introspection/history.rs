@@ -57,6 +57,8 @@ const HISTORY: &[(&str, &[Change])] = &[
         ],
     ),
     ("client|pause", &[("6.2.0", "WRITE pauses only what writes.")]),
+    ("cluster|meet", &[("4.0.0", "Takes the port for other nodes.")]),
+    ("cluster|slots", &[("4.0.0", "Shows ids."), ("7.0.0", "Shows further ways to reach a node.")]),
     ("command|info", &[("7.0.0", "Without a name: all commands.")]),
     ("config|get", &[("7.0.0", "Takes several patterns.")]),
     ("config|set", &[("7.0.0", "Sets several parameters, all or none.")]),

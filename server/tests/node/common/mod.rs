@@ -75,13 +75,22 @@ impl TestClient {
     pub fn call<A: AsRef<[u8]>>(&mut self, args: &[A]) -> Option<Vec<u8>> {
         assert!(!self.is_waiting(), "a client that waits sends nothing");
         let args = OwnedArgs::of(args.iter().map(AsRef::as_ref));
-        match dispatch::dispatch(&self.server, &mut self.session, args.as_args(), &mut self.out) {
-            Flow::Next => Some(self.out.take()),
-            Flow::Blocked => None,
-            flow @ (Flow::Paused | Flow::Loading | Flow::Congested) => {
-                panic!("no test here makes clients wait: {flow:?}")
+        loop {
+            match dispatch::dispatch(&self.server, &mut self.session, args.as_args(), &mut self.out) {
+                Flow::Next => return Some(self.out.take()),
+                Flow::Blocked => return None,
+                Flow::Loading => assert!(self.session.client.take_mail().loaded.is_some(), "it is told when to go on"),
+                flow @ (Flow::Paused | Flow::Congested) => panic!("no test here makes clients wait: {flow:?}"),
             }
         }
+    }
+
+    /// Sends a command that is held back: nobody knows who has its slot.
+    pub fn call_held(&mut self, line: &str) {
+        let args = OwnedArgs::of(line.split(' ').map(str::as_bytes));
+        let flow = dispatch::dispatch(&self.server, &mut self.session, args.as_args(), &mut self.out);
+        assert_eq!(flow, Flow::Loading, "{line} is held back");
+        assert!(!self.session.client.has_mail(), "{line} is held back");
     }
 
     /// Like [`TestClient::call`], for a command in one line whose answer is text.

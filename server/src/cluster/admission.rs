@@ -1,0 +1,406 @@
+//! Whether a request may be evaluated here, asked before it is queued or evaluated, and again under its locks.
+//!
+//! Before: [`Cluster::admit`] finds the request's slot and decides by the table of slot states, without locks. Under
+//! the locks: [`Cluster::confirm`] sees whether the table has changed since, and then decides again; where keys move
+//! one by one it looks which are there. So nobody evaluates in a slot that has just left.
+//!
+//! What a connection remembers for this between its requests is its [`Routing`].
+
+use super::Cluster;
+use super::control::Outcome;
+use super::order::Order;
+use super::route::{self, Allowed, Asking, Decision, Effect, Here, Mode, Names, Presence, Request, Wanted};
+use super::slots::StatesEpoch;
+use crate::commands::cluster::parse;
+use crate::commands::spec::{Flags, Group, KeyFlags};
+use crate::commands::{Command, spec::Spec};
+use crate::error::CommandError;
+use crate::resp::Args;
+use crate::server::Server;
+use crate::session::{Queued, Session};
+use crate::transaction::Phase;
+use basalt_cluster::ids::NodeId;
+use basalt_cluster::map::OpenSlot;
+use basalt_storage::effect::DbIndex;
+use basalt_storage::keyspace::{Key, View};
+use basalt_storage::slot::Slot;
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+pub const NOT_SERVED: CommandError = CommandError::new("CLUSTERDOWN Hash slot not served");
+pub const CLUSTER_DOWN: CommandError = CommandError::new("CLUSTERDOWN The cluster is down");
+const ONLY_READS: CommandError = CommandError::new("CLUSTERDOWN The cluster is down and only accepts read commands");
+const CROSS_SLOT: CommandError = CommandError::new("CROSSSLOT Keys in request don't hash to the same slot");
+const TRY_AGAIN: CommandError = CommandError::new("TRYAGAIN Multiple keys request during rehashing of slot");
+const READ_ONLY: CommandError = CommandError::new("READONLY You can't write against a read only replica.");
+
+/// The only database of a cluster.
+const DB: DbIndex = DbIndex(0);
+
+/// Results of a request's orders, filled in by whoever has carried them out.
+type Results = Arc<Mutex<Option<VecDeque<Result<Outcome, CommandError>>>>>;
+
+/// What a connection remembers about the cluster.
+#[derive(Default)]
+pub struct Routing {
+    asked: Asked,
+    pub mode: Mode,
+    /// The decision that has let the request at hand in.
+    fence: Option<Fence>,
+    /// Until when the request at hand may be held back.
+    held_until: Option<Instant>,
+    /// The orders of the request at hand were submitted.
+    results: Option<Results>,
+}
+
+/// How far ASKING is in force: it holds for the next command, or for the next transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+enum Asked {
+    #[default]
+    No,
+    JustNow,
+    Yes,
+}
+
+#[derive(Clone, Copy)]
+struct Fence {
+    epoch: StatesEpoch,
+    wanted: Wanted,
+    request: Request,
+    decision: Decision,
+}
+
+/// What a request may do that was not refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    Now,
+    /// It is looked at again when the client gets mail.
+    AfterMail,
+}
+
+/// Why a request that was let in is not evaluated after all.
+pub enum Stay {
+    /// The client gets mail when it is to be tried again.
+    Held,
+    Refused(CommandError),
+}
+
+impl Routing {
+    pub fn ask(&mut self) {
+        self.asked = Asked::JustNow;
+    }
+
+    /// The result of the next order of this request.
+    pub fn next_result(&mut self) -> Option<Result<Outcome, CommandError>> {
+        self.results.as_ref()?.lock().as_mut()?.pop_front()
+    }
+
+    /// A request was answered; `phase` is that of the connection's transaction now.
+    pub fn end_request(&mut self, phase: &Phase) {
+        self.fence = None;
+        self.results = None;
+        self.asked = match (self.asked, phase) {
+            (Asked::JustNow, _) => Asked::Yes,
+            (Asked::Yes, Phase::Queueing { .. }) => Asked::Yes,
+            _ => Asked::No,
+        };
+    }
+}
+
+impl Cluster {
+    /// Decides about a request before it is queued or evaluated.
+    #[inline]
+    pub fn admit(
+        &self,
+        server: &Server,
+        session: &mut Session,
+        command: &Command,
+        args: Args<'_>,
+    ) -> Result<Entry, CommandError> {
+        let ends_transaction = session.transaction.is_queueing() && command.spec.name == "exec";
+        if command.spec.group == Group::Cluster || ends_transaction {
+            let entry = self.admit_orders(server, session, command, args);
+            if entry == Entry::AfterMail {
+                return Ok(entry);
+            }
+        }
+        let wanted = match &session.transaction.phase {
+            Phase::Queueing { queue, .. } if ends_transaction => wanted_by_all(queue),
+            _ => wanted_by(command, args),
+        };
+        if wanted == Wanted::Nothing {
+            let writes = command.spec.flags.contains(Flags::WRITE) && self.is_replica();
+            return if writes { Err(READ_ONLY) } else { Ok(Entry::Now) };
+        }
+        let request = request(session, command, ends_transaction);
+        let epoch = self.states.epoch();
+        let mut decision = self.decide(server, wanted, request, None);
+        if decision == Decision::IfPresent && session.transaction.is_queueing() && !ends_transaction {
+            // Whether the client has to go elsewhere with its transaction is said as early as in Redis.
+            let mut view = server.keyspace.lock(command.stripes(args), server.now());
+            decision = self.decide(server, wanted, request, Some(presence(&mut view, [(command, args)].into_iter())));
+        }
+        match self.carry_out(server, session, wanted, epoch, decision) {
+            Ok(()) => {
+                session.routing().fence = Some(Fence { epoch, wanted, request, decision });
+                Ok(Entry::Now)
+            }
+            Err(Stay::Held) => Ok(Entry::AfterMail),
+            Err(Stay::Refused(error)) => Err(error),
+        }
+    }
+
+    /// Makes sure, under the request's locks, that it is still for this node.
+    #[inline]
+    pub fn confirm(
+        &self,
+        server: &Server,
+        session: &mut Session,
+        view: &mut View<'_>,
+        command: &Command,
+        args: Args<'_>,
+    ) -> Result<(), Stay> {
+        match session.routing().fence {
+            Some(fence) if !self.holds(&fence) => {
+                self.decide_again(server, session, view, fence, [(command, args)].into_iter())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The same for a transaction.
+    pub fn confirm_all(
+        &self,
+        server: &Server,
+        session: &mut Session,
+        view: &mut View<'_>,
+        queue: &[Queued],
+    ) -> Result<(), Stay> {
+        let commands = queue.iter().map(|queued| (queued.command, queued.args.as_args()));
+        match session.routing().fence {
+            Some(fence) if !self.holds(&fence) => self.decide_again(server, session, view, fence, commands),
+            _ => Ok(()),
+        }
+    }
+
+    #[inline]
+    fn holds(&self, fence: &Fence) -> bool {
+        fence.decision == Decision::Served && fence.epoch == self.states.epoch()
+    }
+
+    fn decide_again<'a>(
+        &self,
+        server: &Server,
+        session: &mut Session,
+        view: &mut View<'_>,
+        fence: Fence,
+        commands: impl Iterator<Item = (&'a Command, Args<'a>)>,
+    ) -> Result<(), Stay> {
+        let epoch = self.states.epoch();
+        let mut decision = self.decide(server, fence.wanted, fence.request, None);
+        if decision == Decision::IfPresent {
+            let presence = presence(view, commands);
+            decision = self.decide(server, fence.wanted, fence.request, Some(presence));
+        }
+        self.carry_out(server, session, fence.wanted, epoch, decision)
+    }
+
+    fn decide(&self, server: &Server, wanted: Wanted, request: Request, presence: Option<Presence>) -> Decision {
+        let (Wanted::One(slot) | Wanted::Several(slot)) = wanted else { return Decision::Served };
+        let cover = self.cover();
+        // The settings matter only while the cluster is down, and reading them takes a lock.
+        let allows = |name| match cover == route::Cover::Down && server.config.is_yes(name) {
+            true => Allowed::Yes,
+            false => Allowed::No,
+        };
+        let here = Here {
+            slot: self.states.at(slot),
+            cluster: cover,
+            reads_when_down: allows("cluster-allow-reads-when-down"),
+            channels_when_down: allows("cluster-allow-pubsubshard-when-down"),
+        };
+        route::decide(wanted, request, here, presence)
+    }
+
+    /// Turns a decision into what the client hears, if anything.
+    fn carry_out(
+        &self,
+        server: &Server,
+        session: &mut Session,
+        wanted: Wanted,
+        epoch: StatesEpoch,
+        decision: Decision,
+    ) -> Result<(), Stay> {
+        let (Wanted::One(slot) | Wanted::Several(slot)) = wanted else { return Ok(()) };
+        let redirection = match decision {
+            Decision::Served | Decision::IfPresent => {
+                session.routing().held_until = None;
+                return Ok(());
+            }
+            Decision::Moved => self.moved(server, slot),
+            Decision::Ask => self.ask(server, slot),
+            Decision::TryAgain => Some(TRY_AGAIN),
+            Decision::CrossSlot => Some(CROSS_SLOT),
+            Decision::NotServed => Some(NOT_SERVED),
+            Decision::ClusterDown => Some(CLUSTER_DOWN),
+            Decision::OnlyReads => Some(ONLY_READS),
+            Decision::Hold => None,
+        };
+        let routing = session.routing();
+        if let Some(error) = redirection {
+            routing.held_until = None;
+            return Err(Stay::Refused(error));
+        }
+        let now = Instant::now();
+        let until = *routing.held_until.get_or_insert(now + super::hold::HOLD_MAX);
+        if until <= now {
+            routing.held_until = None;
+            return Err(Stay::Refused(NOT_SERVED));
+        }
+        self.hold(epoch, &session.client, until);
+        Err(Stay::Held)
+    }
+
+    /// Where a slot is served; nothing if the map does not know better than that it is here.
+    pub fn moved(&self, server: &Server, slot: Slot) -> Option<CommandError> {
+        self.redirect(server, "MOVED", slot, self.picture().owner(slot)?)
+    }
+
+    /// Where the keys of a slot are that have left this node.
+    fn ask(&self, server: &Server, slot: Slot) -> Option<CommandError> {
+        let picture = self.picture();
+        let owner = picture.map.slots().owner(slot)?;
+        let Some(OpenSlot::Migrating { to }) = picture.map.open_slots().get(&(owner, slot)) else { return None };
+        self.redirect(server, "ASK", slot, picture.leader(*to)?)
+    }
+
+    fn redirect(&self, server: &Server, verb: &str, slot: Slot, node: NodeId) -> Option<CommandError> {
+        if node == self.me() {
+            return None;
+        }
+        let picture = self.picture();
+        let address = &picture.map.node(node)?.address;
+        let host = self.endpoint(server).in_redirection(address);
+        Some(CommandError::owned(format!("{verb} {} {host}:{}", slot.number(), address.port)))
+    }
+
+    /// Has what a request orders of the cluster carried out before it is evaluated.
+    fn admit_orders(&self, server: &Server, session: &mut Session, command: &Command, args: Args<'_>) -> Entry {
+        if let Some(results) = &session.routing().results {
+            let is_known = results.lock().is_some();
+            return if is_known { Entry::Now } else { Entry::AfterMail };
+        }
+        let parsed: Vec<Result<Order, CommandError>> = match &session.transaction.phase {
+            Phase::Queueing { is_broken: true, .. } => return Entry::Now,
+            Phase::Queueing { queue, .. } if command.spec.name == "exec" => {
+                let order = |queued: &Queued| parse::order(server, self, queued.command, queued.args.as_args());
+                queue.iter().filter_map(order).collect()
+            }
+            Phase::Queueing { .. } => return Entry::Now,
+            Phase::None => parse::order(server, self, command, args).into_iter().collect(),
+        };
+        if parsed.is_empty() {
+            return Entry::Now;
+        }
+        let results = Results::default();
+        session.routing().results = Some(results.clone());
+        let mut orders = Vec::new();
+        let mut errors = Vec::new();
+        for order in parsed {
+            match order {
+                Ok(order) => {
+                    orders.push(order);
+                    errors.push(None);
+                }
+                Err(error) => errors.push(Some(error)),
+            }
+        }
+        if orders.is_empty() {
+            *results.lock() = Some(errors.into_iter().flatten().map(Err).collect());
+            return Entry::Now;
+        }
+        let client = session.client.clone();
+        let done = move |answers: Vec<super::control::Answer>| {
+            let mut answers = answers.into_iter();
+            let result = |error: Option<CommandError>| match error {
+                Some(error) => Err(error),
+                None => answers.next().expect("an answer for each order").map_err(CommandError::from),
+            };
+            *results.lock() = Some(errors.into_iter().map(result).collect());
+            client.post(|inbox| inbox.loaded = Some(Ok(())));
+        };
+        self.control.submit(orders, Box::new(done));
+        Entry::AfterMail
+    }
+
+    /// A client has just subscribed to shard channels. If one's slot left in this very moment, those who told the other
+    /// subscribers have not seen this one.
+    pub fn recheck_channels(&self, session: &Session, channels: &mut dyn Iterator<Item = &[u8]>) {
+        let has_left = |channel: &&[u8]| {
+            use super::slots::SlotState::{Absent, Elsewhere};
+            matches!(self.states.at(Slot::of_key(channel)), Absent | Elsewhere)
+        };
+        let left: Vec<Box<[u8]>> = channels.filter(has_left).map(Box::from).collect();
+        if !left.is_empty() {
+            session.client.post(|inbox| inbox.left_channels.extend(left));
+        }
+    }
+}
+
+fn request(session: &mut Session, command: &Command, ends_transaction: bool) -> Request {
+    let is_channel = |spec: &Spec| spec.keys.iter().any(|keys| keys.flags.contains(KeyFlags::NOT_KEY));
+    let names = match &session.transaction.phase {
+        Phase::Queueing { queue, .. } if ends_transaction => {
+            let mut naming =
+                queue.iter().filter(|queued| wanted_by(queued.command, queued.args.as_args()) != Wanted::Nothing);
+            if naming.all(|queued| is_channel(queued.command.spec)) { Names::ShardChannels } else { Names::Keys }
+        }
+        _ if is_channel(command.spec) => Names::ShardChannels,
+        _ if command.spec.name == "migrate" => Names::KeysToMigrate,
+        _ => Names::Keys,
+    };
+    let effect = if session.changes_data(command) { Effect::Writes } else { Effect::Reads };
+    let routing = session.routing();
+    let asks = routing.asked == Asked::Yes || command.spec.flags.contains(Flags::ASKING);
+    Request { names, effect, asking: if asks { Asking::Yes } else { Asking::No }, mode: routing.mode }
+}
+
+#[inline]
+fn wanted_by(command: &Command, args: Args<'_>) -> Wanted {
+    let mut wanted = Wanted::Nothing;
+    // What does not say where its keys are is refused by its handler.
+    let _ = command.spec.for_each_key(args, &mut |index, _| wanted.add(args.slot(index)));
+    wanted
+}
+
+fn wanted_by_all(queue: &[Queued]) -> Wanted {
+    let mut wanted = Wanted::Nothing;
+    for queued in queue {
+        let args = queued.args.as_args();
+        let _ = queued.command.spec.for_each_key(args, &mut |index, _| wanted.add(args.slot(index)));
+    }
+    wanted
+}
+
+/// Which of the keys of these commands are there.
+fn presence<'a>(view: &mut View<'_>, commands: impl Iterator<Item = (&'a Command, Args<'a>)>) -> Presence {
+    let mut presence = Presence::default();
+    let mut first: Option<&[u8]> = None;
+    for (command, args) in commands {
+        let visit = &mut |index: usize, flags: KeyFlags| {
+            if flags.contains(KeyFlags::NOT_KEY) {
+                return;
+            }
+            let bytes = args.at(index);
+            presence.are_several |= *first.get_or_insert(bytes) != bytes;
+            match view.peek(DB, &Key::new(bytes)) {
+                Some(_) => presence.present += 1,
+                None => presence.missing += 1,
+            }
+        };
+        let _ = command.spec.for_each_key(args, visit);
+    }
+    presence
+}

@@ -1,0 +1,210 @@
+//! What clients see of the cluster: which requests are for this node, and the CLUSTER commands.
+//!
+//! The cluster itself is the `cluster` crate's: its map, its groups, who leads. Here that becomes the table of slot
+//! states ([`slots`]), the decision about each request ([`route`], asked by [`admission`]), the texts of CLUSTER NODES
+//! and its like ([`show`]), and orders to change something ([`order`], [`control`]). Whoever runs this node's groups
+//! implements [`Control`] and calls [`Cluster::update`] whenever the map or the standing of one of his groups has
+//! changed.
+//!
+//! Without `cluster-enabled` there is no [`Cluster`], and commands pay one branch for asking.
+
+pub mod admission;
+pub mod control;
+pub mod departure;
+pub mod hold;
+pub mod local;
+pub mod order;
+pub mod route;
+pub mod show;
+pub mod slots;
+
+use crate::client::Client;
+use crate::server::Server;
+use basalt_cluster::ids::{GroupId, NodeId};
+use basalt_cluster::map::{ClusterMap, Health, Role, Roles};
+use basalt_storage::keyspace::View;
+use basalt_storage::slot::{Slot, StripeIndex, StripeSet};
+use control::{Control, Quorum};
+use hold::Holds;
+use parking_lot::{Mutex, RwLock};
+use route::Cover;
+use show::Endpoint;
+use slots::{Layout, SlotState, SlotStates, Standing, StatesEpoch};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Instant;
+
+/// This node's view of the cluster.
+pub struct Cluster {
+    control: Arc<dyn Control>,
+    states: SlotStates,
+    holds: Holds,
+    /// The map that redirections are taken from, and what follows from it.
+    picture: RwLock<Arc<Picture>>,
+    is_up: AtomicBool,
+    /// Changes of the table come one after the other.
+    updating: Mutex<()>,
+}
+
+/// A map, and what is computed from it once.
+pub struct Picture {
+    pub map: Arc<ClusterMap>,
+    pub roles: Roles,
+    /// Leaders of groups, as far as this node knows them better than the map.
+    leaders: BTreeMap<GroupId, NodeId>,
+}
+
+impl Picture {
+    fn new(map: Arc<ClusterMap>, leaders: BTreeMap<GroupId, NodeId>) -> Picture {
+        Picture { roles: Roles::of(&map), map, leaders }
+    }
+
+    /// The node to which clients are sent for what a group owns.
+    pub fn leader(&self, group: GroupId) -> Option<NodeId> {
+        self.leaders.get(&group).copied().or_else(|| self.roles.face(group))
+    }
+
+    /// The node to which clients are sent for a slot.
+    pub fn owner(&self, slot: Slot) -> Option<NodeId> {
+        self.leader(self.map.slots().owner(slot)?)
+    }
+}
+
+impl Cluster {
+    pub fn new(control: Arc<dyn Control>) -> Cluster {
+        let picture = Picture::new(control.map(), BTreeMap::new());
+        Cluster {
+            control,
+            states: SlotStates::new(),
+            holds: Holds::default(),
+            picture: RwLock::new(Arc::new(picture)),
+            is_up: AtomicBool::new(false),
+            updating: Mutex::new(()),
+        }
+    }
+
+    pub fn control(&self) -> &dyn Control {
+        &*self.control
+    }
+
+    pub fn me(&self) -> NodeId {
+        self.control.me()
+    }
+
+    /// The map that clients are shown.
+    pub fn picture(&self) -> Arc<Picture> {
+        self.picture.read().clone()
+    }
+
+    pub fn states(&self) -> &SlotStates {
+        &self.states
+    }
+
+    /// Whether this node's role is that of a replica.
+    pub fn is_replica(&self) -> bool {
+        matches!(self.picture().roles.role(self.me()), Some(Role::ReplicaOf(_)))
+    }
+
+    /// Takes over a map, and what this node's groups are by now: slots change their states, and clients of slots that
+    /// have left hear of it.
+    pub fn update(&self, server: &Server, map: Arc<ClusterMap>, standing: &dyn Standing) {
+        let _one_by_one = self.updating.lock();
+        let layout = Layout::of(&map, self.me(), standing);
+        // First the map: whoever finds a slot gone looks there for its new owner.
+        *self.picture.write() = Arc::new(Picture::new(map, layout.leaders.clone()));
+        let mut left = Vec::new();
+        for stripe in StripeIndex::all() {
+            left.extend(self.change_stripe(server, stripe, &layout));
+        }
+        let has_changed = self.judge(server);
+        self.states.count_change();
+        self.slots_left(server, &left);
+        if has_changed && self.cover() == Cover::Down {
+            self.unblock_all(server);
+        }
+        self.holds.wake_all();
+    }
+
+    /// Brings one stripe in line with a layout; returns the slots whose clients must go.
+    fn change_stripe(&self, server: &Server, stripe: StripeIndex, layout: &Layout) -> Vec<Slot> {
+        let differs = |slot: &Slot| self.states.at(*slot) != layout.at(*slot);
+        let slots = (0..basalt_storage::slot::SLOTS_PER_STRIPE).map(|within| stripe.slot(within));
+        let changes: Vec<(Slot, SlotState)> = slots.filter(differs).map(|slot| (slot, layout.at(slot))).collect();
+        if changes.is_empty() {
+            return Vec::new();
+        }
+        let view = server.keyspace.lock(StripeSet::of(stripe), server.now());
+        self.change(&view, stripe, &changes)
+    }
+
+    /// Changes slots of one stripe under its lock: what a group's log decides (sealing, opening, serving) takes effect
+    /// where it is evaluated. Returns the slots whose clients must go; see [`Cluster::slots_left`], which is to be
+    /// called without locks, and then [`Cluster::wake`].
+    pub fn change(&self, view: &View<'_>, stripe: StripeIndex, changes: &[(Slot, SlotState)]) -> Vec<Slot> {
+        let former = self.states.put(view, stripe, changes);
+        let has_left = |former: SlotState, state: SlotState| former.keeps_waiters() && !state.keeps_waiters();
+        let both = former.into_iter().zip(changes);
+        both.filter(|(former, (_, state))| has_left(*former, *state)).map(|(_, (slot, _))| *slot).collect()
+    }
+
+    /// Has requests that are held back looked at anew.
+    pub fn wake(&self) {
+        self.holds.wake_all();
+    }
+
+    /// Ends the waiting of requests whose time is over, and looks whether the cluster is up; called regularly.
+    pub fn tick(&self, server: &Server) {
+        self.holds.wake_due(Instant::now());
+        if self.judge(server) {
+            self.states.count_change();
+            self.holds.wake_all();
+            if self.cover() == Cover::Down {
+                self.unblock_all(server);
+            }
+        }
+    }
+
+    /// A setting that matters for the cluster has changed.
+    pub fn note_settings(&self, server: &Server) {
+        self.judge(server);
+        self.states.count_change();
+        self.control.note_settings();
+    }
+
+    /// Decides anew whether the cluster is up; returns whether that has changed.
+    fn judge(&self, server: &Server) -> bool {
+        let is_up = self.control.quorum() == Quorum::InReach && {
+            let picture = self.picture();
+            let map = &picture.map;
+            let is_full = || {
+                let is_served = |(group, _)| {
+                    let face = picture.roles.face(group).and_then(|face| map.node(face));
+                    face.is_some_and(|node| node.health == Health::Up)
+                };
+                map.slots().assigned() == basalt_storage::slot::SLOT_COUNT && map.slots().owners().all(is_served)
+            };
+            map.slots().assigned() > 0 && (!server.config.is_yes("cluster-require-full-coverage") || is_full())
+        };
+        self.is_up.swap(is_up, Relaxed) != is_up
+    }
+
+    #[inline]
+    pub fn cover(&self) -> Cover {
+        if self.is_up.load(Relaxed) { Cover::Up } else { Cover::Down }
+    }
+
+    /// How clients are told where a node is.
+    pub fn endpoint(&self, server: &Server) -> Endpoint {
+        Endpoint::of_setting(&server.config.text("cluster-preferred-endpoint-type"))
+    }
+
+    /// Clients whose request is held back.
+    pub fn held_clients(&self) -> usize {
+        self.holds.count()
+    }
+
+    fn hold(&self, epoch: StatesEpoch, client: &Arc<Client>, until: Instant) {
+        self.holds.add(&self.states, epoch, client, until);
+    }
+}

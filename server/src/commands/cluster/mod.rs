@@ -1,0 +1,8 @@
+//! CLUSTER, and what clients say to nodes of a cluster: READONLY, READWRITE, ASKING.
+
+mod ask;
+mod change;
+pub mod parse;
+mod rows;
+
+pub use rows::COMMANDS;
