@@ -2,6 +2,7 @@
 //!
 //! Group commit needs no timer: while one write is synced, the next entry gathers in the inbox.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -40,6 +41,8 @@ pub(super) struct Driver<'a> {
     handed_out: LogIndex,
     /// The data of a snapshot that the core has taken, and who waits for it to be installed.
     staged: Option<(Box<dyn SnapshotSink>, Answer<Verdict>)>,
+    /// The last batches of entries whose fate is open, and how many each has: other groups have numbers between.
+    proposed: VecDeque<(Seq, u64)>,
     lease_round: Instant,
     had_others: bool,
     /// Of the last write: a sync also covers all writes before it.
@@ -58,6 +61,7 @@ impl<'a> Driver<'a> {
             core,
             handed_out: LogIndex(0),
             staged: None,
+            proposed: VecDeque::new(),
             lease_round: now,
             had_others: true,
             last_write,
@@ -89,7 +93,8 @@ impl<'a> Driver<'a> {
                 self.follow(order)?;
             }
             self.renew_lease();
-            if let Some(Batches { first, up_to, payload }) = taken.batches {
+            if let Some(Batches { first, up_to, count, payload }) = taken.batches {
+                self.proposed.push_back((up_to, count));
                 self.core.propose(first, up_to, (self.shared.clock)(), payload);
             }
             self.core.advance_transfer(if taken.has_more { Queue::Waiting } else { Queue::Empty });
@@ -121,7 +126,10 @@ impl<'a> Driver<'a> {
                     self.handed_out = entries.last().map_or(self.handed_out, |entry| entry.index);
                     shared.apply_queue.push(entries);
                 }
-                Action::Unknown(batches) => shared.observer.unknown(batches),
+                Action::Unknown(batches) => {
+                    self.forget_proposed(*batches.end());
+                    shared.observer.unknown(batches);
+                }
                 Action::Compact { before } => {
                     shared.store.compact(before).map_err(|error| Fatal(error.to_string()))?;
                     shared.figures.compactions.fetch_add(1, Relaxed);
@@ -156,9 +164,19 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    fn tell_committed(&self, up_to: Seq) {
+    /// How many batches of this group there are up to here that have not met their fate before.
+    fn forget_proposed(&mut self, up_to: Seq) -> u64 {
+        let mut count = 0;
+        while let Some((_, batches)) = self.proposed.front().filter(|(last, _)| *last <= up_to) {
+            count += batches;
+            self.proposed.pop_front();
+        }
+        count
+    }
+
+    fn tell_committed(&mut self, up_to: Seq) {
+        let answered = self.forget_proposed(up_to);
         if self.last_write == Durability::Synced {
-            let answered = up_to.0 - self.shared.progress.committed().0;
             let all = (self.sync_time / GATHER_PART).min(GATHER_ALL_MAX);
             self.shared.inbox.expect(answered, all, (3 * self.sync_time).min(GATHER_HALF_MAX));
         }

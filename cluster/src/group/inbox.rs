@@ -87,6 +87,7 @@ pub(super) struct Taken {
 pub(super) struct Batches {
     pub first: Seq,
     pub up_to: Seq,
+    pub count: u64,
     pub payload: Payload,
 }
 
@@ -162,7 +163,8 @@ impl Inbox {
             figures.queued_bytes.fetch_sub(taken.bytes, Relaxed);
         }
         let has_more = !state.waiting.is_empty();
-        let batches = taken.map(|Waiting { first, up_to, batches, .. }| Batches { first, up_to, payload: batches });
+        let batches =
+            taken.map(|Waiting { first, up_to, count, batches, .. }| Batches { first, up_to, count, payload: batches });
         Taken { batches, has_more, is_over }
     }
 
