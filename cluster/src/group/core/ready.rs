@@ -53,7 +53,8 @@ impl Core {
         }
         self.applied = self.applied.max(done.installs.unwrap_or(LogIndex(0)));
         self.tell_applied();
-        self.actions.extend(done.held.into_iter().map(|message| Action::Send(PeerMessage(message))));
+        // One that led when it asked for a snapshot may have one among these.
+        self.send(done.held);
         self.actions.extend(done.compact_before.map(|before| Action::Compact { before }));
     }
 

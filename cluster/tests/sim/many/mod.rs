@@ -516,7 +516,8 @@ impl World {
             let site = &self.sites[&id.0];
             let applied = site.node.as_ref().map(|node| node.applied);
             if applied != Some(last) {
-                return Some(format!("{id:?} has applied {applied:?} of {last}"));
+                let progress = node.core.replicas().into_iter().find(|one| one.replica == id);
+                return Some(format!("{id:?} has applied {applied:?} of {last}, {leader} knows {progress:?}"));
             }
         }
         let busy = self.sites.iter().find(|(_, site)| site.node.as_ref().is_some_and(|node| !node.is_idle()));
