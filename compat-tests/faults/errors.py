@@ -24,6 +24,8 @@ from node import DATA_DIRECTORY, Closed, Node, NotStarted
 from server import binary_under_test
 
 SOMEBODY_ELSE = 65534
+# What storage/src/engine/rocks/layout.rs writes.
+LAYOUT = 2
 SMALL = ("--engine-memory", "16mb")
 
 
@@ -230,7 +232,7 @@ def newer_layout(home, rng):
     node = made(home)
     changed = sum(raise_layout(path) for path in (node.directory / DATA_DIRECTORY).glob("*.log"))
     expect(changed == 1, f"the layout's record was found {changed} times")
-    refused(node, "has layout 16777217", "use the version that wrote it")
+    refused(node, f"has layout {LAYOUT + (1 << 24)}", "use the version that wrote it")
 
 
 def raise_layout(path: Path) -> int:
@@ -245,7 +247,7 @@ def raise_layout(path: Path) -> int:
         if kind == 0:
             break
         payload = data[at + 7 : at + 7 + length]
-        if kind == 1 and (value := payload.find(b"\x04\x00\x00\x00\x01")) > 0 and b"layout" in payload[:value]:
+        if kind == 1 and (value := payload.find(b"\x04" + LAYOUT.to_bytes(4, "big"))) > 0 and b"layout" in payload[:value]:
             payload[value + 1] = 1
             data[at + 7 : at + 7 + length] = payload
             struct.pack_into("<I", data, at, masked(crc32c(bytes([kind]) + payload)))
