@@ -242,12 +242,13 @@ def raise_layout(path: Path) -> int:
     among the first that are written.
     """
     data, at, found = bytearray(path.read_bytes()), 0, 0
+    number = b"\x04" + LAYOUT.to_bytes(4, "big")
     while at + 7 <= len(data):
         length, kind = struct.unpack_from("<HB", data, at + 4)
         if kind == 0:
             break
         payload = data[at + 7 : at + 7 + length]
-        if kind == 1 and (value := payload.find(b"\x04" + LAYOUT.to_bytes(4, "big"))) > 0 and b"layout" in payload[:value]:
+        if kind == 1 and (value := payload.find(number)) > 0 and b"layout" in payload[:value]:
             payload[value + 1] = 1
             data[at + 7 : at + 7 + length] = payload
             struct.pack_into("<I", data, at, masked(crc32c(bytes([kind]) + payload)))
