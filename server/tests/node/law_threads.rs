@@ -23,9 +23,10 @@ struct Recorder(Mutex<Vec<Batch>>);
 
 impl BatchSink for Recorder {
     fn propose(&self, batch: Batch) -> Seq {
-        let mut batches = self.0.lock().expect("no holder panics");
-        batches.push(batch);
-        Seq(batches.len() as u64)
+        self.0.lock().expect("no holder panics").push(batch);
+        // Committed as soon as it is recorded: with a place in the order, the answers to clients that it unblocks would
+        // wait at the gate for a commit that nobody tells it of.
+        Seq::NONE
     }
 }
 
