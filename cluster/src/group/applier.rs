@@ -6,21 +6,22 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
 use super::entry::CommittedEntry;
 use super::ids::Seq;
-use super::options::{APPLY_BYTES_MAX, APPLY_DELAY_MAX, APPLY_GATHER_BYTES, APPLY_QUEUE_BYTES_MAX};
+use super::options::{APPLY_BYTES_MAX, APPLY_GATHER_BYTES, APPLY_QUEUE_BYTES_MAX};
 use super::shared::{Fatal, Shared};
 
 /// What an entry takes besides its payload, so that entries without one are bounded too.
 const ENTRY_OVERHEAD_BYTES: usize = 64;
 
 /// Committed entries on their way. The group thread pushes, the apply thread takes.
-#[derive(Default)]
 pub(super) struct ApplyQueue {
+    /// How long entries may gather.
+    delay_max: Duration,
     state: Mutex<State>,
     filled: Condvar,
     emptied: Condvar,
@@ -55,6 +56,10 @@ enum Ripe {
 }
 
 impl ApplyQueue {
+    pub(super) fn new(delay_max: Duration) -> ApplyQueue {
+        ApplyQueue { delay_max, state: Mutex::default(), filled: Condvar::new(), emptied: Condvar::new() }
+    }
+
     /// Waits while there is no room: then nothing further is committed. Callers of `is_congested` keep it from that.
     pub(super) fn push(&self, entries: Vec<CommittedEntry>) {
         let mut state = self.state.lock();
@@ -101,7 +106,7 @@ impl ApplyQueue {
     fn take(&self, haste: Haste) -> Vec<CommittedEntry> {
         let mut state = self.state.lock();
         while !state.is_closed {
-            match state.ripe_at(haste) {
+            match state.ripe_at(haste, self.delay_max) {
                 None => self.filled.wait(&mut state),
                 Some(Ripe::Now) => break,
                 Some(Ripe::At(time)) => {
@@ -120,10 +125,10 @@ impl ApplyQueue {
 
 impl State {
     /// When to take the entries; none if there are none.
-    fn ripe_at(&self, haste: Haste) -> Option<Ripe> {
+    fn ripe_at(&self, haste: Haste, delay_max: Duration) -> Option<Ripe> {
         let since = self.since?;
         let is_wanted = haste == Haste::All || self.is_hurried || self.wanted > self.taken;
-        Some(if is_wanted || self.is_plenty() { Ripe::Now } else { Ripe::At(since + APPLY_DELAY_MAX) })
+        Some(if is_wanted || self.is_plenty() { Ripe::Now } else { Ripe::At(since + delay_max) })
     }
 
     fn is_plenty(&self) -> bool {
@@ -188,6 +193,7 @@ pub(super) fn run(shared: &Shared) -> Result<(), Fatal> {
 mod tests {
     use super::*;
     use crate::group::ids::LogIndex;
+    use crate::group::options::APPLY_DELAY_MAX;
     use bytes::Bytes;
 
     fn entry(index: u64) -> CommittedEntry {
@@ -197,12 +203,12 @@ mod tests {
     }
 
     fn ripe(queue: &ApplyQueue) -> Option<Ripe> {
-        queue.state.lock().ripe_at(Haste::None)
+        queue.state.lock().ripe_at(Haste::None, APPLY_DELAY_MAX)
     }
 
     #[test]
     fn entries_gather_until_somebody_waits_for_one_of_them() {
-        let queue = ApplyQueue::default();
+        let queue = ApplyQueue::new(APPLY_DELAY_MAX);
         assert_eq!(ripe(&queue), None);
         queue.push(vec![entry(1)]);
         let Some(Ripe::At(until)) = ripe(&queue) else { panic!("nobody waits") };
@@ -221,7 +227,7 @@ mod tests {
 
     #[test]
     fn what_is_old_or_much_is_taken_without_being_wanted() {
-        let queue = ApplyQueue::default();
+        let queue = ApplyQueue::new(APPLY_DELAY_MAX);
         queue.push(vec![entry(1), entry(2)]);
         assert_eq!(queue.take(Haste::None).len(), 2);
         let count = APPLY_GATHER_BYTES / ENTRY_OVERHEAD_BYTES;

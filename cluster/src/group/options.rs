@@ -100,6 +100,8 @@ pub struct GroupOptions {
     pub start: Start,
     pub fsync: Fsync,
     pub log_bytes_max: u64,
+    /// How long committed entries may gather before they are applied; zero where somebody waits for each of them.
+    pub apply_delay_max: Duration,
     pub transport: Arc<dyn Transport>,
     /// The same for all groups of a node.
     pub seqs: SeqCounter,
@@ -117,6 +119,7 @@ impl GroupOptions {
             seqs: SeqCounter::default(),
             fsync: Fsync::Always,
             log_bytes_max: LOG_BYTES_MAX,
+            apply_delay_max: APPLY_DELAY_MAX,
             on_fatal: Arc::new(abort),
         }
     }

@@ -53,6 +53,7 @@ impl Shared {
     ) -> Shared {
         let fsync = AtomicU8::new(options.fsync as u8);
         let inbox = Inbox::new(options.seqs.clone());
+        let apply_queue = ApplyQueue::new(options.apply_delay_max);
         Shared {
             options,
             store,
@@ -62,7 +63,7 @@ impl Shared {
             inbox,
             mailbox: Mailbox::default(),
             began: Instant::now(),
-            apply_queue: ApplyQueue::default(),
+            apply_queue,
             sync_bell: SyncBell::default(),
             progress: Progress::default(),
             figures: Figures::default(),

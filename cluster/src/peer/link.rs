@@ -21,7 +21,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 use super::backoff::Backoff;
 use super::call::{CallError, Calls, PendingCall, result_of, shown};
@@ -49,6 +49,8 @@ pub(super) struct Link {
     streams: Arc<OutgoingStreams>,
     state: Mutex<State>,
     forgotten: Notify,
+    /// There is no reason to leave the node alone any longer.
+    encouraged: Notify,
     dropped: AtomicU64,
 }
 
@@ -138,6 +140,7 @@ impl Link {
             streams: Arc::default(),
             state: Mutex::new(state),
             forgotten: Notify::new(),
+            encouraged: Notify::new(),
             dropped: AtomicU64::default(),
         })
     }
@@ -217,10 +220,12 @@ impl Link {
     /// The node has been heard of: no reason to leave it alone any longer.
     pub fn encourage(&self) {
         let mut state = self.state.lock();
-        if let Phase::Resting { until } = &mut state.phase {
-            *until = None;
-            state.backoff.succeed();
+        match &mut state.phase {
+            Phase::Resting { until } => *until = None,
+            Phase::Delayed { .. } => self.encouraged.notify_one(),
+            Phase::Connecting | Phase::Connected => return,
         }
+        state.backoff.succeed();
     }
 
     /// Nobody wants to talk to the node any more.
@@ -252,7 +257,8 @@ impl Link {
     async fn connect_and_serve(&self, shared: &Arc<Shared>, situation: Situation) -> Closed {
         let phase = self.state.lock().phase;
         if let Phase::Delayed { until } = phase {
-            tokio::time::sleep_until(until.into()).await;
+            // A cheer from before this phase only makes it shorter.
+            let _ = timeout_at(until.into(), self.encouraged.notified()).await;
             self.state.lock().phase = Phase::Connecting;
         }
         let limit = shared.timing.connect;

@@ -15,6 +15,7 @@ use crate::engine::{EngineError, GroupId};
 use rocksdb::{WriteBatch, WriteOptions};
 
 const NODE: &[u8] = b"node";
+const NODE_MAP: &[u8] = b"node-map";
 const NEXT_STORE: &[u8] = b"next-store";
 const REPLICAS: &[u8] = b"replica/";
 
@@ -33,17 +34,40 @@ pub struct ReplicaRecord {
     pub store: Option<GroupId>,
 }
 
+impl ReplicaRecord {
+    fn put(&self, batch: &mut WriteBatch) {
+        let mut value = Vec::with_capacity(16);
+        put_varint(&mut value, self.replica);
+        if let Some(store) = self.store {
+            put_varint(&mut value, store.0.into());
+        }
+        batch.put([REPLICAS, &self.group.to_be_bytes()].concat(), value);
+    }
+}
+
 impl Rocks {
     /// The node's record, as it was last written.
     pub fn node_record(&self) -> Result<Option<Vec<u8>>, EngineError> {
         self.db.get(NODE).map_err(failed("reading the node's record"))
     }
 
-    /// Replaces the node's record. It survives the loss of power when this returns.
-    pub fn put_node_record(&self, record: &[u8]) -> Result<(), EngineError> {
+    /// Replaces the node's record, and those of some replicas: all or none. They survive the loss of power when this
+    /// returns.
+    pub fn put_node_record(&self, record: &[u8], replicas: &[ReplicaRecord]) -> Result<(), EngineError> {
         let mut batch = WriteBatch::default();
         batch.put(NODE, record);
+        replicas.iter().for_each(|replica| replica.put(&mut batch));
         self.write_synced(batch, "writing the node's record")
+    }
+
+    /// The copy of the cluster's map that this node has kept, if any.
+    pub fn node_map(&self) -> Result<Option<Vec<u8>>, EngineError> {
+        self.db.get(NODE_MAP).map_err(failed("reading the node's map"))
+    }
+
+    /// Replaces the copy of the map. Not synced: an older one does as well.
+    pub fn put_node_map(&self, map: &[u8]) -> Result<(), EngineError> {
+        self.db.put(NODE_MAP, map).map_err(failed("writing the node's map"))
     }
 
     /// All replicas, removed ones too.
@@ -63,16 +87,11 @@ impl Rocks {
     /// with everything that was written before. Survives the loss of power when this returns.
     pub fn put_replica(&self, record: &ReplicaRecord, log_state: Option<&[u8]>) -> Result<(), EngineError> {
         let mut batch = WriteBatch::default();
-        let mut value = Vec::with_capacity(16);
-        put_varint(&mut value, record.replica);
-        if let Some(store) = record.store {
-            put_varint(&mut value, store.0.into());
-            if let Some(state) = log_state {
-                let key = log_state_key(store);
-                batch.put_cf(self.family(LOG), key, super::log::with_checksum(&key, state));
-            }
+        record.put(&mut batch);
+        if let (Some(store), Some(state)) = (record.store, log_state) {
+            let key = log_state_key(store);
+            batch.put_cf(self.family(LOG), key, super::log::with_checksum(&key, state));
         }
-        batch.put([REPLICAS, &record.group.to_be_bytes()].concat(), value);
         self.write_synced(batch, "writing the record of a replica")
     }
 

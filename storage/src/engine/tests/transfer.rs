@@ -109,8 +109,7 @@ fn a_store_is_given_out_once_and_records_stay() {
     let stores: Vec<GroupId> = (0..3).map(|_| rocks.new_store().unwrap()).collect();
     let held = ReplicaRecord { group: 5, replica: 7, store: Some(stores[0]) };
     let gone = ReplicaRecord { group: u32::MAX - 1, replica: u64::MAX, store: None };
-    rocks.put_node_record(b"me").unwrap();
-    rocks.put_replica(&held, None).unwrap();
+    rocks.put_node_record(b"me", &[held]).unwrap();
     rocks.put_replica(&gone, None).unwrap();
     drop(rocks);
     let rocks = scratch.open();

@@ -1,0 +1,107 @@
+//! Handing the lead over, while this node can still do it in order: to the node that should lead a group, or, when this
+//! one is about to stop, to whoever is nearest.
+
+use super::host::Node;
+use super::hosted::Hosted;
+use crate::group::{ReplicaProgress, Role};
+use crate::ids::{GroupId, NodeId, ReplicaId, Term};
+use crate::map::ClusterMap;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Who has just begun to lead goes on for so long: the one before may fail again soon after it has come back.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// Between two attempts to hand a group over.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// How long a node that stops waits until others lead.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// Since when this node has led its groups, and whom it would have let lead.
+#[derive(Default)]
+pub struct Reigns(Mutex<HashMap<GroupId, Reign>>);
+
+struct Reign {
+    term: Term,
+    since: Instant,
+    /// The node that should have led when the reign was last looked at.
+    preferred: NodeId,
+    tried: Option<Instant>,
+}
+
+impl Reigns {
+    /// Whether it is time to hand over, in this term, to the node that should lead. An order that has come during the
+    /// reign is followed at once.
+    fn is_time(&self, group: GroupId, term: Term, preferred: NodeId) -> bool {
+        let mut reigns = self.0.lock();
+        let fresh = || Reign { term, since: Instant::now(), preferred, tried: None };
+        let reign = reigns.entry(group).or_insert_with(fresh);
+        if reign.term != term {
+            *reign = fresh();
+        }
+        let is_order = std::mem::replace(&mut reign.preferred, preferred) != preferred;
+        let has_settled = reign.since.elapsed() >= SETTLE;
+        let may_try = reign.tried.is_none_or(|tried| tried.elapsed() >= RETRY);
+        let is_time = is_order || has_settled && may_try;
+        if is_time {
+            reign.tried = Some(Instant::now());
+        }
+        is_time
+    }
+}
+
+/// One round: gives each group that another node should lead to that node, if it can take over.
+pub(super) fn run(node: &Arc<Node>) {
+    let map = node.map();
+    for (group, hosted) in node.hosted().all() {
+        let (Role::Leader { term, serves: true }, Some(info)) = (hosted.group.role(), map.group(group)) else {
+            continue;
+        };
+        if !node.reigns.is_time(group, term, info.preferred) || info.preferred == node.me {
+            continue;
+        }
+        let Some(successor) = able(&map, group, info.preferred, &hosted.group.replicas()) else { continue };
+        match hosted.group.transfer_leadership(successor) {
+            Ok(()) => {
+                tracing::info!(%group, to = %info.preferred, "hands the lead over to the node that should have it")
+            }
+            Err(why) => tracing::debug!(%group, %why, "the lead is not handed over"),
+        }
+    }
+}
+
+/// The replica on a node, if it could lead now.
+fn able(map: &ClusterMap, group: GroupId, node: NodeId, progress: &[ReplicaProgress]) -> Option<ReplicaId> {
+    let replica = map.members(group)?.on(node)?.id;
+    let is_up = map.node(node).is_some_and(|info| info.is_up());
+    let follows = |one: &&ReplicaProgress| one.replica == replica && one.votes && one.is_recent && !one.awaits_snapshot;
+    (is_up && progress.iter().any(|one| follows(&one))).then_some(replica)
+}
+
+impl Node {
+    /// Hands over all that this node leads, as far as there is somebody to take it. Blocks for as long as that takes, and
+    /// not for long. To be called before [`Node::stop`].
+    pub fn hand_over(&self) {
+        let led = self.hosted().all().into_iter().filter(|(_, hosted)| hosted.group.role().serves());
+        let given: Vec<Hosted> = led.map(|(_, hosted)| hosted).filter(give_away).collect();
+        let deadline = Instant::now() + FAREWELL;
+        let leads = |hosted: &Hosted| matches!(hosted.group.role(), Role::Leader { .. });
+        while given.iter().any(leads) && Instant::now() < deadline {
+            // The roles change within some milliseconds, and this happens once in the life of a process.
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+}
+
+/// Lets the voter lead that has most; whether there is one.
+fn give_away(hosted: &Hosted) -> bool {
+    let replicas = hosted.group.replicas();
+    let others = replicas.iter().filter(|one| one.replica != hosted.replica && one.votes && one.is_recent);
+    let Some(nearest) = others.max_by_key(|one| one.matched) else { return false };
+    hosted.group.transfer_leadership(nearest.replica).is_ok()
+}

@@ -1,0 +1,456 @@
+//! A node of a cluster: founding one, taking its place again, and running what belongs to it.
+//!
+//! The node hosts a replica of the root group itself, if it has one. Replicas of data groups are the front end's
+//! ([`Stage`]): only it knows what evaluating commands needs. Four threads act on what the map says and on what the
+//! groups do; each looks at everything again and again, so that nothing depends on having seen a single event:
+//!
+//! | thread | does |
+//! |---|---|
+//! | `cluster` | hosts what the map says ([`Node::reconcile`]), says that this node lives, hands over ([`super::handover`]) |
+//! | `cluster-reports` | tells the root group what has become of the groups that this node leads ([`super::reports`]) |
+//! | `cluster-steward` | where the root group leads: watches over nodes, brings them the map ([`super::steward`]) |
+//! | `peer` | the transport's own |
+//!
+//! Everything that blocks says so; network threads never call it.
+
+use super::bell::Bell;
+use super::carrier::Carrier;
+use super::ears::{Addresses, Ears};
+use super::handover::{self, Reigns};
+use super::heard::Heard;
+use super::hosted::{Hosted, HostedReplicas};
+use super::map_cell::{MapCell, OnChange, encoded};
+use super::map_machine::{MapError, MapMachine};
+use super::place::Place;
+use super::record::NodeRecord;
+use super::watch::Watch;
+use super::wire::Beat;
+use super::{reports, steward};
+use crate::group::core::Desired;
+use crate::group::{self, Clock, Group, GroupOptions, LogError, LogStore, Observer, Role, Start, Transport};
+use crate::ids::{ClusterId, GroupId, Incarnation, NodeId, ReplicaId, ShardId};
+use crate::map::codec::CodecError;
+use crate::map::{Address, Change, ClusterMap, FIRST_REPLICA, Founding, Members, ReplicaInfo, Settings, Wanted};
+use crate::peer::{Lane, Message, PeerOptions, PeerTransport, Timing};
+use basalt_storage::effect::wire::Malformed;
+use basalt_storage::engine::{EngineError, HOME_STORE, LogIndex, ReplicaRecord, Rocks};
+use basalt_storage::rng::Rng;
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
+use std::thread::Builder;
+use std::time::Duration;
+
+/// How often a node looks at what it should do, and says that it lives.
+const PERIOD: Duration = Duration::from_millis(100);
+
+/// What a node is started with.
+pub struct NodeOptions {
+    pub address: Address,
+    pub zone: String,
+    /// Those of a cluster that this node founds.
+    pub settings: Settings,
+    /// Where other nodes reach this one.
+    pub listeners: Vec<TcpListener>,
+    pub timing: Timing,
+    /// Nodes of the cluster that this one should belong to; nothing is done if it belongs to one already.
+    pub join: Vec<SocketAddr>,
+    pub clock: Clock,
+}
+
+/// A replica of a data group that is to run on this node.
+pub struct Hosting {
+    pub place: Arc<Place>,
+    pub start: Start,
+    pub transport: Arc<dyn Transport>,
+}
+
+/// The front end, as the cluster sees it. Called by threads of the node.
+pub trait Stage: Send + Sync {
+    /// Runs a replica of a data group.
+    fn host(&self, hosting: Hosting) -> Result<Arc<Group>, group::StartError>;
+
+    /// Stops a replica. Its data is deleted afterwards.
+    fn unhost(&self, group: GroupId);
+
+    /// The map has changed. Must return soon and wait for nothing.
+    fn map_changed(&self, map: &Arc<ClusterMap>);
+}
+
+/// Why a node cannot take its place in a cluster.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Map(#[from] MapError),
+    #[error("{0}")]
+    Record(#[from] Malformed),
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Group(#[from] group::StartError),
+    #[error("the system refused a thread or a socket: {0}")]
+    System(#[from] std::io::Error),
+}
+
+pub struct Node {
+    pub(super) me: NodeId,
+    pub(super) incarnation: Incarnation,
+    pub(super) record: Mutex<NodeRecord>,
+    pub(super) rocks: Arc<Rocks>,
+    pub(super) address: Mutex<Address>,
+    pub(super) zone: String,
+    pub(super) clock: Clock,
+    pub(super) cell: Arc<MapCell>,
+    pub(super) hosted: Arc<HostedReplicas>,
+    carrier: Arc<Carrier>,
+    pub(super) peers: Arc<PeerTransport>,
+    /// That of the root group, while this node has a replica of it.
+    pub(super) machine: Mutex<Option<MapMachine>>,
+    stage: Arc<dyn Stage>,
+    pub(super) heard: Heard,
+    pub(super) watch: Watch,
+    pub(super) reigns: Reigns,
+    /// Written while this node joins another cluster, read while another one is let into this one.
+    pub(super) joining: RwLock<()>,
+    /// Held by whoever starts and stops replicas: what the map says must not change on the way.
+    pub(super) hosting: Mutex<()>,
+    /// Rung when one of the threads should look at once.
+    pub(super) bell: Arc<Bell>,
+    is_stopping: AtomicBool,
+}
+
+impl Node {
+    /// Takes this node's place in its cluster again, or founds one of its own. Returns when its replicas run.
+    pub fn start(rocks: &Arc<Rocks>, options: NodeOptions, stage: Arc<dyn Stage>) -> Result<Arc<Node>, NodeError> {
+        let record = match rocks.node_record()? {
+            Some(bytes) => {
+                let mut record = NodeRecord::decode(&bytes)?;
+                record.incarnation = record.incarnation.next();
+                rocks.put_node_record(&record.encode(), &[])?;
+                record
+            }
+            None => found(rocks, &options)?,
+        };
+        rocks.delete_lost_stores()?;
+        let bell = Arc::new(Bell::default());
+        let cell = Arc::new(MapCell::new(tell(stage.clone(), bell.clone())));
+        if let Some(bytes) = rocks.node_map()? {
+            cell.learn(Arc::new(ClusterMap::decode(&bytes)?));
+        }
+        let hosted = Arc::new(HostedReplicas::default());
+        let carrier = Arc::new(Carrier::new(cell.clone(), &hosted));
+        let ears = Arc::new(Ears::default());
+        let peer_options = PeerOptions {
+            node: record.node,
+            incarnation: record.incarnation,
+            cluster: record.cluster,
+            listeners: options.listeners,
+            timing: options.timing,
+            chance: chance(),
+            clock: options.clock.clone(),
+        };
+        let addresses = Arc::new(Addresses(cell.clone()));
+        let peers = Arc::new(PeerTransport::start(peer_options, ears.clone(), addresses)?);
+        carrier.connect(&peers);
+        let node = Arc::new(Node {
+            me: record.node,
+            incarnation: record.incarnation,
+            record: Mutex::new(record),
+            rocks: rocks.clone(),
+            address: Mutex::new(options.address),
+            zone: options.zone,
+            clock: options.clock,
+            cell,
+            hosted,
+            carrier,
+            peers,
+            machine: Mutex::default(),
+            stage,
+            heard: Heard::default(),
+            watch: Watch::default(),
+            reigns: Reigns::default(),
+            joining: RwLock::default(),
+            hosting: Mutex::default(),
+            bell,
+            is_stopping: AtomicBool::new(false),
+        });
+        node.host_root()?;
+        node.reconcile()?;
+        ears.listen_for(&node);
+        node.spawn("cluster", Node::attend)?;
+        node.spawn("cluster-reports", reports::run)?;
+        node.spawn("cluster-steward", steward::run)?;
+        node.resume_joining(options.join)?;
+        Ok(node)
+    }
+
+    pub fn id(&self) -> NodeId {
+        self.me
+    }
+
+    /// The map as this node knows it.
+    pub fn map(&self) -> Arc<ClusterMap> {
+        self.cell.map().expect("a node that runs has a map")
+    }
+
+    pub fn peers(&self) -> &PeerTransport {
+        &self.peers
+    }
+
+    pub fn hosted(&self) -> &HostedReplicas {
+        &self.hosted
+    }
+
+    /// The role of a replica on this node has changed: others have to hear of it soon.
+    pub fn note_role(&self) {
+        self.bell.ring();
+    }
+
+    /// Stops everything but the data groups, which are the front end's.
+    pub fn stop(&self) {
+        self.is_stopping.store(true, Relaxed);
+        self.bell.ring();
+        self.peers.stop();
+        if let Some(root) = self.root() {
+            root.group.stop();
+        }
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Relaxed)
+    }
+
+    pub(super) fn carrier(&self) -> &Carrier {
+        &self.carrier
+    }
+
+    /// This node's replica of the root group.
+    pub(super) fn root(&self) -> Option<Hosted> {
+        self.hosted.of(self.record.lock().root)
+    }
+
+    /// Runs `body` until the node stops or is dropped, at each ring of the bell and after each period.
+    pub(super) fn spawn(self: &Arc<Self>, name: &str, body: fn(&Arc<Node>)) -> Result<(), NodeError> {
+        let (node, bell): (Weak<Node>, _) = (Arc::downgrade(self), self.bell.clone());
+        let run = move || {
+            let mut rung = bell.rings();
+            while let Some(node) = node.upgrade().filter(|node| !node.is_stopping()) {
+                body(&node);
+                drop(node);
+                rung = bell.wait(rung, PERIOD);
+            }
+        };
+        Builder::new().name(name.to_owned()).spawn(run)?;
+        Ok(())
+    }
+
+    fn attend(self: &Arc<Self>) {
+        if let Err(error) = self.reconcile() {
+            tracing::error!(%error, "a replica that should run here does not");
+        }
+        self.beat();
+        handover::run(self);
+    }
+
+    /// Tells the root group's voters that this node lives, and which map it knows. The leader is one of them.
+    fn beat(&self) {
+        let map = self.map();
+        let beat = Bytes::from(Beat { version: map.version() }.encode());
+        for voter in map.root().members.replicas.iter().filter(|replica| replica.node != self.me) {
+            // The next one comes soon.
+            let _ = self.peers.send(voter.node, Lane::Control, Message::Heartbeat(beat.clone()));
+        }
+    }
+
+    /// Starts and stops replicas, so that what runs here is what the map says, and tells them what their groups should
+    /// be.
+    pub(super) fn reconcile(self: &Arc<Self>) -> Result<(), NodeError> {
+        let _alone = self.hosting.lock();
+        let map = self.map();
+        let groups = map.groups().iter().map(|(group, info)| (*group, &info.members));
+        let groups: BTreeMap<GroupId, &Members> = groups.chain([(map.root().id, &map.root().members)]).collect();
+        for (group, hosted) in self.hosted.all() {
+            let is_wanted = groups.get(&group).is_some_and(|members| members.replica(hosted.replica).is_some());
+            if !is_wanted {
+                self.unhost(group, hosted.replica)?;
+            }
+        }
+        for (group, members) in &groups {
+            let mine = members.replicas.iter().rev().find(|replica| replica.node == self.me);
+            match (mine, self.hosted.of(*group)) {
+                (Some(mine), None) => self.host(*group, mine)?,
+                (Some(_), Some(hosted)) => hosted.group.set_desired(desired(members)),
+                (None, _) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs the root group's replica before anything else, if there is one: it may have the only map.
+    fn host_root(self: &Arc<Self>) -> Result<(), NodeError> {
+        let root = self.record.lock().root;
+        let record = self.rocks.replicas()?.into_iter().find(|record| record.group == root.0 && record.store.is_some());
+        let Some(record) = record else { return Ok(()) };
+        self.run(root, ReplicaId(record.replica), &record)
+    }
+
+    fn host(self: &Arc<Self>, group: GroupId, replica: &ReplicaInfo) -> Result<(), NodeError> {
+        let there = self.rocks.replicas()?.into_iter().find(|record| record.group == group.0);
+        let record = match there {
+            Some(record) if record.replica > replica.id.0 => return Ok(()),
+            // It was removed once, and comes back under another number only.
+            Some(record) if record.replica == replica.id.0 && record.store.is_none() => return Ok(()),
+            Some(record) if record.replica == replica.id.0 => record,
+            there => {
+                let store = Some(self.rocks.new_store()?);
+                let record = ReplicaRecord { group: group.0, replica: replica.id.0, store };
+                self.rocks.put_replica(&record, None)?;
+                if let Some(old) = there.and_then(|there| there.store) {
+                    self.rocks.delete_store(old)?;
+                }
+                record
+            }
+        };
+        self.run(group, replica.id, &record)
+    }
+
+    fn run(self: &Arc<Self>, id: GroupId, replica: ReplicaId, record: &ReplicaRecord) -> Result<(), NodeError> {
+        let Some(store) = record.store else { return Ok(()) };
+        let place = Arc::new(Place::new(self.rocks.clone(), id, replica, store));
+        let is_there = place.state()?.is_some();
+        // Only who has founded a group has its first replica.
+        let start = match replica {
+            _ if is_there => Start::Resume,
+            FIRST_REPLICA => Start::Alone,
+            _ => Start::Empty,
+        };
+        let transport: Arc<dyn Transport> = self.carrier.clone();
+        let group = if id == self.record.lock().root {
+            let machine = MapMachine::open(place.clone(), self.me, self.cell.clone())?;
+            *self.machine.lock() = Some(machine.clone());
+            // Whoever has asked for a change waits until it is applied.
+            let apply_delay_max = Duration::ZERO;
+            let options = GroupOptions { me: replica, start, transport, apply_delay_max, ..GroupOptions::alone(id) };
+            let observer = Arc::new(RootObserver(self.bell.clone()));
+            Group::start(options, place, Arc::new(machine), observer, self.clock.clone())?
+        } else {
+            self.stage.host(Hosting { place, start, transport })?
+        };
+        tracing::info!(group = %id, replica = replica.0, "a replica runs here");
+        self.hosted.add(id, Hosted { replica, group });
+        self.bell.ring();
+        Ok(())
+    }
+
+    /// Ends a replica for good, and remembers that it is not to come back.
+    pub(super) fn unhost(&self, group: GroupId, replica: ReplicaId) -> Result<(), NodeError> {
+        let Some(hosted) = self.hosted.remove(group) else { return Ok(()) };
+        if group == self.record.lock().root {
+            *self.machine.lock() = None;
+        } else {
+            self.stage.unhost(group);
+        }
+        hosted.group.stop();
+        let store = self.rocks.replicas()?.into_iter().find(|record| record.group == group.0).and_then(|it| it.store);
+        self.rocks.put_replica(&ReplicaRecord { group: group.0, replica: replica.0, store: None }, None)?;
+        if let Some(store) = store {
+            self.rocks.delete_store(store)?;
+        }
+        tracing::info!(%group, replica = replica.0, "a replica has left this node");
+        Ok(())
+    }
+
+    /// The change by which this process tells where it is to be found.
+    pub(super) fn registration(&self) -> Change {
+        let address = self.address.lock().clone();
+        Change::Register { node: self.me, incarnation: self.incarnation, address, zone: self.zone.clone() }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn desired(members: &Members) -> Vec<(ReplicaId, Desired)> {
+    let desired = |replica: &ReplicaInfo| match replica.wanted {
+        Wanted::Voter => Desired::Voter,
+        Wanted::Learner => Desired::Learner,
+        Wanted::Leaving => Desired::Leaving,
+    };
+    members.replicas.iter().map(|replica| (replica.id, desired(replica))).collect()
+}
+
+fn tell(stage: Arc<dyn Stage>, bell: Arc<Bell>) -> OnChange {
+    Box::new(move |map| {
+        stage.map_changed(map);
+        bell.ring();
+    })
+}
+
+fn chance() -> crate::peer::Chance {
+    let rng = Mutex::new(Rng::from_entropy());
+    Box::new(move || rng.lock().next_u64())
+}
+
+/// A fresh cluster of one node, so that everything works before anybody else is there. Crashes leave all of it or
+/// nothing: the records are one write, and a store without one is deleted at the next start.
+fn found(rocks: &Arc<Rocks>, options: &NodeOptions) -> Result<NodeRecord, NodeError> {
+    let mut rng = Rng::from_entropy();
+    let mut name = || {
+        let mut bytes = [0; NodeId::BYTES];
+        bytes.fill_with(|| rng.below(256) as u8);
+        bytes
+    };
+    let (node, shard) = (NodeId::new(name()), ShardId::new(name()));
+    let cluster = ClusterId(rng.next_u64());
+    // Zero is no group's number.
+    let mut group = || GroupId(1 + rng.below(u64::from(u32::MAX)) as u32);
+    let (root, mut home) = (group(), group());
+    while home == root {
+        home = group();
+    }
+    let record = NodeRecord { node, incarnation: Incarnation(1), cluster, root, home, joining: None };
+    let map = ClusterMap::found(Founding {
+        cluster_id: cluster,
+        root,
+        node,
+        home,
+        shard,
+        address: options.address.clone(),
+        incarnation: record.incarnation,
+        zone: options.zone.clone(),
+        settings: options.settings,
+    });
+    let store = rocks.new_store()?;
+    rocks.put_document(store, LogIndex(0), &encoded(&map))?;
+    let replica =
+        |group: GroupId, store| ReplicaRecord { group: group.0, replica: FIRST_REPLICA.0, store: Some(store) };
+    rocks.put_node_record(&record.encode(), &[replica(root, store), replica(home, HOME_STORE)])?;
+    tracing::info!(node = %record.node, cluster = %record.cluster, "founded a cluster of one node");
+    Ok(record)
+}
+
+/// Whoever waits for a change hears of it from the map's machine.
+struct RootObserver(Arc<Bell>);
+
+impl Observer for RootObserver {
+    fn committed(&self, _: group::Seq) {}
+
+    fn applied(&self, _: group::Seq) {}
+
+    fn unknown(&self, _: RangeInclusive<group::Seq>) {}
+
+    fn role_changed(&self, _: Role) {
+        self.0.ring();
+    }
+}

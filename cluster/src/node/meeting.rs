@@ -1,0 +1,224 @@
+//! How nodes that were clusters by themselves become one (`CLUSTER MEET`, `--cluster-join`).
+//!
+//! One joins the other, they do not merge: a node that is alone gives up its private root group, and its home group
+//! goes along unchanged. That the node asks is written down first, so that after a crash it asks again: the other
+//! cluster may have let it in, and knows it by its name. The steps, and what a crash between them leaves:
+//!
+//! 1. `joining` is in the node's record: it asks again at its next start;
+//! 2. the other root group has committed: asked again, it says the same;
+//! 3. the record names the other cluster, and the private root group's replica is gone, in one write: it has joined.
+
+use super::host::{Node, NodeError};
+use super::map_cell::encoded;
+use super::wire::{Answer, Greeting, Question};
+use crate::ids::Term;
+use crate::map::{Change, ClusterMap, Joining, SlotClaim};
+use basalt_storage::engine::ReplicaRecord;
+use basalt_storage::rng::Rng;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::Builder;
+use std::time::Duration;
+
+const CALL_PATIENCE: Duration = Duration::from_secs(5);
+/// Between two attempts to join, for as long as the node is to belong there.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Why two nodes did not meet.
+#[derive(Debug, thiserror::Error)]
+pub enum MeetError {
+    #[error("{0} does not answer: {1}")]
+    NoAnswer(SocketAddr, String),
+    #[error("both nodes belong to clusters with other nodes: one of them has to leave its cluster first")]
+    BothHaveOthers,
+    #[error("{0}")]
+    Refused(String),
+    #[error(transparent)]
+    Node(#[from] NodeError),
+}
+
+impl Node {
+    /// Makes this node and the one that listens there members of one cluster. Blocks.
+    pub fn meet(self: &Arc<Self>, address: SocketAddr) -> Result<(), MeetError> {
+        let own = self.address.lock().clone();
+        let own = SocketAddr::new(own.ip, own.peer_port);
+        if address == own {
+            return Ok(());
+        }
+        let theirs = self.greet(address)?;
+        let mine = self.greeting();
+        if theirs.cluster == mine.cluster || theirs.node == mine.node {
+            return Ok(());
+        }
+        if mine.members == 1 {
+            return self.join(address);
+        }
+        if theirs.members > 1 {
+            return Err(MeetError::BothHaveOthers);
+        }
+        let invitation = Question::Invite { address: own };
+        match self.ask_stranger(address, &invitation)? {
+            Answer::Accepted => Ok(()),
+            _ => Err(MeetError::NoAnswer(address, "it says something strange".into())),
+        }
+    }
+
+    /// Goes on where a start was cut off, or begins to join, as the node was told.
+    pub(super) fn resume_joining(self: &Arc<Self>, wished: Vec<SocketAddr>) -> Result<(), NodeError> {
+        let begun = self.record.lock().joining;
+        if let Some(address) = begun {
+            self.join_later(address)?;
+        } else if self.map().member_count() == 1 {
+            self.keep_joining(wished)?;
+        }
+        Ok(())
+    }
+
+    /// Joins the cluster of whoever listens there, on a thread of its own that tries until it is a member of one.
+    pub(super) fn join_later(self: &Arc<Self>, address: SocketAddr) -> Result<(), NodeError> {
+        self.keep_joining(vec![address])
+    }
+
+    fn keep_joining(self: &Arc<Self>, addresses: Vec<SocketAddr>) -> Result<(), NodeError> {
+        if addresses.is_empty() {
+            return Ok(());
+        }
+        let node = Arc::downgrade(self);
+        let mut chance = Rng::from_entropy();
+        let keep_joining = move || {
+            for address in addresses.iter().cycle() {
+                let Some(node) = node.upgrade().filter(|node| !node.is_stopping()) else { return };
+                if node.map().member_count() > 1 {
+                    return;
+                }
+                match node.join(*address) {
+                    Ok(()) => return,
+                    Err(error) => tracing::warn!(%address, %error, "could not join a cluster; trying again"),
+                }
+                drop(node);
+                std::thread::sleep(RETRY.mul_f64(0.5 + chance.f64()));
+            }
+        };
+        Builder::new().name("cluster-join".into()).spawn(keep_joining)?;
+        Ok(())
+    }
+
+    /// Joins the cluster of whoever listens there. Blocks.
+    fn join(self: &Arc<Self>, address: SocketAddr) -> Result<(), MeetError> {
+        // As long as this is held nobody is let in here (`Node::answer`). Two that ask each other refuse each other
+        // then, until chance lets one come first.
+        let _one_at_a_time = self.joining.write();
+        if self.map().member_count() > 1 {
+            return Ok(());
+        }
+        let theirs = self.greet(address)?;
+        if theirs.node == self.me {
+            return Ok(());
+        }
+        self.note_joining(Some(address))?;
+        let asked = self.ask_stranger(address, &Question::Decide(Change::Join(Box::new(self.claims()))));
+        match asked? {
+            Answer::Decided { map: Some(map), .. } => {
+                let map = ClusterMap::decode(&map).map_err(|error| MeetError::Refused(error.to_string()))?;
+                self.enter(&Arc::new(map))?;
+                Ok(())
+            }
+            Answer::Refused(why) => {
+                self.note_joining(None)?;
+                Err(MeetError::Refused(why))
+            }
+            _ => Err(MeetError::NoAnswer(address, "it says something strange".into())),
+        }
+    }
+
+    fn greet(&self, address: SocketAddr) -> Result<Greeting, MeetError> {
+        match self.ask_stranger(address, &Question::Greet(self.greeting()))? {
+            Answer::Greeting(greeting) => Ok(greeting),
+            _ => Err(MeetError::NoAnswer(address, "it says something strange".into())),
+        }
+    }
+
+    fn ask_stranger(&self, address: SocketAddr, question: &Question) -> Result<Answer, MeetError> {
+        let answer = self.peers.call_address(address, question.encode(), CALL_PATIENCE).wait();
+        let no_answer = |why: String| MeetError::NoAnswer(address, why);
+        let answer = answer.map_err(|error| no_answer(error.to_string()))?;
+        Answer::decode(&answer).map_err(|error| no_answer(error.to_string()))
+    }
+
+    /// What this node brings along.
+    fn claims(&self) -> Joining {
+        let map = self.map();
+        let home = self.record.lock().home;
+        let group = map.group(home).expect("a node that is alone has its home group");
+        let epochs = map.slots().runs(|owner| (owner == home).then_some(()));
+        let claims = epochs.into_iter().flat_map(|(range, ())| {
+            range
+                .slots()
+                .map(|slot| SlotClaim { slots: crate::map::SlotRange::one(slot), epoch: map.slots().info(slot).epoch })
+        });
+        let hosted = self.hosted.of(home);
+        Joining {
+            node: self.me,
+            incarnation: self.incarnation,
+            address: self.address.lock().clone(),
+            zone: self.zone.clone(),
+            epoch: map.shown_epoch(self.me),
+            home,
+            shard: group.shard,
+            replica: group.members.leader.replica,
+            term: hosted.map_or(Term(0), |hosted| hosted.group.role().term()),
+            claims: merge(claims),
+        }
+    }
+
+    fn note_joining(&self, address: Option<SocketAddr>) -> Result<(), NodeError> {
+        let mut record = self.record.lock();
+        record.joining = address;
+        Ok(self.rocks.put_node_record(&record.encode(), &[])?)
+    }
+
+    /// Belongs to the cluster of this map from now on.
+    fn enter(&self, map: &Arc<ClusterMap>) -> Result<(), NodeError> {
+        let _alone = self.hosting.lock();
+        let mut record = self.record.lock().clone();
+        let old = self.hosted.remove(record.root);
+        *self.machine.lock() = None;
+        if let Some(old) = &old {
+            old.group.stop();
+        }
+        let gone = old.map(|old| ReplicaRecord { group: record.root.0, replica: old.replica.0, store: None });
+        let of_old_root = |there: &ReplicaRecord| there.group == record.root.0;
+        let store = self.rocks.replicas()?.into_iter().find(of_old_root).and_then(|there| there.store);
+        record.cluster = map.cluster_id();
+        record.root = map.root().id;
+        record.joining = None;
+        self.rocks.put_node_map(&encoded(map))?;
+        self.rocks.put_node_record(&record.encode(), gone.as_slice())?;
+        if let Some(store) = store {
+            self.rocks.delete_store(store)?;
+        }
+        tracing::info!(cluster = %record.cluster, nodes = map.member_count(), "joined a cluster");
+        *self.record.lock() = record;
+        self.peers.set_cluster(map.cluster_id());
+        self.cell.learn(map.clone());
+        Ok(())
+    }
+}
+
+/// Neighbours with the same epoch become one claim.
+fn merge(claims: impl Iterator<Item = SlotClaim>) -> Vec<SlotClaim> {
+    let mut merged: Vec<SlotClaim> = Vec::new();
+    for claim in claims {
+        let follows = merged.last().is_some_and(|last| {
+            last.epoch == claim.epoch && last.slots.last().number() + 1 == claim.slots.first().number()
+        });
+        match merged.last_mut() {
+            Some(last) if follows => {
+                last.slots = crate::map::SlotRange::new(last.slots.first(), claim.slots.last())
+                    .expect("a range that grows at its end");
+            }
+            _ => merged.push(claim),
+        }
+    }
+    merged
+}

@@ -1,0 +1,75 @@
+//! What this node tells the root group of itself and of the groups that it leads: where it is, who leads, which
+//! replicas have come and gone. Told again until the map has it.
+
+use super::decide::Decision;
+use super::host::Node;
+use crate::group::{ReplicaProgress, Role};
+use crate::ids::{GroupId, ReplicaId, Term};
+use crate::map::{Change, ClusterMap, Members, ReplicaStatus, Report};
+use std::sync::Arc;
+
+/// One round: whatever the map does not know yet.
+pub(super) fn run(node: &Arc<Node>) {
+    for change in missing(node) {
+        match node.decide(change.clone()) {
+            Decision::Made(_) => {}
+            Decision::Refused(why) => tracing::debug!(?change, %why, "a report was refused"),
+            // There is no use in asking for the others.
+            Decision::Unknown => return,
+        }
+    }
+}
+
+fn missing(node: &Node) -> Vec<Change> {
+    let map = node.map();
+    let mut changes: Vec<Change> = register(node, &map).into_iter().collect();
+    for (id, hosted) in node.hosted().all() {
+        let (Role::Leader { term, serves: true }, Some(members)) = (hosted.group.role(), map.members(id)) else {
+            continue;
+        };
+        changes.extend(lead(members, id, hosted.replica, term));
+        changes.extend(replicas(&map, members, id, term, &hosted.group.replicas()));
+    }
+    changes
+}
+
+/// A process that has started, or has moved.
+fn register(node: &Node, map: &ClusterMap) -> Option<Change> {
+    let known = map.member(node.me)?;
+    let is_known =
+        known.incarnation == node.incarnation && known.address == *node.address.lock() && known.zone == node.zone;
+    (!is_known).then(|| node.registration())
+}
+
+fn lead(members: &Members, group: GroupId, replica: ReplicaId, term: Term) -> Option<Change> {
+    let known = members.leader;
+    let is_news = (known.replica, known.term) != (replica, term) && known.term <= term;
+    is_news.then_some(Change::LeaderChanged { group, replica, term })
+}
+
+/// Which replicas the group has, if that is not what the map says.
+fn replicas(
+    map: &ClusterMap,
+    members: &Members,
+    group: GroupId,
+    term: Term,
+    present: &[ReplicaProgress],
+) -> Option<Change> {
+    if present.is_empty() {
+        return None;
+    }
+    let status =
+        |progress: &ReplicaProgress| if progress.votes { ReplicaStatus::Voter } else { ReplicaStatus::Learner };
+    let present: Vec<(ReplicaId, ReplicaStatus)> =
+        present.iter().map(|progress| (progress.replica, status(progress))).collect();
+    let of =
+        |id: ReplicaId| present.iter().find(|(there, _)| *there == id).map_or(ReplicaStatus::Planned, |(_, is)| *is);
+    let is_known =
+        members.replicas.iter().all(|replica| replica.status == of(replica.id) && !has_gone(replica, &present));
+    (!is_known).then(|| Change::ReportReplicas { group, report: Report { term, seen: map.version(), present } })
+}
+
+/// Whether a replica that was to go has done so.
+fn has_gone(replica: &crate::map::ReplicaInfo, present: &[(ReplicaId, ReplicaStatus)]) -> bool {
+    replica.wanted == crate::map::Wanted::Leaving && present.iter().all(|(there, _)| *there != replica.id)
+}

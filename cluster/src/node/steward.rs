@@ -1,0 +1,92 @@
+//! What the root group's leader does for the cluster: brings everybody the map, finds nodes failed and up again, and
+//! puts replicas and leaders where they should be ([`crate::placement`]).
+
+use super::decide::Decision;
+use super::host::Node;
+use super::map_cell::encoded;
+use super::wire::Question;
+use crate::ids::{MigrationId, NodeId};
+use crate::map::{Change, ClusterMap, Health};
+use crate::placement;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A map that was sent is sent again if it is not known after this time.
+const RESEND: Duration = Duration::from_millis(500);
+
+/// How long another node may take to take a map over.
+const LEARN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Replicas that are being built at the same time, in the whole cluster.
+const REPLICAS_AT_ONCE: usize = 4;
+
+/// Leaders that are chosen anew in one round.
+const LEADERS_AT_ONCE: usize = 4;
+
+/// One round.
+pub(super) fn run(node: &Arc<Node>) {
+    if node.leading_root().is_none() {
+        return node.watch.lead_no_more();
+    }
+    let map = node.map();
+    bring_map(node, &map);
+    for (id, health) in judge(node, &map) {
+        let verdict = node.decide(Change::SetHealth { node: id, health });
+        match (verdict, health) {
+            (Decision::Made(_), Health::Failed { .. }) => tracing::warn!(node = %id, "a node has failed"),
+            (Decision::Made(_), Health::Up) => tracing::info!(node = %id, "a node is up again"),
+            (Decision::Refused(why), _) => tracing::debug!(node = %id, %why, "the health of a node was refused"),
+            (Decision::Unknown, _) => return,
+        }
+    }
+    place(node);
+}
+
+/// Takes the next steps towards what is wanted.
+fn place(node: &Node) {
+    let (map, now) = (node.map(), (node.clock)());
+    let moves = placement::replicas(&map, now, REPLICAS_AT_ONCE);
+    for step in moves.into_iter().chain(placement::leaders(&map, now, LEADERS_AT_ONCE)) {
+        // Neither of them is a migration.
+        match node.decide(step.step.change(MigrationId::new([0; MigrationId::BYTES]), now)) {
+            Decision::Made(_) => tracing::info!("placement: {step}"),
+            Decision::Refused(why) => tracing::debug!("placement: {step}: {why}"),
+            Decision::Unknown => return,
+        }
+    }
+}
+
+/// Sends the map to those who know an older one.
+fn bring_map(node: &Node, map: &ClusterMap) {
+    let mut question = None;
+    for id in map.nodes().keys().copied().filter(|id| *id != node.me) {
+        let knows = node.heard.last(id).is_some_and(|last| last.version >= map.version());
+        if knows || !node.watch.may_send(id, map.version(), RESEND) {
+            continue;
+        }
+        let question = question.get_or_insert_with(|| Bytes::from(Question::Learn(encoded(map)).encode())).clone();
+        // The node's next beat says whether it has arrived.
+        drop(node.peers.call(id, question, LEARN_PATIENCE));
+    }
+}
+
+/// Nodes whose health is not what the map says.
+fn judge(node: &Node, map: &ClusterMap) -> Vec<(NodeId, Health)> {
+    let timeout = Duration::from_millis(map.settings().node_timeout_ms);
+    let mut news = Vec::new();
+    node.watch.note_members(map.nodes().keys());
+    for (id, info) in map.nodes().iter().filter(|(id, _)| **id != node.me) {
+        let silence = node.heard.last(*id).map(|last| last.at.elapsed());
+        // A new leader gives everybody the time that it takes to be heard, and so has everybody who is new.
+        let watched = node.watch.watched_for(*id);
+        let is_silent = silence.map_or(watched, |silence| silence.min(watched)) > timeout;
+        let is_heard = silence.is_some_and(|silence| silence < timeout);
+        match info.health {
+            Health::Up if is_silent => news.push((*id, Health::Failed { since: (node.clock)() })),
+            Health::Failed { .. } if is_heard => news.push((*id, Health::Up)),
+            _ => {}
+        }
+    }
+    news
+}
