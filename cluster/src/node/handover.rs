@@ -84,8 +84,8 @@ fn able(map: &ClusterMap, group: GroupId, node: NodeId, progress: &[ReplicaProgr
 }
 
 impl Node {
-    /// Hands over all that this node leads, as far as there is somebody to take it. Blocks for as long as that takes, and
-    /// not for long. To be called before [`Node::stop`].
+    /// Hands over all that this node leads, as far as there is somebody to take it. Blocks for as long as that takes,
+    /// and not for long. To be called before [`Node::stop`].
     pub fn hand_over(&self) {
         let led = self.hosted().all().into_iter().filter(|(_, hosted)| hosted.group.role().serves());
         let given: Vec<Hosted> = led.map(|(_, hosted)| hosted).filter(give_away).collect();

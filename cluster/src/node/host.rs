@@ -6,7 +6,7 @@
 //!
 //! | thread | does |
 //! |---|---|
-//! | `cluster` | hosts what the map says ([`Node::reconcile`]), says that this node lives, hands over ([`super::handover`]) |
+//! | `cluster` | runs what the map says ([`Node::reconcile`]), says that it lives, hands over ([`super::handover`]) |
 //! | `cluster-reports` | tells the root group what has become of the groups that this node leads ([`super::reports`]) |
 //! | `cluster-steward` | where the root group leads: watches over nodes, brings them the map ([`super::steward`]) |
 //! | `peer` | the transport's own |
