@@ -32,7 +32,7 @@ const PURE: &[&str] = &[
     "server/src/cluster/show",
     "cluster/src/peer/wire",
     "server/src/resp",
-    "storage/src/crc32c",
+    "storage/src/crc",
     "storage/src/number",
     "storage/src/rdb",
     "storage/src/rng",
