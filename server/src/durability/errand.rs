@@ -2,9 +2,8 @@
 //!
 //! SCAN, KEYS and RANDOMKEY read pages of keys from disk, without a lock, and then look at each page under the lock of
 //! its stripe. The reply leaves like that to a client that has waited: when what it depends on is committed.
-//!
-//! Bound: every connection has at most one errand, so the queue is bounded by `maxclients`.
 
+use super::jobs::Jobs;
 use super::release::{Delivery, Release};
 use crate::client::Client;
 use crate::commands::ctx::Outcome;
@@ -14,9 +13,7 @@ use crate::resp::{Args, OwnedArgs, ReplyBuf};
 use crate::server::Server;
 use basalt_storage::effect::DbIndex;
 use basalt_storage::keyspace::high_water;
-use parking_lot::{Condvar, Mutex};
-use std::collections::VecDeque;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 /// Threads that run errands. They are apart from those that load keys, which are not to wait behind a long walk.
 const THREADS: usize = 2;
@@ -32,50 +29,12 @@ pub struct Job {
     pub db: DbIndex,
 }
 
-#[derive(Default)]
-struct Queue {
-    jobs: Mutex<VecDeque<Job>>,
-    more: Condvar,
-}
-
 /// The queue in front of the threads.
-#[derive(Default)]
-pub struct Errands {
-    queue: Arc<Queue>,
-}
+pub type Errands = Jobs<Job>;
 
-impl Errands {
-    /// Starts the threads; they end with the process.
-    pub fn start(&self, server: &Arc<Server>) -> std::io::Result<()> {
-        for number in 0..THREADS {
-            let (queue, server) = (self.queue.clone(), Arc::downgrade(server));
-            let thread = std::thread::Builder::new().name(format!("errands-{number}"));
-            thread.spawn(move || serve(&queue, &server))?;
-        }
-        Ok(())
-    }
-
-    /// Has a command run; its client gets the reply as one that has waited.
-    pub fn submit(&self, job: Job) {
-        self.queue.jobs.lock().push_back(job);
-        self.queue.more.notify_one();
-    }
-}
-
-fn serve(queue: &Queue, server: &Weak<Server>) {
-    loop {
-        let job = {
-            let mut jobs = queue.jobs.lock();
-            loop {
-                match jobs.pop_front() {
-                    Some(job) => break job,
-                    None => queue.more.wait(&mut jobs),
-                }
-            }
-        };
-        let Some(server) = server.upgrade() else { return };
-        run(&server, job);
-    }
+/// Starts the threads.
+pub fn start(server: &Arc<Server>) -> std::io::Result<Errands> {
+    Jobs::start(server, "errands", THREADS, run)
 }
 
 fn run(server: &Server, job: Job) {

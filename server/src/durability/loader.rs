@@ -2,15 +2,12 @@
 //!
 //! A connection whose request needs cold keys leaves them here and goes on with nothing; when they are resident it gets
 //! mail and tries the request again. If a key was cooled or changed in the meantime, it asks again.
-//!
-//! Bound: every connection has at most one job, so the queue is bounded by `maxclients`.
 
+use super::jobs::Jobs;
 use crate::client::Client;
 use crate::server::Server;
 use basalt_storage::keyspace::{Loading, Unreadable};
-use parking_lot::{Condvar, Mutex};
-use std::collections::VecDeque;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 /// Threads that read. Reads wait for the disk, so there are more of them than cores.
 const THREADS: usize = 8;
@@ -21,51 +18,26 @@ struct Job {
     loadings: Vec<Loading>,
 }
 
-#[derive(Default)]
-struct Queue {
-    jobs: Mutex<VecDeque<Job>>,
-    more: Condvar,
-}
-
 /// The queue in front of the reading threads.
-#[derive(Default)]
 pub struct Loader {
-    queue: Arc<Queue>,
+    jobs: Jobs<Job>,
 }
 
 impl Loader {
-    /// Starts the threads; they end with the process.
-    pub fn start(&self, server: &Arc<Server>) -> std::io::Result<()> {
-        for number in 0..THREADS {
-            let (queue, server) = (self.queue.clone(), Arc::downgrade(server));
-            let thread = std::thread::Builder::new().name(format!("loader-{number}"));
-            thread.spawn(move || serve(&queue, &server))?;
-        }
-        Ok(())
+    /// Starts the threads.
+    pub fn start(server: &Arc<Server>) -> std::io::Result<Loader> {
+        Ok(Loader { jobs: Jobs::start(server, "loader", THREADS, run)? })
     }
 
     /// Has keys loaded; the client gets mail when that is done.
     pub fn submit(&self, client: Arc<Client>, loadings: Vec<Loading>) {
-        self.queue.jobs.lock().push_back(Job { client, loadings });
-        self.queue.more.notify_one();
+        self.jobs.submit(Job { client, loadings });
     }
 }
 
-fn serve(queue: &Queue, server: &Weak<Server>) {
-    loop {
-        let job = {
-            let mut jobs = queue.jobs.lock();
-            loop {
-                match jobs.pop_front() {
-                    Some(job) => break job,
-                    None => queue.more.wait(&mut jobs),
-                }
-            }
-        };
-        let Some(server) = server.upgrade() else { return };
-        let loaded: Result<(), Unreadable> = job.loadings.iter().try_for_each(|loading| load(&server, loading));
-        job.client.post(|inbox| inbox.loaded = Some(loaded));
-    }
+fn run(server: &Server, job: Job) {
+    let loaded: Result<(), Unreadable> = job.loadings.iter().try_for_each(|loading| load(server, loading));
+    job.client.post(|inbox| inbox.loaded = Some(loaded));
 }
 
 fn load(server: &Server, loading: &Loading) -> Result<(), Unreadable> {

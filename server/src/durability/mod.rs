@@ -16,6 +16,7 @@
 //! | `cold` | the engine as the keyspace sees it |
 //! | `loader` | threads that read cold keys |
 //! | `errand` | threads that walk over cold keys |
+//! | `jobs` | the queue in front of either |
 //! | `pace` | slowing writers down before RocksDB does |
 //! | `space` | refusing writes before the disk is full |
 //! | `housekeeping` | expiry of cold keys, and the cleaner |
@@ -25,6 +26,7 @@ mod cold;
 pub mod errand;
 pub mod gate;
 mod housekeeping;
+mod jobs;
 pub mod loader;
 mod log;
 pub mod open;

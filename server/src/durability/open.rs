@@ -1,13 +1,12 @@
 //! Opening the data directory, and putting the parts of durable mode together.
 
 use super::cold::EngineReader;
-use super::errand::Errands;
 use super::housekeeping;
 use super::loader::Loader;
 use super::log::{Machine, Observer, Sink};
 use super::pace::{self, Pace};
 use super::space::{self, Space, Volume};
-use super::{Durability, letting_out};
+use super::{Durability, errand, letting_out};
 use crate::memory_report::{available_bytes, resident_bytes_default};
 use crate::server::Server;
 use basalt_cluster::group::rocks_log::RocksLog;
@@ -67,10 +66,8 @@ pub fn start(server: &Arc<Server>) -> Result<(), StartError> {
     let entries = count_cold(keyspace, &engine);
     tracing::info!(directory = %directory.display(), entries, applied = engine.applied().0, "the data is there");
     keyspace.record_to(Arc::new(Sink { group: group.clone() }));
-    let loader = Loader::default();
-    loader.start(server)?;
-    let errands = Errands::default();
-    errands.start(server)?;
+    let loader = Loader::start(server)?;
+    let errands = errand::start(server)?;
     let resident_bytes_default = resident_bytes_default(available_bytes(), memory_bytes as u64);
     if server.config.maxmemory() == 0 {
         tracing::info!(
