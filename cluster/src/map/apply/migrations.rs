@@ -5,7 +5,8 @@
 
 use super::super::migration::{Migration, Phase, UNDER_WAY_MAX};
 use super::super::{
-    ClusterMap, Ending, Failure, Job, MigrationKind, OpenSlot, Part, REASON_LEN_MAX, Refusal, Side, Sides, Stage,
+    ClusterMap, Ending, Failure, Job, MigrationKind, OpenSlot, Part, REASON_LEN_MAX, Refusal, Side, Sides, SlotRange,
+    Stage,
 };
 use super::Outcome;
 use crate::Slot;
@@ -16,7 +17,6 @@ use std::collections::{BTreeMap, BTreeSet};
 impl ClusterMap {
     pub(super) fn begin_migrations(&mut self, jobs: &[Job], at: UnixMs) -> Result<Outcome, Refusal> {
         let bound: BTreeSet<Slot> = self.migrations_under_way().flat_map(Migration::all_slots).collect();
-        let version = self.version_made();
         let mut records: BTreeMap<MigrationId, Migration> = BTreeMap::new();
         let mut taken: BTreeSet<Slot> = BTreeSet::new();
         for job in jobs {
@@ -27,18 +27,7 @@ impl ClusterMap {
                     return Err(Refusal::JobsOverlap);
                 }
             }
-            let record = Migration {
-                id: job.id,
-                kind: job.kind,
-                slots: job.slots.clone(),
-                source,
-                target,
-                phase: Phase::Copying(Stage::Starting),
-                begun: version,
-                changed: version,
-                created_at: at,
-                updated_at: at,
-            };
+            let record = self.beginning(job.id, job.kind, job.slots.clone(), (source, target), at);
             if self.migrations.contains_key(&job.id) || records.insert(job.id, record).is_some() {
                 return Err(Refusal::MigrationExists(job.id));
             }
@@ -49,6 +38,30 @@ impl ClusterMap {
         let changes = !records.is_empty();
         self.migrations.extend(records);
         Ok(Outcome::changed_if(changes))
+    }
+
+    /// The record of a migration that begins with the change that is being made.
+    pub(super) fn beginning(
+        &self,
+        id: MigrationId,
+        kind: MigrationKind,
+        slots: Vec<SlotRange>,
+        (source, target): (GroupId, GroupId),
+        at: UnixMs,
+    ) -> Migration {
+        let version = self.version_made();
+        Migration {
+            id,
+            kind,
+            slots,
+            source,
+            target,
+            phase: Phase::Copying(Stage::Starting),
+            begun: version,
+            changed: version,
+            created_at: at,
+            updated_at: at,
+        }
     }
 
     pub(super) fn report_stage(&mut self, id: MigrationId, stage: Stage, at: UnixMs) -> Result<Outcome, Refusal> {

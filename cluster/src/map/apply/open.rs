@@ -1,6 +1,6 @@
 //! Slots that are opened, closed and handed over one by one: the parts of `CLUSTER SETSLOT`.
 
-use super::super::migration::{Migration, MigrationKind, Phase, Stage, UNDER_WAY_MAX};
+use super::super::migration::{MigrationKind, UNDER_WAY_MAX};
 use super::super::{ClusterMap, OpenSlot, Refusal, SlotRange};
 use super::Outcome;
 use crate::Slot;
@@ -82,19 +82,7 @@ impl ClusterMap {
         if self.migrations_under_way().count() >= UNDER_WAY_MAX {
             return Err(Refusal::TooManyMigrations);
         }
-        let version = self.version_made();
-        let record = Migration {
-            id,
-            kind: MigrationKind::HandOver,
-            slots: vec![SlotRange::one(slot)],
-            source,
-            target,
-            phase: Phase::Copying(Stage::Starting),
-            begun: version,
-            changed: version,
-            created_at: at,
-            updated_at: at,
-        };
+        let record = self.beginning(id, MigrationKind::HandOver, vec![SlotRange::one(slot)], (source, target), at);
         self.migrations.insert(id, record);
         Ok(Outcome::HandingOver(id))
     }
