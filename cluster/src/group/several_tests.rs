@@ -11,6 +11,7 @@ use super::core::BOOTSTRAP;
 use super::log::{Durability, LogWrite};
 use super::memory_log::MemoryLog;
 use super::state::LogState;
+use super::tests::Contents;
 use super::*;
 
 /// Nothing here takes nearly as long.
@@ -40,27 +41,22 @@ impl Bell {
     }
 }
 
-/// What a replica has applied.
-type Contents = Arc<Mutex<(LogIndex, Vec<String>)>>;
-
 struct Machine {
     log: Arc<MemoryLog>,
-    contents: Contents,
+    contents: Arc<Mutex<Contents>>,
     bell: Arc<Bell>,
 }
 
 impl StateMachine for Machine {
     fn applied(&self) -> LogIndex {
-        self.contents.lock().0
+        self.contents.lock().index
     }
 
     fn apply(&self, entries: Vec<CommittedEntry>) -> Result<(), ApplyError> {
         let mut contents = self.contents.lock();
-        for entry in entries {
-            assert_eq!(entry.index, contents.0.max(BOOTSTRAP.index).next());
-            contents.0 = entry.index;
-            contents.1.extend(entry.batches().map(|batch| String::from_utf8(batch.to_vec()).unwrap()));
-        }
+        let first = entries.first().map(|entry| entry.index);
+        assert!(first.is_none_or(|first| first == contents.index.max(BOOTSTRAP.index).next()), "there is a gap");
+        contents.apply(entries);
         self.bell.ring();
         Ok(())
     }
@@ -70,7 +66,7 @@ impl StateMachine for Machine {
         begin: &mut dyn FnMut(LogIndex),
         sink: &mut dyn FnMut(Vec<u8>) -> Result<(), ApplyError>,
     ) -> Result<(), ApplyError> {
-        let (index, texts) = self.contents.lock().clone();
+        let Contents { index, texts } = self.contents.lock().clone();
         begin(index);
         texts.into_iter().try_for_each(|text| sink(text.into_bytes()))
     }
@@ -83,7 +79,7 @@ impl StateMachine for Machine {
 
 struct Import {
     log: Arc<MemoryLog>,
-    contents: Contents,
+    contents: Arc<Mutex<Contents>>,
     texts: Vec<String>,
     is_complete: bool,
 }
@@ -101,7 +97,7 @@ impl SnapshotSink for Import {
 
     fn install(self: Box<Self>, state: &LogState) -> Result<(), ApplyError> {
         assert!(self.is_complete);
-        *self.contents.lock() = (state.truncated.index, self.texts);
+        *self.contents.lock() = Contents { index: state.truncated.index, texts: self.texts };
         let all = Some(0..u64::from(u16::MAX));
         let write = LogWrite { delete_tail: all, state: Some(state.clone()), entries: Vec::new() };
         self.log.write(&write, Durability::Synced).map_err(|error| ApplyError(Box::new(error)))
@@ -175,12 +171,12 @@ impl Transport for Wire {
 #[derive(Clone)]
 struct Replica {
     group: Arc<Group>,
-    contents: Contents,
+    contents: Arc<Mutex<Contents>>,
 }
 
 impl Replica {
     fn texts(&self) -> Vec<String> {
-        self.contents.lock().1.clone()
+        self.contents.lock().texts.clone()
     }
 }
 
@@ -203,7 +199,7 @@ impl Cluster {
 
     fn start(&mut self, me: ReplicaId, start: Start) {
         let log = Arc::new(MemoryLog::new());
-        let contents = Contents::default();
+        let contents = Arc::<Mutex<Contents>>::default();
         let machine = Arc::new(Machine { log: log.clone(), contents: contents.clone(), bell: self.bell.clone() });
         let transport = Arc::new(Wire(self.wires.clone()));
         let options = GroupOptions { me, start, transport, log_bytes_max: 4 << 10, ..GroupOptions::alone(GroupId(7)) };

@@ -13,31 +13,43 @@ use super::memory_log::MemoryLog;
 use super::state::LogState;
 use super::*;
 
+/// What a state machine of a test has applied, and up to where.
+#[derive(Clone, Default)]
+pub(super) struct Contents {
+    pub(super) index: LogIndex,
+    pub(super) texts: Vec<String>,
+}
+
+impl Contents {
+    pub(super) fn apply(&mut self, entries: Vec<CommittedEntry>) {
+        for entry in entries {
+            assert!(entry.index > self.index, "{:?} applied again", entry.index);
+            self.index = entry.index;
+            self.texts.extend(entry.batches().map(|batch| String::from_utf8(batch.to_vec()).unwrap()));
+        }
+    }
+}
+
 /// Keeps what it is given, as text.
 #[derive(Default)]
 struct Machine {
-    contents: Mutex<(LogIndex, Vec<String>)>,
+    contents: Mutex<Contents>,
 }
 
 impl StateMachine for Machine {
     fn applied(&self) -> LogIndex {
-        self.contents.lock().0
+        self.contents.lock().index
     }
 
     fn apply(&self, entries: Vec<CommittedEntry>) -> Result<(), ApplyError> {
-        let mut contents = self.contents.lock();
-        for entry in entries {
-            assert!(entry.index > contents.0, "{:?} applied again", entry.index);
-            contents.0 = entry.index;
-            contents.1.extend(entry.batches().map(|batch| String::from_utf8(batch.to_vec()).unwrap()));
-        }
+        self.contents.lock().apply(entries);
         Ok(())
     }
 }
 
 impl Machine {
     fn texts(&self) -> Vec<String> {
-        self.contents.lock().1.clone()
+        self.contents.lock().texts.clone()
     }
 }
 
@@ -233,7 +245,7 @@ fn the_log_is_cut_when_it_has_grown() {
 fn a_log_that_does_not_fit_the_data_is_refused() {
     let mut home = Home::default();
     drop(home.start(|_| ()).unwrap());
-    home.machine = Arc::new(Machine { contents: Mutex::new((LogIndex(99), Vec::new())) });
+    home.machine = Arc::new(Machine { contents: Mutex::new(Contents { index: LogIndex(99), texts: Vec::new() }) });
     assert!(matches!(home.start(|_| ()).err(), Some(StartError::StateAheadOfLog { .. })));
     home.disk = Arc::default();
     assert!(matches!(home.start(|_| ()).err(), Some(StartError::StateAheadOfLog { .. })));
