@@ -5,50 +5,20 @@ Every acknowledged write must be there, every other one whole or not at all, and
 sent them. A kill takes nothing that was written, so this holds whatever `fsync` says.
 """
 
-import argparse
-import os
 import random
-import shutil
 import sys
-import tempfile
 import time
-import traceback
 from pathlib import Path
 
-from load import Load, Wrong
-from node import Node, NotStarted
+import rounds
+from load import Load
+from node import Node
 from server import binary_under_test
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=None, help="repeats the choices of a run, but not its timing")
-    parser.add_argument("--seconds", type=float, default=1.5, help="the longest time between a start and the kill")
-    options = parser.parse_args()
-    seed = options.seed if options.seed is not None else int.from_bytes(os.urandom(4), "big")
-    print(f"kill: seed {seed}, {options.kills} kills", flush=True)
-    home = Path(tempfile.mkdtemp(prefix="basalt-kill-"))
-    test = KillTest(home, seed, options.seconds)
-    try:
-        for number in range(1, options.kills + 1):
-            test.round(number)
-        test.node.stop()
-    except (Wrong, NotStarted) as failure:
-        print(f"kill: FAILED at kill {number} with seed {seed}: {failure}\nthe directory is kept: {home}")
-        print("what the server said last:\n" + test.node.tail())
-    except Exception:
-        traceback.print_exc()
-        print(f"kill: the test failed at kill {number} with seed {seed}; the directory is kept: {home}")
-    else:
-        shutil.rmtree(home)
-        print(f"{test.sent} steps sent, {test.acked} acknowledged, longest start {test.slowest:.2f} s")
-        print(f"kill: {options.kills} passed, 0 failed, 0 skipped")
-        return 0
-    finally:
-        test.node.kill()
-    print(f"kill: {number - 1} passed, 1 failed, 0 skipped")
-    return 1
+    options = rounds.options_of(__doc__, "kill", 20).parse_args()
+    return rounds.run("kill", "kill", options, lambda home, seed: KillTest(home, seed, options.seconds))
 
 
 class KillTest:
@@ -111,6 +81,12 @@ class KillTest:
             time.sleep(rng.random() / 5)
             self.node.kill()
         self.slowest = max(self.slowest, self.node.start())
+
+    def story(self) -> str:
+        return f"with {' '.join(self.node.options)}"
+
+    def figures(self) -> str:
+        return f"{self.sent} steps sent, {self.acked} acknowledged, longest start {self.slowest:.2f} s"
 
     def note_figures(self) -> None:
         sent, acked = self.load.figures()
