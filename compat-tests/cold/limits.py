@@ -7,18 +7,16 @@ that another client sent all the while. Small by default, as in CI; --full is th
 
 import argparse
 import multiprocessing
-import os
 import random
 import sys
 import time
-import traceback
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "harness"))
 
 from resp import Connection, encode
-from run import bulk, cool, expect, number, ok
-from server import Server, binary_under_test
+from run import bulk, cool, expect, number, ok, run_cases
+from server import Server
 
 MIB = 1 << 20
 SMALL = {"value": 16 * MIB, "elements": 300_000, "transaction": 16 * MIB, "seconds": 1.0}
@@ -34,24 +32,7 @@ def main() -> int:
     arguments = parser.parse_args()
     sizes = dict(FULL if arguments.full else SMALL)
     sizes["elements"] = arguments.elements or sizes["elements"]
-    os.environ["BASALT_MODE"] = "durable"
-    passed = failed = 0
-    for case in CASES:
-        if arguments.case and case.__name__ not in arguments.case:
-            continue
-        started = time.monotonic()
-        try:
-            with Server(binary_under_test(), "--engine-memory", str(ENGINE)) as server:
-                case(server, sizes)
-            passed += 1
-            result = "ok"
-        except Exception as problem:  # noqa: BLE001 - a case may fail in any way, and the others still run
-            failed += 1
-            where = traceback.extract_tb(problem.__traceback__)[-1]
-            result = f"FAILED: {problem!r} ({where.name}, line {where.lineno})"
-        print(f"{case.__name__:34}{result} {time.monotonic() - started:6.1f} s", flush=True)
-    print(f"limits: {passed} passed, {failed} failed, 0 skipped")
-    return 1 if failed else 0
+    return run_cases("limits", CASES, arguments.case, ("--engine-memory", str(ENGINE)), (sizes,))
 
 
 class Watch:

@@ -26,24 +26,29 @@ class Wrong(Exception):
 
 
 def main() -> int:
-    only = sys.argv[1:]
+    return run_cases("cold", CASES, sys.argv[1:])
+
+
+def run_cases(title: str, cases: list, only: list, options: tuple = (), arguments: tuple = ()) -> int:
+    """Each case with a durable server of its own; `only` names those that are wanted, if not all."""
     passed = failed = 0
     os.environ["BASALT_MODE"] = "durable"
-    for case in CASES:
+    width = max(len(case.__name__) for case in cases) + 2
+    for case in cases:
         if only and case.__name__ not in only:
             continue
         started = time.monotonic()
         try:
-            with Server(binary_under_test()) as server:
-                case(server)
+            with Server(binary_under_test(), *options) as server:
+                case(server, *arguments)
             passed += 1
             result = "ok"
         except Exception as problem:  # noqa: BLE001 - a case may fail in any way, and the others still run
             failed += 1
             where = traceback.extract_tb(problem.__traceback__)[-1]
             result = f"FAILED: {problem!r} ({where.name}, line {where.lineno})"
-        print(f"{case.__name__:44}{result} {time.monotonic() - started:6.1f} s", flush=True)
-    print(f"cold: {passed} passed, {failed} failed, 0 skipped")
+        print(f"{case.__name__:{width}}{result} {time.monotonic() - started:6.1f} s", flush=True)
+    print(f"{title}: {passed} passed, {failed} failed, 0 skipped")
     return 1 if failed else 0
 
 
@@ -275,8 +280,7 @@ def a_walk_goes_on_when_the_collection_comes_and_goes(server) -> None:
 def keys_are_walked_over_without_becoming_resident(server) -> None:
     client = server.connect()
     names = {b"key:%d" % n for n in range(30_000)}
-    for n in range(0, 30_000, 1000):
-        ok(client, "MSET", *[word for name in range(n, n + 1000) for word in (f"key:{name}", "v" * 50)])
+    write_keys(client, 30_000)
     ok(client, "SET", "due", "v", "PX", "1")
     time.sleep(0.01)
     cool(client)
@@ -304,8 +308,7 @@ def keys_are_walked_over_without_becoming_resident(server) -> None:
 
 def a_long_walk_does_not_hold_up_others(server) -> None:
     client, other = server.connect(), server.connect()
-    for n in range(0, 200_000, 1000):
-        ok(client, "MSET", *[word for name in range(n, n + 1000) for word in (f"key:{name}", "v" * 50)])
+    write_keys(client, 200_000)
     cool(client)
     client.send(b"".join([b"KEYS *\r\n"] * 3))
     slowest, pings = 0.0, 0
@@ -321,8 +324,7 @@ def a_long_walk_does_not_hold_up_others(server) -> None:
 
 def misses_do_not_read_the_disk(server) -> None:
     client = server.connect()
-    for n in range(0, 50_000, 1000):
-        ok(client, "MSET", *[word for name in range(n, n + 1000) for word in (f"key:{name}", "v" * 50)])
+    write_keys(client, 50_000)
     server.restart()
     client = server.connect()
     expect(client.call("GET", "key:77"), bulk("v" * 50))
@@ -338,8 +340,7 @@ def misses_do_not_read_the_disk(server) -> None:
 
 def figures_of_residency_are_true(server) -> None:
     client = server.connect()
-    for n in range(0, 10_000, 1000):
-        ok(client, "MSET", *[word for name in range(n, n + 1000) for word in (f"key:{name}", "v" * 1000)])
+    write_keys(client, 10_000, 1000)
     server.restart()
     client = server.connect()
     figures = info(client)
@@ -375,6 +376,12 @@ def copies_are_bounded_without_maxmemory(server) -> None:
         time.sleep(0.01)
     expect(number(client, "used_memory") < 110 << 20, True, "copies are dropped beyond the limit")
     expect(client.call("STRLEN", "key:0"), (":", 1 << 20))
+
+
+def write_keys(client, count: int, length: int = 50) -> None:
+    """`count` strings of `length` bytes, key:0 and so on."""
+    for n in range(0, count, 1000):
+        ok(client, "MSET", *[word for name in range(n, n + 1000) for word in (f"key:{name}", "v" * length)])
 
 
 def readable(client) -> bool:
