@@ -3,49 +3,50 @@
 use crate::common::{self, TestClient, TestServer};
 use basalt_server::persistence::loading;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 const LOADING: &str = "-LOADING Redis is loading the dataset in memory\r\n";
 
-/// A directory of one test, removed at its end.
-struct Directory(PathBuf);
+/// The dump of the test, in the directory that all tests share; it is removed at the end.
+struct Dump {
+    name: String,
+    path: PathBuf,
+}
 
-impl Directory {
-    fn new() -> Directory {
-        let path = std::env::temp_dir().join(format!("basalt-loading-{}", std::process::id()));
-        fs::create_dir_all(&path).expect("a directory can be made");
-        Directory(path)
+impl Dump {
+    fn new() -> Dump {
+        let name = format!("basalt-loading-{}.rdb", std::process::id());
+        Dump { path: std::env::temp_dir().join(&name), name }
+    }
+
+    /// A server that has not looked for the dump yet.
+    fn server(&self) -> TestServer {
+        TestServer::with(common::config(&["--dbfilename", &self.name]))
     }
 }
 
-impl Drop for Directory {
+impl Drop for Dump {
     fn drop(&mut self) {
         // What is left is in the way of nobody.
-        let _ = fs::remove_dir_all(&self.0);
+        let _ = fs::remove_file(&self.path);
     }
-}
-
-/// A server that has not looked for its dump yet.
-fn server_in(directory: &Path) -> TestServer {
-    TestServer::with(common::config(&["--dir", &directory.display().to_string()]))
 }
 
 fn is_loading(client: &mut TestClient) -> bool {
     client.say("info persistence").contains("\r\nloading:1\r\n")
 }
 
-/// One test, because the working directory is the whole process's.
 #[test]
 fn clients_are_told_to_wait_until_the_dump_is_loaded() {
-    let directory = Directory::new();
-    let first = server_in(&directory.0);
+    let dump = Dump::new();
+    let first = dump.server();
     assert!(loading::find(&first.server).expect("a directory that can be read").is_none());
     let mut client = first.client();
     assert!(!is_loading(&mut client));
     assert_eq!(client.say("set key value"), "+OK\r\n");
     assert_eq!(client.say("save"), "+OK\r\n");
 
-    let second = server_in(&directory.0);
+    let second = dump.server();
     let pending =
         loading::find(&second.server).expect("a dump that can be read").expect("the dump of the first server");
     let mut client = second.client();
@@ -63,10 +64,9 @@ fn clients_are_told_to_wait_until_the_dump_is_loaded() {
     assert_eq!(client.say("get key"), "$5\r\nvalue\r\n");
     assert!(client.say("info persistence").contains("\r\nrdb_changes_since_last_save:0\r\n"));
 
-    let path = directory.0.join("dump.rdb");
-    let whole = fs::read(&path).expect("the dump");
-    fs::write(&path, &whole[..whole.len() - 1]).expect("the dump can be damaged");
-    let third = server_in(&directory.0);
+    let whole = fs::read(&dump.path).expect("the dump");
+    fs::write(&dump.path, &whole[..whole.len() - 1]).expect("the dump can be damaged");
+    let third = dump.server();
     let pending = loading::find(&third.server).expect("a file that can be read").expect("the damaged dump");
     let done = pending.start(&third.server).expect("a thread can be started");
     let error = done.blocking_recv().expect("the load ends").expect_err("a byte is missing");

@@ -24,8 +24,14 @@ pub struct TestServer {
 }
 
 /// A configuration as from the command line. Nothing in these tests runs a node, so there is no data on disk.
+///
+/// A server makes its `dir` the working directory, which is the whole process's: where these tests run in one process,
+/// that must be the same for all of them, at all times. And no test but the one of dumps may write one there, as
+/// FLUSHALL would.
 pub fn config(options: &[&str]) -> Config {
-    let options: Vec<String> = ["--mode", "cache"].iter().chain(options).map(|word| (*word).to_owned()).collect();
+    let directory = std::env::temp_dir().display().to_string();
+    let defaults = ["--mode", "cache", "--dir", &directory, "--save", ""];
+    let options: Vec<String> = defaults.iter().chain(options).map(|word| (*word).to_owned()).collect();
     let directives = file::read_arguments(&options).expect("options are names and values");
     Config::from_directives(directives, None).expect("settings and their values")
 }
