@@ -236,8 +236,8 @@ impl Link {
     /// The transport ends, and its tasks are gone: what waits would wait for ever.
     pub fn abandon(&self) {
         let mut state = self.state.lock();
-        state.phase = Phase::Resting { until: None };
-        self.fail_waiting(&Closed::Stopping, false);
+        let former = std::mem::replace(&mut state.phase, Phase::Resting { until: None });
+        self.fail_waiting(&Closed::Stopping, former);
     }
 
     async fn run(self: Arc<Self>, shared: Arc<Shared>) {
@@ -367,14 +367,15 @@ impl Link {
         }
         let is_connected = {
             let mut state = self.state.lock();
-            let is_connected = state.phase == Phase::Connected;
+            let former = state.phase;
+            let is_connected = former == Phase::Connected;
             // These say nothing about whether the node can be reached.
             let is_ours = matches!(closed, Closed::NewCluster | Closed::Forgotten | Closed::Stopping);
             let pause = (!is_ours).then(|| state.backoff.fail(&shared.timing, (shared.chance)()));
             state.phase = Phase::Resting { until: pause.map(|pause| Instant::now() + pause) };
             state.traffic = None;
             state.pings.sent = None;
-            self.fail_waiting(closed, is_connected);
+            self.fail_waiting(closed, former);
             let why = closed.to_string();
             if state.failure.as_ref() != Some(&why) {
                 let verb = if is_connected { "lost" } else { "cannot reach" };
@@ -389,13 +390,13 @@ impl Link {
         shared.handler.link(self.node, self.lane, LinkChange::Down);
     }
 
-    /// Called under the lock of the state, so that nothing new waits.
-    fn fail_waiting(&self, closed: &Closed, was_connected: bool) {
+    /// Called under the lock of the state, so that nothing new waits; `former` is what the link was when it ended.
+    fn fail_waiting(&self, closed: &Closed, former: Phase) {
         let why = closed.to_string();
         let unsent = self.outbox.clear();
         let (why_sent, stream) = match closed {
             Closed::Stopping => (CallError::Stopped, StreamError::Stopped),
-            _ if was_connected => (CallError::Lost, StreamError::Lost),
+            _ if former == Phase::Connected => (CallError::Lost, StreamError::Lost),
             _ => (CallError::Lost, StreamError::Unreachable(why.clone())),
         };
         self.calls.fail(&unsent, &CallError::Unreachable(why), &why_sent);

@@ -119,25 +119,28 @@ impl Cluster {
         command: &Command,
         args: Args<'_>,
     ) -> Result<Entry, CommandError> {
-        let ends_transaction = session.transaction.is_queueing() && command.spec.name == "exec";
-        if command.spec.group == Group::Cluster || ends_transaction {
+        let scope = match session.transaction.is_queueing() && command.spec.name == "exec" {
+            true => Scope::Transaction,
+            false => Scope::Command,
+        };
+        if command.spec.group == Group::Cluster || scope == Scope::Transaction {
             let entry = self.admit_orders(server, session, command, args);
             if entry == Entry::AfterMail {
                 return Ok(entry);
             }
         }
         let wanted = match &session.transaction.phase {
-            Phase::Queueing { queue, .. } if ends_transaction => wanted_by_all(queue),
+            Phase::Queueing { queue, .. } if scope == Scope::Transaction => wanted_by_all(queue),
             _ => wanted_by(command, args),
         };
         if wanted == Wanted::Nothing {
             let writes = command.spec.flags.contains(Flags::WRITE) && self.is_replica();
             return if writes { Err(READ_ONLY) } else { Ok(Entry::Now) };
         }
-        let request = request(session, command, ends_transaction);
+        let request = request(session, command, scope);
         let epoch = self.states.epoch();
         let mut decision = self.decide(server, wanted, request, None);
-        if decision == Decision::IfPresent && session.transaction.is_queueing() && !ends_transaction {
+        if decision == Decision::IfPresent && session.transaction.is_queueing() && scope == Scope::Command {
             // Whether the client has to go elsewhere with its transaction is said as early as in Redis.
             let mut view = server.keyspace.lock(command.stripes(args), server.now());
             decision = self.decide(server, wanted, request, Some(presence(&mut view, [(command, args)].into_iter())));
@@ -349,10 +352,18 @@ impl Cluster {
     }
 }
 
-fn request(session: &mut Session, command: &Command, ends_transaction: bool) -> Request {
+/// What a request asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    Command,
+    /// All that is queued: the command is EXEC.
+    Transaction,
+}
+
+fn request(session: &mut Session, command: &Command, scope: Scope) -> Request {
     let is_channel = |spec: &Spec| spec.keys.iter().any(|keys| keys.flags.contains(KeyFlags::NOT_KEY));
     let names = match &session.transaction.phase {
-        Phase::Queueing { queue, .. } if ends_transaction => {
+        Phase::Queueing { queue, .. } if scope == Scope::Transaction => {
             let mut naming =
                 queue.iter().filter(|queued| wanted_by(queued.command, queued.args.as_args()) != Wanted::Nothing);
             if naming.all(|queued| is_channel(queued.command.spec)) { Names::ShardChannels } else { Names::Keys }

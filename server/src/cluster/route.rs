@@ -124,23 +124,19 @@ pub enum Decision {
 /// Decides about a request whose first slot is in state `here.slot`.
 #[inline]
 pub fn decide(wanted: Wanted, request: Request, here: Here, presence: Option<Presence>) -> Decision {
-    let is_one = match wanted {
-        Wanted::Nothing => return Decision::Served,
-        Wanted::One(_) => true,
-        Wanted::Several(_) => false,
-    };
-    // Nearly every request of nearly every cluster.
-    if is_one && here.slot == SlotState::Serving && here.cluster == Cover::Up {
-        return Decision::Served;
+    match wanted {
+        Wanted::Nothing => Decision::Served,
+        // Nearly every request of nearly every cluster.
+        Wanted::One(_) if here.slot == SlotState::Serving && here.cluster == Cover::Up => Decision::Served,
+        Wanted::One(_) | Wanted::Several(_) => decide_closely(wanted, request, here, presence),
     }
-    decide_closely(is_one, request, here, presence)
 }
 
-fn decide_closely(is_one: bool, request: Request, here: Here, presence: Option<Presence>) -> Decision {
+fn decide_closely(wanted: Wanted, request: Request, here: Here, presence: Option<Presence>) -> Decision {
     if here.slot == SlotState::Absent {
         return Decision::NotServed;
     }
-    if !is_one {
+    if matches!(wanted, Wanted::Several(_)) {
         return Decision::CrossSlot;
     }
     if here.cluster == Cover::Down

@@ -321,8 +321,13 @@ impl View<'_> {
             Ok(Found::NeedsDisk) => unreachable!("the disk was allowed"),
             Err(unreadable) => panic!("{unreadable}"),
         };
-        self.count_presence(is_there);
-        if is_there { Whereabouts::Cold } else { Whereabouts::Nowhere }
+        if is_there {
+            self.count_hit();
+            Whereabouts::Cold
+        } else {
+            self.count_miss();
+            Whereabouts::Nowhere
+        }
     }
 
     /// Has what a command needs of a key in memory, if that takes no disk; else says what has to be loaded.

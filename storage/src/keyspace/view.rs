@@ -525,16 +525,20 @@ impl<'k> View<'k> {
 
     #[inline]
     fn count_lookup(&mut self, found: Option<Loc>) {
-        self.count_presence(found.is_some());
+        match found {
+            Some(_) => self.count_hit(),
+            None => self.count_miss(),
+        }
     }
 
     #[inline]
-    pub(super) fn count_presence(&mut self, is_there: bool) {
-        if is_there {
-            self.core.hits += 1;
-        } else {
-            self.core.misses += 1;
-        }
+    pub(super) fn count_hit(&mut self) {
+        self.core.hits += 1;
+    }
+
+    #[inline]
+    pub(super) fn count_miss(&mut self) {
+        self.core.misses += 1;
     }
 
     /// The entry of a key that this view has looked up before. Nothing is counted and nothing expires, so that several

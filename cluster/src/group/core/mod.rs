@@ -140,10 +140,12 @@ impl Core {
         sizes.into_iter().for_each(|(index, bytes)| size.add(index, bytes));
         let is_alone = view.state.members.is_alone(me);
         let written_state = if is_new == IsNew::Yes { LogState::default() } else { view.state.clone() };
-        // What this replica has promised before it ended, nobody knows.
-        let has_promised = is_new == IsNew::No && !is_alone;
         let election_ticks = options.election_ticks.clone();
-        let promise = Promise::new(election_ticks.start, has_promised);
+        // What a replica has promised before it ended, nobody knows.
+        let promise = match is_new {
+            IsNew::No if !is_alone => Promise::of_a_former_run(election_ticks.start),
+            IsNew::No | IsNew::Yes => Promise::none(election_ticks.start),
+        };
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let refused = |error: raft::Error| StartError::Refused(error.to_string());
         let node = RawNode::new(&config(options, applied), view, &logger).map_err(refused)?;

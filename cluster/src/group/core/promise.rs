@@ -18,9 +18,14 @@ pub(super) struct Promise {
 }
 
 impl Promise {
-    /// `has_promised`: this replica was here before and may have promised something up to the last moment.
-    pub(super) fn new(length_ticks: usize, has_promised: bool) -> Promise {
-        Promise { length_ticks, left_ticks: if has_promised { length_ticks } else { 0 } }
+    /// For a replica that has heard no leader yet.
+    pub(super) fn none(length_ticks: usize) -> Promise {
+        Promise { length_ticks, left_ticks: 0 }
+    }
+
+    /// For a replica that was here before: it may have promised something up to the last moment.
+    pub(super) fn of_a_former_run(length_ticks: usize) -> Promise {
+        Promise { length_ticks, left_ticks: length_ticks }
     }
 
     /// The leader of this replica's term has been heard.

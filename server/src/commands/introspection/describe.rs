@@ -95,25 +95,29 @@ struct KeyRange {
 impl KeyRange {
     fn of(spec: &Spec) -> KeyRange {
         let mut range = KeyRange { is_exact: true, ..KeyRange::default() };
-        for keys in spec.keys {
-            range.add(keys, spec.keys.len() == 1);
+        match spec.keys {
+            [keys] => range.add(keys),
+            several => several.iter().for_each(|keys| range.join(keys)),
         }
         range
     }
 
-    /// Widens the range by one specification. Only ranges that follow one another without a gap can be joined, and one
-    /// with a step only if it is the only one.
-    fn add(&mut self, keys: &KeySpec, is_only: bool) {
+    /// Widens the range by one of several specifications. Only ranges without steps that follow one another without a
+    /// gap can be joined.
+    fn join(&mut self, keys: &KeySpec) {
+        let follows = |start: usize| self.first == 0 || self.last == start as i64 - 1;
+        match (keys.begin, keys.find) {
+            (Begin::Index(start), Find::Range { step: 1, .. }) if follows(start) => self.add(keys),
+            _ => self.is_exact = false,
+        }
+    }
+
+    fn add(&mut self, keys: &KeySpec) {
         let (Begin::Index(start), Find::Range { last, step, .. }) = (keys.begin, keys.find) else {
             self.is_exact = false;
             return;
         };
         let (start, step) = (start as i64, step as i64);
-        let follows = self.first == 0 || self.last == start - 1;
-        if !is_only && (step != 1 || !follows) {
-            self.is_exact = false;
-            return;
-        }
         if keys.flags.contains(KeyFlags::INCOMPLETE) {
             self.is_exact = false;
         }
