@@ -1,0 +1,102 @@
+//! The smallest part of a history that has no order, in lines that people can read.
+
+use super::search::{Deepest, Limits, Verdict, check};
+use crate::history::{End, Operation};
+use std::fmt;
+use std::time::Duration;
+
+/// Lines that are shown; those before them are only counted.
+const LINES_MAX: usize = 24;
+
+/// Operations of one group that cannot all have happened as they were answered.
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    /// By the time of their requests.
+    operations: Vec<Operation>,
+    /// The first answer that does not fit: without it there would be an order.
+    culprit: Operation,
+    deepest: Deepest,
+}
+
+impl Evidence {
+    /// `operations` are known to have no order.
+    pub fn of(operations: &[Operation], deepest: Deepest) -> Evidence {
+        let limits = Limits { steps: 500_000, time: Duration::from_secs(2) };
+        let mut times: Vec<_> = operations.iter().filter(|one| one.is_known()).map(Operation::returned).collect();
+        times.sort_unstable();
+        // A history that ends earlier has an order if a later one has: so the first answer too many can be halved to.
+        let broken = |count: usize| match check(&until(operations, &times, count), limits) {
+            Verdict::Broken(deepest) => Some(deepest),
+            Verdict::Linearizable | Verdict::Undecided => None,
+        };
+        let (mut good, mut bad, mut deepest) = (0, times.len(), deepest);
+        while bad - good > 1 {
+            let middle = good + (bad - good) / 2;
+            match broken(middle) {
+                Some(found) => (bad, deepest) = (middle, found),
+                None => good = middle,
+            }
+        }
+        let mut evidence = until(operations, &times, bad);
+        let at = evidence.iter().position(|one| one.returned() == times[bad - 1]).expect("it ends with that answer");
+        let culprit = evidence[at].clone();
+        let mut index = 0;
+        while index < evidence.len() {
+            // A read changes nothing, so what has no order without it has none with it.
+            if evidence[index].command.changes() || evidence[index] == culprit {
+                index += 1;
+                continue;
+            }
+            let read = evidence.remove(index);
+            match check(&evidence, limits) {
+                Verdict::Broken(found) => deepest = found,
+                Verdict::Linearizable | Verdict::Undecided => {
+                    evidence.insert(index, read);
+                    index += 1;
+                }
+            }
+        }
+        evidence.sort_by_key(|one| one.invoked);
+        Evidence { operations: evidence, culprit, deepest }
+    }
+
+    pub fn culprit(&self) -> &Operation {
+        &self.culprit
+    }
+
+    pub fn operations(&self) -> &[Operation] {
+        &self.operations
+    }
+}
+
+/// The history as it was when `count` answers had come: others that were sent may have had an effect.
+fn until(operations: &[Operation], times: &[crate::history::Moment], count: usize) -> Vec<Operation> {
+    let now = times[count - 1];
+    let begun = operations.iter().filter(|one| one.invoked <= now);
+    let seen = begun.map(|one| match one.returned() <= now {
+        true => one.clone(),
+        false => Operation { end: End::Unknown, ..one.clone() },
+    });
+    seen.filter(|one| one.is_known() || one.command.changes()).collect()
+}
+
+impl fmt::Display for Evidence {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(out, "no order explains the answer marked with `>` (times in ms; reads that do not matter left out)")?;
+        let hidden = self.operations.len().saturating_sub(LINES_MAX);
+        if hidden > 0 {
+            writeln!(out, "    ... {hidden} earlier operations")?;
+        }
+        for operation in &self.operations[hidden..] {
+            let mark = if *operation == self.culprit { '>' } else { ' ' };
+            writeln!(out, "  {mark} {operation}")?;
+        }
+        write!(
+            out,
+            "the longest order has {} of {} operations and leaves: {}",
+            self.deepest.order.len(),
+            self.operations.len(),
+            self.deepest.state
+        )
+    }
+}

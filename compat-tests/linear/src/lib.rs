@@ -1,0 +1,23 @@
+//! Histories of concurrent clients: making them under faults, and checking that they are linearizable.
+//!
+//! | module | has |
+//! |---|---|
+//! | `history` | what clients have done and seen |
+//! | `model` | what commands should do and answer |
+//! | `checker` | whether a history has an order that explains it |
+//! | `client` | a client of one server or of a cluster |
+//! | `load` | what clients do, and to which keys |
+//! | `process`, `target` | the servers: one, or a cluster |
+//! | `nemesis` | what goes wrong meanwhile |
+//! | `run` | all of it together |
+
+pub mod checker;
+pub mod client;
+pub mod history;
+pub mod load;
+pub mod model;
+pub mod nemesis;
+pub mod process;
+pub mod random;
+pub mod run;
+pub mod target;

@@ -1,0 +1,164 @@
+//! Runs clients against servers while things go wrong, and checks that what they saw is linearizable.
+
+use linear::nemesis::Fault;
+use linear::run::{Options, Report, run};
+use linear::target::{Programs, Target};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+const USAGE: &str = "\
+linear [options]: clients against servers that are started for it, under faults; is what they saw linearizable?
+  --target NAME    basalt (durable, fsync always; default), basalt-cache, basalt-cluster, redis, redis-cluster
+  --faults LIST    none (default), all, or some of kill,pause,behind
+  --seconds N      of load (default 10)
+  --clients N      threads (default 12)
+  --rate N         operations per second of all together, about (default 3000)
+  --seed N         repeats the choices of a run, but not its timing
+  --expect broken  succeed if an order is missing: is the harness blind? Tries up to three times.
+  --keep           keep the servers' directories
+BASALT_BIN names the server; redis-server and redis-cli are those of the PATH.";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.iter().any(|argument| argument == "--help") {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    match parse(&arguments) {
+        Ok(call) => call.carry_out(),
+        Err(problem) => {
+            eprintln!("{problem}\n{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+struct Call {
+    options: Options,
+    expected: Expected,
+    directories: Directories,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    Order,
+    Broken,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Directories {
+    Removed,
+    Kept,
+}
+
+fn parse(arguments: &[String]) -> Result<Call, String> {
+    let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::from(since.subsec_nanos()));
+    let mut options = Options {
+        target: Target::Basalt,
+        faults: Vec::new(),
+        time: Duration::from_secs(10),
+        seed,
+        clients: 12,
+        rate: 3000,
+    };
+    let (mut expected, mut directories) = (Expected::Order, Directories::Removed);
+    let mut words = arguments.iter();
+    while let Some(option) = words.next() {
+        if option == "--keep" {
+            directories = Directories::Kept;
+            continue;
+        }
+        let value = words.next().ok_or(format!("{option} needs a value"))?;
+        match option.as_str() {
+            "--target" => options.target = Target::named(value).ok_or(format!("no such target: {value}"))?,
+            "--faults" => options.faults = faults(value)?,
+            "--seconds" => options.time = Duration::from_secs(number(value)?),
+            "--clients" => options.clients = number(value)?.clamp(1, 1000) as u16,
+            "--rate" => options.rate = number(value)?.clamp(1, 1_000_000),
+            "--seed" => options.seed = number(value)?,
+            "--expect" if value == "broken" => expected = Expected::Broken,
+            _ => return Err(format!("no such option: {option} {value}")),
+        }
+    }
+    Ok(Call { options, expected, directories })
+}
+
+fn faults(list: &str) -> Result<Vec<Fault>, String> {
+    match list {
+        "none" => Ok(Vec::new()),
+        "all" => Ok(Fault::ALL.into()),
+        list => list.split(',').map(|name| Fault::named(name).ok_or(format!("no such fault: {name}"))).collect(),
+    }
+}
+
+fn number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("not a number: {text}"))
+}
+
+impl Call {
+    fn carry_out(mut self) -> ExitCode {
+        let attempts = if self.expected == Expected::Broken { 3 } else { 1 };
+        let name = self.options.target.name();
+        for _ in 0..attempts {
+            if self.try_once() == Success::Yes {
+                println!("linear-{name}: 1 passed, 0 failed, 0 skipped");
+                return ExitCode::SUCCESS;
+            }
+            self.options.seed += 1;
+        }
+        println!("linear-{name}: 0 passed, 1 failed, 0 skipped");
+        ExitCode::FAILURE
+    }
+
+    fn try_once(&self) -> Success {
+        let Options { target, faults, seed, .. } = &self.options;
+        let faults: Vec<&str> = faults.iter().map(|fault| fault.name()).collect();
+        println!("linear: {} with faults [{}], seed {seed}", target.name(), faults.join(","));
+        let home = std::env::temp_dir().join(format!("basalt-linear-{}-{seed}", std::process::id()));
+        let result = run(&self.options, &programs(), &home);
+        let success = match &result {
+            Ok(report) => self.judge(report),
+            Err(problem) => {
+                println!("the run has failed: {problem}");
+                Success::No
+            }
+        };
+        if self.directories == Directories::Kept || success == Success::No {
+            println!("the directories of the servers are kept: {}", home.display());
+        } else {
+            // What is left is in the way of nobody.
+            let _ = std::fs::remove_dir_all(&home);
+        }
+        success
+    }
+
+    fn judge(&self, report: &Report) -> Success {
+        println!("{}", report.figures());
+        report.evidence.iter().for_each(|evidence| println!("{evidence}"));
+        if !report.broken.is_empty() {
+            println!("without an order: {}", report.broken.join(" "));
+        }
+        if !report.undecided.is_empty() {
+            println!("undecided within the limits: {}", report.undecided.join(" "));
+        }
+        let is_as_expected = match self.expected {
+            Expected::Order => report.broken.is_empty() && report.undecided.is_empty() && report.unseen == 0,
+            Expected::Broken => !report.broken.is_empty(),
+        };
+        if is_as_expected { Success::Yes } else { Success::No }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Success {
+    Yes,
+    No,
+}
+
+fn programs() -> Programs {
+    let basalt = std::env::var_os("BASALT_BIN").map_or_else(|| PathBuf::from("basalt"), PathBuf::from);
+    // Servers are started in other directories. A name that is no file here is looked for in the PATH.
+    let basalt = basalt.canonicalize().unwrap_or(basalt);
+    Programs { basalt, redis_server: "redis-server".into(), redis_cli: "redis-cli".into() }
+}

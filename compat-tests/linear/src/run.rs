@@ -1,0 +1,152 @@
+//! One run: servers, clients, faults, and then the check of all that was seen.
+
+use crate::checker::{Evidence, Limits, Verdict, check};
+use crate::client::Router;
+use crate::history::{ClientId, Clock, Operation, by_group};
+use crate::load::{Board, Client, Kind, tag_of};
+use crate::nemesis::{Fault, Nemesis};
+use crate::random::Random;
+use crate::target::{Deployment, Programs, Target};
+use std::fmt::Write;
+use std::io::{Error, Result};
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long a client waits for an answer. Longer than any fault, so that late answers count.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long all groups may take to be seen once more when everything is mended.
+const LAST_LOOK_MAX: Duration = Duration::from_secs(30);
+
+/// So many groups without an order are shown.
+const SHOWN_MAX: usize = 2;
+
+pub struct Options {
+    pub target: Target,
+    pub faults: Vec<Fault>,
+    pub time: Duration,
+    pub seed: u64,
+    pub clients: u16,
+    /// Operations per second of all clients together, about.
+    pub rate: u64,
+}
+
+/// What a run has shown.
+#[derive(Default)]
+pub struct Report {
+    pub operations: usize,
+    pub unknown: usize,
+    pub refused: u64,
+    pub groups: usize,
+    pub unseen: usize,
+    pub faults: Vec<String>,
+    /// Groups without an order, and the evidence of some.
+    pub broken: Vec<String>,
+    pub evidence: Vec<String>,
+    pub undecided: Vec<String>,
+    pub check_time: Duration,
+}
+
+pub fn run(options: &Options, programs: &Programs, home: &Path) -> Result<Report> {
+    let mut random = Random::seeded(options.seed);
+    let mut deployment = Deployment::start(options.target, programs, home, &mut random.fork())?;
+    let board = Board::new(&Kind::ALL);
+    let mut nemesis = Nemesis::new(options.faults.clone(), random.fork());
+    let history = load(options, &mut deployment, &board, &mut nemesis, random)?;
+    if let Some(address) = deployment.find_dead() {
+        return Err(Error::other(format!("the server at {address} has ended by itself")));
+    }
+    drop(deployment);
+    let mut report = Report { faults: nemesis.done, ..history.report };
+    check_all(history.operations, &board, &mut report);
+    Ok(report)
+}
+
+struct History {
+    operations: Vec<Operation>,
+    report: Report,
+}
+
+fn load(
+    options: &Options,
+    deployment: &mut Deployment,
+    board: &Board,
+    nemesis: &mut Nemesis,
+    mut random: Random,
+) -> Result<History> {
+    let clock = Clock::start();
+    let pause = Duration::from_secs(1) * u32::from(options.clients) / options.rate.max(1) as u32;
+    let (addresses, sharding) = (deployment.addresses(), options.target.sharding());
+    let mut clients: Vec<Client<'_>> = (0..options.clients)
+        .map(|number| {
+            let router = Router::new(addresses.clone(), sharding, PATIENCE, clock, random.fork());
+            let (id, random) = (ClientId(number), random.fork());
+            Client { id, router, clock, random, board, history: Vec::new(), refused: 0 }
+        })
+        .collect();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for client in &mut clients {
+            scope.spawn(|| client.run(&stop, pause));
+        }
+        let result = nemesis.run(deployment, Instant::now() + options.time).and_then(|()| deployment.heal());
+        stop.store(true, Ordering::Relaxed);
+        result
+    })?;
+    let groups = Mutex::new(board.all());
+    let until = Instant::now() + LAST_LOOK_MAX;
+    let unseen = std::thread::scope(|scope| {
+        let looking: Vec<_> =
+            clients.iter_mut().map(|client| scope.spawn(|| client.look_at_all(&groups, until))).collect();
+        looking.into_iter().map(|thread| thread.join().expect("no client panics")).sum()
+    });
+    let mut report = Report { unseen, groups: board.all().len(), ..Report::default() };
+    let mut operations = Vec::new();
+    for client in clients {
+        report.refused += client.refused;
+        operations.extend(client.history);
+    }
+    report.operations = operations.len();
+    report.unknown = operations.iter().filter(|operation| !operation.is_known()).count();
+    Ok(History { operations, report })
+}
+
+fn check_all(operations: Vec<Operation>, board: &Board, report: &mut Report) {
+    let began = Instant::now();
+    let kinds = board.all();
+    for (group, operations) in by_group(operations) {
+        let tag = tag_of(group, kinds[group.0 as usize].1);
+        match check(&operations, Limits::default()) {
+            Verdict::Linearizable => {}
+            Verdict::Undecided => report.undecided.push(tag),
+            Verdict::Broken(deepest) => {
+                if report.evidence.len() < SHOWN_MAX {
+                    report.evidence.push(format!("{tag}: {}", Evidence::of(&operations, deepest)));
+                }
+                report.broken.push(tag);
+            }
+        }
+    }
+    report.check_time = began.elapsed();
+}
+
+impl Report {
+    /// In one line.
+    pub fn figures(&self) -> String {
+        let mut line = format!(
+            "{} operations ({} without an answer, {} attempts refused) on {} groups; {} faults; checked in {:.1} s",
+            self.operations,
+            self.unknown,
+            self.refused,
+            self.groups,
+            self.faults.len(),
+            self.check_time.as_secs_f64()
+        );
+        if self.unseen > 0 {
+            write!(line, "; {} groups could not be looked at in the end", self.unseen).expect("writing to a String");
+        }
+        line
+    }
+}
