@@ -8,6 +8,7 @@
 //! | `client` | a client of one server or of a cluster |
 //! | `load` | what clients do, and to which keys |
 //! | `process`, `target` | the servers: one, or a cluster |
+//! | `network` | the links between the nodes of a cluster |
 //! | `nemesis` | what goes wrong meanwhile |
 //! | `run` | all of it together |
 
@@ -17,6 +18,7 @@ pub mod history;
 pub mod load;
 pub mod model;
 pub mod nemesis;
+pub mod network;
 pub mod process;
 pub mod random;
 pub mod run;

@@ -2,7 +2,7 @@
 
 use linear::nemesis::Fault;
 use linear::run::{Options, Report, run};
-use linear::target::{Programs, Target};
+use linear::target::{Form, Programs, Target};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,13 +10,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const USAGE: &str = "\
 linear [options]: clients against servers that are started for it, under faults; is what they saw linearizable?
   --target NAME    basalt (durable, fsync always; default), basalt-cache, basalt-cluster, redis, redis-cluster
-  --faults LIST    none (default), all, or some of kill,pause,behind
+  --nodes N        how many, in a cluster; --option NAME=VALUE: how they are started (may be given several times)
+  --form FORM      how they become a cluster: join (--cluster-join), or create:N (redis-cli, N replicas each).
+                   These three come behind --target.
+  --faults LIST    none (default), all, or some of kill,pause; in clusters also
+                   behind,cut,one-way,slow,transfer,move
   --seconds N      of load (default 10)
   --clients N      threads (default 12)
   --rate N         operations per second of all together, about (default 3000)
   --seed N         repeats the choices of a run, but not its timing
   --expect broken  succeed if an order is missing: is the harness blind? Tries up to three times.
-  --keep           keep the servers' directories
+  --keep           keep the servers' directories and tell what went wrong when
 BASALT_BIN names the server; redis-server and redis-cli are those of the PATH.";
 
 fn main() -> ExitCode {
@@ -55,7 +59,7 @@ enum Directories {
 fn parse(arguments: &[String]) -> Result<Call, String> {
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::from(since.subsec_nanos()));
     let mut options = Options {
-        target: Target::Basalt,
+        layout: Target::Basalt.layout(),
         faults: Vec::new(),
         time: Duration::from_secs(10),
         seed,
@@ -71,7 +75,13 @@ fn parse(arguments: &[String]) -> Result<Call, String> {
         }
         let value = words.next().ok_or(format!("{option} needs a value"))?;
         match option.as_str() {
-            "--target" => options.target = Target::named(value).ok_or(format!("no such target: {value}"))?,
+            "--target" => options.layout = Target::named(value).ok_or(format!("no such target: {value}"))?.layout(),
+            "--nodes" => options.layout.nodes = number(value)?.clamp(1, 100) as usize,
+            "--form" => options.layout.form = form(value)?,
+            "--option" => {
+                let (name, value) = value.split_once('=').ok_or(format!("{value} is not NAME=VALUE"))?;
+                options.layout.options.extend([format!("--{name}"), value.to_owned()]);
+            }
             "--faults" => options.faults = faults(value)?,
             "--seconds" => options.time = Duration::from_secs(number(value)?),
             "--clients" => options.clients = number(value)?.clamp(1, 1000) as u16,
@@ -92,6 +102,14 @@ fn faults(list: &str) -> Result<Vec<Fault>, String> {
     }
 }
 
+fn form(name: &str) -> Result<Form, String> {
+    match name.split_once(':') {
+        None if name == "join" => Ok(Form::Join),
+        Some(("create", replicas)) => Ok(Form::Create { replicas: number(replicas)? as usize }),
+        _ => Err(format!("no such form: {name}")),
+    }
+}
+
 fn number(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("not a number: {text}"))
 }
@@ -99,7 +117,7 @@ fn number(text: &str) -> Result<u64, String> {
 impl Call {
     fn carry_out(mut self) -> ExitCode {
         let attempts = if self.expected == Expected::Broken { 3 } else { 1 };
-        let name = self.options.target.name();
+        let name = self.options.layout.target.name();
         for _ in 0..attempts {
             if self.try_once() == Success::Yes {
                 println!("linear-{name}: 1 passed, 0 failed, 0 skipped");
@@ -112,9 +130,9 @@ impl Call {
     }
 
     fn try_once(&self) -> Success {
-        let Options { target, faults, seed, .. } = &self.options;
+        let Options { layout, faults, seed, .. } = &self.options;
         let faults: Vec<&str> = faults.iter().map(|fault| fault.name()).collect();
-        println!("linear: {} with faults [{}], seed {seed}", target.name(), faults.join(","));
+        println!("linear: {} with faults [{}], seed {seed}", layout.target.name(), faults.join(","));
         let home = std::env::temp_dir().join(format!("basalt-linear-{}-{seed}", std::process::id()));
         let result = run(&self.options, &programs(), &home);
         let success = match &result {
@@ -135,6 +153,9 @@ impl Call {
 
     fn judge(&self, report: &Report) -> Success {
         println!("{}", report.figures());
+        if self.directories == Directories::Kept {
+            report.faults.iter().for_each(|fault| println!("  {fault}"));
+        }
         report.evidence.iter().for_each(|evidence| println!("{evidence}"));
         if !report.broken.is_empty() {
             println!("without an order: {}", report.broken.join(" "));

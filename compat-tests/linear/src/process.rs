@@ -1,14 +1,18 @@
 //! One server as a process: started in a directory of its own, killed, paused, started again.
 
+use crate::network::Pid;
 use std::fs::{File, OpenOptions};
 use std::io::{Error, Result};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::Ordering::Relaxed;
 
 /// A process that exists, or could be started.
 pub struct Process {
     pub address: SocketAddr,
+    /// For those who look for it among the processes of the machine.
+    pub pid: Pid,
     program: PathBuf,
     args: Vec<String>,
     directory: PathBuf,
@@ -25,7 +29,12 @@ impl Process {
     /// It runs in `directory`, which is made.
     pub fn new(address: SocketAddr, program: PathBuf, args: Vec<String>, directory: PathBuf) -> Result<Process> {
         std::fs::create_dir_all(&directory)?;
-        Ok(Process { address, program, args, directory, state: State::Ended })
+        Ok(Process { address, pid: Pid::default(), program, args, directory, state: State::Ended })
+    }
+
+    /// More options, from the next start on.
+    pub fn extend_args(&mut self, args: impl IntoIterator<Item = String>) {
+        self.args.extend(args);
     }
 
     /// Starts it, if it does not run. What it prints is kept in the directory.
@@ -34,7 +43,9 @@ impl Process {
             let mut command = Command::new(&self.program);
             command.args(&self.args).current_dir(&self.directory).stdin(Stdio::null());
             command.stdout(self.output()?).stderr(self.output()?);
-            self.state = State::Running(command.spawn()?);
+            let child = command.spawn()?;
+            self.pid.store(child.id(), Relaxed);
+            self.state = State::Running(child);
         }
         Ok(())
     }
@@ -43,6 +54,7 @@ impl Process {
     pub fn kill(&mut self) {
         if let State::Running(mut child) | State::Paused(mut child) = std::mem::replace(&mut self.state, State::Ended) {
             // It may have ended by itself, which is as good.
+            self.pid.store(0, Relaxed);
             let _ = child.kill();
             let _ = child.wait();
         }

@@ -6,7 +6,7 @@ use crate::history::{ClientId, Clock, Operation, by_group};
 use crate::load::{Board, Client, Kind, tag_of};
 use crate::nemesis::{Fault, Nemesis};
 use crate::random::Random;
-use crate::target::{Deployment, Programs, Target};
+use crate::target::{Deployment, Layout, Programs};
 use std::fmt::Write;
 use std::io::{Error, Result};
 use std::path::Path;
@@ -24,7 +24,7 @@ const LAST_LOOK_MAX: Duration = Duration::from_secs(30);
 const SHOWN_MAX: usize = 2;
 
 pub struct Options {
-    pub target: Target,
+    pub layout: Layout,
     pub faults: Vec<Fault>,
     pub time: Duration,
     pub seed: u64,
@@ -42,6 +42,8 @@ pub struct Report {
     pub groups: usize,
     pub unseen: usize,
     pub faults: Vec<String>,
+    /// Connections between nodes that went through the proxies.
+    pub carried: u64,
     /// Groups without an order, and the evidence of some.
     pub broken: Vec<String>,
     pub evidence: Vec<String>,
@@ -51,15 +53,16 @@ pub struct Report {
 
 pub fn run(options: &Options, programs: &Programs, home: &Path) -> Result<Report> {
     let mut random = Random::seeded(options.seed);
-    let mut deployment = Deployment::start(options.target, programs, home, &mut random.fork())?;
+    let mut deployment = Deployment::start(&options.layout, programs, home, &mut random.fork())?;
     let board = Board::new(&Kind::ALL);
-    let mut nemesis = Nemesis::new(options.faults.clone(), random.fork());
+    let mut nemesis = Nemesis::new(&options.faults, options.layout.target.sharding(), random.fork());
     let history = load(options, &mut deployment, &board, &mut nemesis, random)?;
     if let Some(address) = deployment.find_dead() {
         return Err(Error::other(format!("the server at {address} has ended by itself")));
     }
+    let carried = deployment.network.as_ref().map_or(0, |network| network.links.carried.load(Ordering::Relaxed));
     drop(deployment);
-    let mut report = Report { faults: nemesis.done, ..history.report };
+    let mut report = Report { faults: nemesis.done, carried, ..history.report };
     check_all(history.operations, &board, &mut report);
     Ok(report)
 }
@@ -78,7 +81,7 @@ fn load(
 ) -> Result<History> {
     let clock = Clock::start();
     let pause = Duration::from_secs(1) * u32::from(options.clients) / options.rate.max(1) as u32;
-    let (addresses, sharding) = (deployment.addresses(), options.target.sharding());
+    let (addresses, sharding) = (deployment.addresses(), options.layout.target.sharding());
     let mut clients: Vec<Client<'_>> = (0..options.clients)
         .map(|number| {
             let router = Router::new(addresses.clone(), sharding, PATIENCE, clock, random.fork());
@@ -144,6 +147,9 @@ impl Report {
             self.faults.len(),
             self.check_time.as_secs_f64()
         );
+        if self.carried > 0 {
+            write!(line, "; {} connections between nodes", self.carried).expect("writing to a String");
+        }
         if self.unseen > 0 {
             write!(line, "; {} groups could not be looked at in the end", self.unseen).expect("writing to a String");
         }

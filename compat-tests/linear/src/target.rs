@@ -5,6 +5,7 @@
 
 use crate::client::{Connection, Sharding};
 use crate::model::Reply;
+use crate::network::{Network, Passage, Pid};
 use crate::process::Process;
 use crate::random::Random;
 use std::io::{Error, Result};
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 /// How long servers may take until they serve.
 const START_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// redis-server talks to its peers at its port plus this.
+/// Nodes talk to each other at their port plus this.
 const BUS: u16 = 10_000;
 
 /// Milliseconds after which a silent node counts as failing.
@@ -35,9 +36,19 @@ pub enum Target {
     RedisCluster,
 }
 
+/// A target, with what can be chosen about it.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    pub target: Target,
+    pub nodes: usize,
+    pub form: Form,
+    /// More options of the servers.
+    pub options: Vec<String>,
+}
+
 /// How several servers become one cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+pub enum Form {
     Alone,
     /// Each but the first is told at its start whom to join.
     Join,
@@ -66,10 +77,14 @@ impl Target {
     }
 
     pub fn sharding(self) -> Sharding {
-        match self.form() {
-            Form::Alone => Sharding::None,
-            Form::Join | Form::Create { .. } => Sharding::Slots,
+        match self {
+            Target::Basalt | Target::BasaltCache | Target::Redis => Sharding::None,
+            Target::BasaltCluster | Target::RedisCluster => Sharding::Slots,
         }
+    }
+
+    pub fn layout(self) -> Layout {
+        Layout { target: self, nodes: self.nodes(), form: self.form(), options: Vec::new() }
     }
 
     fn form(self) -> Form {
@@ -119,33 +134,41 @@ pub struct Programs {
 pub struct Deployment {
     pub target: Target,
     pub processes: Vec<Process>,
+    /// What nodes of a cluster reach each other through.
+    pub network: Option<Network>,
+    pub redis_cli: PathBuf,
 }
 
 impl Deployment {
     /// Starts all, each below `home`, and waits until they serve every key.
-    pub fn start(target: Target, programs: &Programs, home: &Path, random: &mut Random) -> Result<Deployment> {
-        let addresses = free_addresses(target.nodes(), random)?;
+    pub fn start(layout: &Layout, programs: &Programs, home: &Path, random: &mut Random) -> Result<Deployment> {
+        let target = layout.target;
+        let addresses = free_addresses(layout.nodes, random)?;
         let program = if target.is_basalt() { &programs.basalt } else { &programs.redis_server };
         let mut processes = Vec::new();
         for address in &addresses {
             let mut args: Vec<String> = ["--port".to_owned(), address.port().to_string()].into();
             args.extend(["--bind".to_owned(), address.ip().to_string()]);
             args.extend(target.options().into_iter().map(str::to_owned));
-            if target.form() == Form::Join && *address != addresses[0] {
+            args.extend(layout.options.iter().cloned());
+            if layout.form == Form::Join && *address != addresses[0] {
                 args.extend(["--cluster-join".to_owned(), addresses[0].to_string()]);
             }
             let directory = home.join(address.port().to_string());
-            let mut process = Process::new(*address, program.clone(), args, directory)?;
-            process.start()?;
-            processes.push(process);
+            processes.push(Process::new(*address, program.clone(), args, directory)?);
         }
-        let mut deployment = Deployment { target, processes };
+        let network = match target.sharding() {
+            Sharding::None => None,
+            Sharding::Slots => Some(between(&mut processes)?),
+        };
+        processes.iter_mut().try_for_each(Process::start)?;
+        let mut deployment = Deployment { target, processes, network, redis_cli: programs.redis_cli.clone() };
         deployment.wait_until("a server answers", says_pong)?;
-        if let Form::Create { replicas } = target.form() {
+        if let Form::Create { replicas } = layout.form {
             create(&programs.redis_cli, &addresses, replicas)?;
         }
         if target.sharding() == Sharding::Slots {
-            let nodes = target.nodes();
+            let nodes = layout.nodes;
             deployment.wait_until("the cluster is up", move |connection| is_up(connection, nodes))?;
         }
         Ok(deployment)
@@ -155,8 +178,11 @@ impl Deployment {
         self.processes.iter().map(|process| process.address).collect()
     }
 
-    /// Ends all faults: everybody runs.
+    /// Ends all faults: everybody runs, and everything passes.
     pub fn heal(&mut self) -> Result<()> {
+        if let Some(network) = &self.network {
+            network.links.set(|_, _| Passage::Open);
+        }
         self.processes.iter_mut().try_for_each(|process| process.resume().and_then(|()| process.start()))
     }
 
@@ -179,6 +205,18 @@ impl Deployment {
         }
         Ok(())
     }
+}
+
+/// Puts proxies in front of the ports at which nodes listen to each other, and has the nodes announced there.
+fn between(processes: &mut [Process]) -> Result<Network> {
+    let bus = |process: &Process| SocketAddr::from((process.address.ip(), process.address.port() + BUS));
+    let buses: Vec<SocketAddr> = processes.iter().map(bus).collect();
+    let pids: Vec<Pid> = processes.iter().map(|process| process.pid.clone()).collect();
+    let network = Network::start(&buses, &pids)?;
+    for (process, port) in processes.iter_mut().zip(&network.ports) {
+        process.extend_args(["--cluster-announce-bus-port".to_owned(), port.to_string()]);
+    }
+    Ok(network)
 }
 
 fn says_pong(connection: &mut Connection) -> Option<()> {

@@ -1,0 +1,59 @@
+//! What a cluster is asked for while it works. It may refuse: then nothing has gone wrong this time.
+
+use crate::client::Connection;
+use crate::model::Reply;
+use crate::random::Random;
+use crate::target::Deployment;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// Slots that are moved at a time.
+const SLOTS_MAX: u64 = 2000;
+
+/// Nodes that say that they are masters of something.
+pub fn masters(deployment: &Deployment) -> Vec<usize> {
+    (0..deployment.processes.len()).filter(|node| is_master(deployment, *node) == Some(())).collect()
+}
+
+fn is_master(deployment: &Deployment, node: usize) -> Option<()> {
+    let Reply::Array(role) = ask(deployment, node, &["ROLE"])? else { return None };
+    (role.first()? == &Reply::Text("master".into())).then_some(())
+}
+
+/// Has some follower take over from its master.
+pub fn take_over(deployment: &Deployment, random: &mut Random) {
+    let masters = masters(deployment);
+    let followers: Vec<usize> = (0..deployment.processes.len()).filter(|node| !masters.contains(node)).collect();
+    if !followers.is_empty() {
+        ask(deployment, followers[random.index(followers.len())], &["CLUSTER", "FAILOVER"]);
+    }
+}
+
+/// Has redis-cli move slots from one master to another.
+pub fn move_slots(deployment: &Deployment, random: &mut Random) {
+    let masters = masters(deployment);
+    if masters.len() < 2 {
+        return;
+    }
+    let source = random.index(masters.len());
+    let target = (source + 1 + random.index(masters.len() - 1)) % masters.len();
+    let count = 1 + random.below(SLOTS_MAX);
+    let id = |node: usize| match ask(deployment, node, &["CLUSTER", "MYID"]) {
+        Some(Reply::Text(id)) => Some(id),
+        _ => None,
+    };
+    let (Some(from), Some(to)) = (id(masters[source]), id(masters[target])) else { return };
+    let mut command = Command::new(&deployment.redis_cli);
+    command.args(["--cluster", "reshard", &deployment.processes[masters[source]].address.to_string()]);
+    command.args(["--cluster-from", &from, "--cluster-to", &to, "--cluster-slots", &count.to_string()]);
+    command.args(["--cluster-yes", "--cluster-pipeline", "100"]).stdin(Stdio::null());
+    // What it says is that it has moved slots, or which of them it could not; the next reshard mends nothing either.
+    let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+}
+
+fn ask(deployment: &Deployment, node: usize, words: &[&str]) -> Option<Reply> {
+    let mut connection = Connection::open(deployment.processes[node].address, PATIENCE).ok()?;
+    connection.call(words).ok()
+}
