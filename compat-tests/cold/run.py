@@ -95,6 +95,19 @@ def cool(client) -> None:
     raise Wrong(f"{number(client, 'keys_resident')} keys stay in memory")
 
 
+def filled_and_cold(server):
+    """A client of a server that has what `fill` writes, and nothing of it in memory."""
+    client = server.connect()
+    fill(client)
+    cool(client)
+    return client
+
+
+def expect_grown(client, before: int, most: int, what: str) -> None:
+    grown = number(client, "used_memory") - before
+    expect(grown < most, True, f"{what}: {grown} bytes of memory")
+
+
 def bulk(text):
     return ("$", text.encode() if isinstance(text, str) else text)
 
@@ -133,9 +146,7 @@ WRONG_TYPES = [("HGET", "set", "f"), ("SISMEMBER", "zset", "m"), ("ZSCORE", "lis
 
 
 def parts_are_read_without_the_rest(server) -> None:
-    client = server.connect()
-    fill(client)
-    cool(client)
+    client = filled_and_cold(server)
     for words, wanted in READS:
         cool(client)
         before = number(client, "used_memory")
@@ -151,23 +162,18 @@ def parts_are_read_without_the_rest(server) -> None:
 
 
 def a_transaction_reads_parts(server) -> None:
-    client = server.connect()
-    fill(client)
-    cool(client)
+    client = filled_and_cold(server)
     before = number(client, "used_memory")
     ok(client, "MULTI")
     for words, _ in READS:
         expect(client.call(*words), ("+", b"QUEUED"), words)
     expect(client.call("EXEC"), ("*", [wanted for _, wanted in READS]), "EXEC")
-    grown = number(client, "used_memory") - before
-    expect(grown < 200_000, True, f"the transaction has taken {grown} bytes")
+    expect_grown(client, before, 200_000, "the transaction")
     expect(number(client, "keys_loaded_in_place"), 0, "reads from disk on a network thread")
 
 
 def outlines_expire_move_and_go(server) -> None:
-    client = server.connect()
-    fill(client)
-    cool(client)
+    client = filled_and_cold(server)
     before = number(client, "used_memory")
     expect(client.call("PEXPIRE", "hash", "100000000"), (":", 1))
     expect(client.call("PERSIST", "hash"), (":", 1))
@@ -185,8 +191,7 @@ def outlines_expire_move_and_go(server) -> None:
     expect(client.call("PEXPIRE", "string", "1"), (":", 1))
     while client.call("EXISTS", "string") != (":", 0):
         time.sleep(0.01)
-    grown = number(client, "used_memory") - before
-    expect(grown < 300_000, True, f"this has taken {grown} bytes")
+    expect_grown(client, before, 300_000, "this")
     cool(client)
     expect(client.call("HLEN", "other"), (":", ELEMENTS))
     expect(900 < client.call("TTL", "other")[1] <= 1000, True, "TTL")
@@ -238,9 +243,7 @@ def pairs(shown: list) -> dict:
 
 
 def walks_over_cold_collections_load_nothing(server) -> None:
-    client = server.connect()
-    fill(client)
-    cool(client)
+    client = filled_and_cold(server)
     before = number(client, "used_memory")
     fields, steps = walk(client, "HSCAN", "hash", None)
     expect(pairs(fields), {b"f%d" % n: b"value %d" % n for n in range(ELEMENTS)}, "HSCAN")
@@ -252,15 +255,12 @@ def walks_over_cold_collections_load_nothing(server) -> None:
     expect(len(scores), 2 * ELEMENTS, "ZSCAN")
     found, _ = walk(client, "HSCAN", "hash", None, "MATCH", "f1234?")
     expect(len(found), 20, "HSCAN MATCH")
-    grown = number(client, "used_memory") - before
-    expect(grown < 500_000, True, f"the walks have taken {grown} bytes")
+    expect_grown(client, before, 500_000, "the walks")
     expect(number(client, "keys_loaded_in_place"), 0, "reads from disk on a network thread")
 
 
 def a_walk_goes_on_when_the_collection_comes_and_goes(server) -> None:
-    client = server.connect()
-    fill(client)
-    cool(client)
+    client = filled_and_cold(server)
     wanted = {b"f%d" % n for n in range(ELEMENTS)}
     for starts_cold in (True, False):
         if starts_cold:
