@@ -7,13 +7,14 @@
 //! | `checker` | whether a history has an order that explains it |
 //! | `client` | a client of one server or of a cluster |
 //! | `load` | what clients do, and to which keys |
-//! | `process`, `target` | the servers: one, or a cluster |
+//! | `target`, `deployment`, `process` | the servers: one, or a cluster |
 //! | `network` | the links between the nodes of a cluster |
 //! | `nemesis` | what goes wrong meanwhile |
 //! | `run` | all of it together |
 
 pub mod checker;
 pub mod client;
+pub mod deployment;
 pub mod history;
 pub mod load;
 pub mod model;

@@ -11,7 +11,7 @@ const USAGE: &str = "\
 linear [options]: clients against servers that are started for it, under faults; is what they saw linearizable?
   --target NAME    basalt (durable, fsync always; default), basalt-cache, basalt-cluster, redis, redis-cluster
   --nodes N        how many, in a cluster; --option NAME=VALUE: how they are started (may be given several times)
-  --form FORM      how they become a cluster: join (--cluster-join), or create:N (redis-cli, N replicas each).
+  --form FORM      how they become a cluster: join (--cluster-join), meet, or create:N (redis-cli, N replicas).
                    These three come behind --target.
   --faults LIST    none (default), all, or some of kill,pause; in clusters also
                    behind,cut,one-way,slow,transfer,move
@@ -105,6 +105,7 @@ fn faults(list: &str) -> Result<Vec<Fault>, String> {
 fn form(name: &str) -> Result<Form, String> {
     match name.split_once(':') {
         None if name == "join" => Ok(Form::Join),
+        None if name == "meet" => Ok(Form::Meet),
         Some(("create", replicas)) => Ok(Form::Create { replicas: number(replicas)? as usize }),
         _ => Err(format!("no such form: {name}")),
     }

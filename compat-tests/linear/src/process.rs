@@ -16,20 +16,14 @@ pub struct Process {
     program: PathBuf,
     args: Vec<String>,
     directory: PathBuf,
-    state: State,
-}
-
-enum State {
-    Ended,
-    Running(Child),
-    Paused(Child),
+    child: Option<Child>,
 }
 
 impl Process {
     /// It runs in `directory`, which is made.
     pub fn new(address: SocketAddr, program: PathBuf, args: Vec<String>, directory: PathBuf) -> Result<Process> {
         std::fs::create_dir_all(&directory)?;
-        Ok(Process { address, pid: Pid::default(), program, args, directory, state: State::Ended })
+        Ok(Process { address, pid: Pid::default(), program, args, directory, child: None })
     }
 
     /// More options, from the next start on.
@@ -39,57 +33,47 @@ impl Process {
 
     /// Starts it, if it does not run. What it prints is kept in the directory.
     pub fn start(&mut self) -> Result<()> {
-        if matches!(self.state, State::Ended) {
+        if self.child.is_none() {
             let mut command = Command::new(&self.program);
             command.args(&self.args).current_dir(&self.directory).stdin(Stdio::null());
             command.stdout(self.output()?).stderr(self.output()?);
             let child = command.spawn()?;
             self.pid.store(child.id(), Relaxed);
-            self.state = State::Running(child);
+            self.child = Some(child);
         }
         Ok(())
     }
 
     /// Ends it at once (SIGKILL).
     pub fn kill(&mut self) {
-        if let State::Running(mut child) | State::Paused(mut child) = std::mem::replace(&mut self.state, State::Ended) {
-            // It may have ended by itself, which is as good.
+        if let Some(mut child) = self.child.take() {
             self.pid.store(0, Relaxed);
+            // It may have ended by itself, which is as good.
             let _ = child.kill();
             let _ = child.wait();
         }
     }
 
-    /// Stops it where it stands (SIGSTOP).
-    pub fn pause(&mut self) -> Result<()> {
-        self.state = match std::mem::replace(&mut self.state, State::Ended) {
-            State::Running(child) => {
-                signal(&child, "STOP")?;
-                State::Paused(child)
-            }
-            other => other,
-        };
-        Ok(())
+    /// Stops it where it stands.
+    pub fn pause(&self) -> Result<()> {
+        self.signal("STOP")
     }
 
-    /// Lets it go on (SIGCONT).
-    pub fn resume(&mut self) -> Result<()> {
-        self.state = match std::mem::replace(&mut self.state, State::Ended) {
-            State::Paused(child) => {
-                signal(&child, "CONT")?;
-                State::Running(child)
-            }
-            other => other,
-        };
-        Ok(())
+    /// Lets it go on, if it stands.
+    pub fn resume(&self) -> Result<()> {
+        self.signal("CONT")
     }
 
     /// Whether it has ended though nobody has killed it.
     pub fn has_died(&mut self) -> bool {
-        match &mut self.state {
-            State::Running(child) | State::Paused(child) => !matches!(child.try_wait(), Ok(None)),
-            State::Ended => false,
-        }
+        self.child.as_mut().is_some_and(|child| !matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// The standard library can only kill.
+    fn signal(&self, name: &str) -> Result<()> {
+        let Some(child) = &self.child else { return Ok(()) };
+        let status = Command::new("kill").args([format!("-{name}"), child.id().to_string()]).status()?;
+        if status.success() { Ok(()) } else { Err(Error::other(format!("kill -{name} has failed"))) }
     }
 
     fn output(&self) -> Result<File> {
@@ -101,10 +85,4 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-/// The standard library can only kill.
-fn signal(child: &Child, name: &str) -> Result<()> {
-    let status = Command::new("kill").args([format!("-{name}"), child.id().to_string()]).status()?;
-    if status.success() { Ok(()) } else { Err(Error::other(format!("kill -{name} has failed"))) }
 }

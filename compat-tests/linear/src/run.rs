@@ -2,11 +2,12 @@
 
 use crate::checker::{Evidence, Limits, Verdict, check};
 use crate::client::Router;
+use crate::deployment::Deployment;
 use crate::history::{ClientId, Clock, Operation, by_group};
 use crate::load::{Board, Client, Kind, tag_of};
 use crate::nemesis::{Fault, Nemesis};
 use crate::random::Random;
-use crate::target::{Deployment, Layout, Programs};
+use crate::target::{Layout, Programs};
 use std::fmt::Write;
 use std::io::{Error, Result};
 use std::path::Path;
@@ -39,6 +40,8 @@ pub struct Report {
     pub operations: usize,
     pub unknown: usize,
     pub refused: u64,
+    /// Of a client, until an operation was answered that was refused before, or took its time.
+    pub longest_wait: Duration,
     pub groups: usize,
     pub unseen: usize,
     pub faults: Vec<String>,
@@ -86,7 +89,7 @@ fn load(
         .map(|number| {
             let router = Router::new(addresses.clone(), sharding, PATIENCE, clock, random.fork());
             let (id, random) = (ClientId(number), random.fork());
-            Client { id, router, clock, random, board, history: Vec::new(), refused: 0 }
+            Client { id, router, clock, random, board, history: Vec::new(), refused: 0, longest_wait: Duration::ZERO }
         })
         .collect();
     let stop = AtomicBool::new(false);
@@ -109,6 +112,7 @@ fn load(
     let mut operations = Vec::new();
     for client in clients {
         report.refused += client.refused;
+        report.longest_wait = report.longest_wait.max(client.longest_wait);
         operations.extend(client.history);
     }
     report.operations = operations.len();
@@ -138,14 +142,12 @@ fn check_all(operations: Vec<Operation>, board: &Board, report: &mut Report) {
 impl Report {
     /// In one line.
     pub fn figures(&self) -> String {
+        let Report { operations, unknown, refused, groups, .. } = self;
+        let (wait, check_time) = (self.longest_wait.as_millis(), self.check_time.as_secs_f64());
         let mut line = format!(
-            "{} operations ({} without an answer, {} attempts refused) on {} groups; {} faults; checked in {:.1} s",
-            self.operations,
-            self.unknown,
-            self.refused,
-            self.groups,
+            "{operations} operations on {groups} groups, {unknown} without an answer; {refused} attempts refused, \
+             longest wait {wait} ms; {} faults; checked in {check_time:.1} s",
             self.faults.len(),
-            self.check_time.as_secs_f64()
         );
         if self.carried > 0 {
             write!(line, "; {} connections between nodes", self.carried).expect("writing to a String");

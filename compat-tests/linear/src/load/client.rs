@@ -22,6 +22,8 @@ pub struct Client<'a> {
     pub history: Vec<Operation>,
     /// Attempts that were refused.
     pub refused: u64,
+    /// Until an operation was answered that was tried again and again.
+    pub longest_wait: Duration,
 }
 
 impl Client<'_> {
@@ -33,8 +35,14 @@ impl Client<'_> {
             let (group, kind) = self.board.draw(&mut self.random);
             let unique = Text::from(format!("{}-{number}", self.id.0));
             let command = kind.command(&mut self.random, unique);
-            while self.try_once(group, kind, &command) == Tried::InVain && !stop.load(Ordering::Relaxed) {
+            let began = Instant::now();
+            let mut tried = self.try_once(group, kind, &command);
+            while tried == Tried::InVain && !stop.load(Ordering::Relaxed) {
                 std::thread::sleep(RETRY_PAUSE);
+                tried = self.try_once(group, kind, &command);
+            }
+            if tried == Tried::Answered {
+                self.longest_wait = self.longest_wait.max(began.elapsed());
             }
             let pause_us = pause.as_micros() as u64;
             std::thread::sleep(Duration::from_micros(self.random.below(2 * pause_us + 1)));

@@ -9,9 +9,9 @@ mod orders;
 pub use fault::{Fault, Scope};
 
 use crate::client::Sharding;
+use crate::deployment::Deployment;
 use crate::network::Passage;
 use crate::random::{Chance, Random};
-use crate::target::Deployment;
 use std::io::Result;
 use std::time::{Duration, Instant};
 

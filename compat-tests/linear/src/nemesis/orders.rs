@@ -1,9 +1,9 @@
 //! What a cluster is asked for while it works. It may refuse: then nothing has gone wrong this time.
 
 use crate::client::Connection;
+use crate::deployment::Deployment;
 use crate::model::Reply;
 use crate::random::Random;
-use crate::target::Deployment;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 

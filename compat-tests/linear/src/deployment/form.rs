@@ -1,0 +1,80 @@
+//! How servers become one cluster that has all slots.
+
+use super::Deployment;
+use crate::client::Connection;
+use crate::model::Reply;
+use crate::target::Form;
+use std::io::{Error, Result};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const SLOTS: usize = 16384;
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub fn form(deployment: &mut Deployment, form: Form) -> Result<()> {
+    let nodes = deployment.processes.len();
+    match form {
+        Form::Alone => return Ok(()),
+        Form::Create { replicas } => create(&deployment.redis_cli, &deployment.addresses(), replicas)?,
+        Form::Meet => {
+            meet(deployment)?;
+            share_out(deployment)?;
+        }
+        Form::Join => share_out(deployment)?,
+    }
+    deployment.wait_until("the cluster is up", |connection| {
+        says(connection, "cluster_state:ok")?;
+        says(connection, "cluster_slots_ok:16384")?;
+        says(connection, &format!("cluster_known_nodes:{nodes}"))
+    })
+}
+
+fn meet(deployment: &Deployment) -> Result<()> {
+    let addresses = deployment.addresses();
+    let buses = deployment.network.as_ref().map_or(&[][..], |network| &network.ports);
+    for (address, bus) in addresses.iter().zip(buses).skip(1) {
+        let (ip, port, bus) = (address.ip().to_string(), address.port().to_string(), bus.to_string());
+        order(addresses[0], &["CLUSTER", "MEET", &ip, &port, &bus])?;
+    }
+    Ok(())
+}
+
+/// Gives slots to all nodes alike, unless somebody has done so already.
+fn share_out(deployment: &mut Deployment) -> Result<()> {
+    let addresses = deployment.addresses();
+    let nodes = addresses.len();
+    let known = format!("cluster_known_nodes:{nodes}");
+    deployment.wait_until("all know each other", |connection| says(connection, &known))?;
+    if says(&mut Connection::open(addresses[0], PATIENCE)?, "cluster_slots_assigned:0").is_none() {
+        return Ok(());
+    }
+    for (node, address) in addresses.iter().enumerate() {
+        let (first, end) = (node * SLOTS / nodes, (node + 1) * SLOTS / nodes);
+        order(*address, &["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &(end - 1).to_string()])?;
+    }
+    Ok(())
+}
+
+fn order(address: SocketAddr, words: &[&str]) -> Result<()> {
+    match Connection::open(address, PATIENCE)?.call(words)? {
+        Reply::Ok => Ok(()),
+        reply => Err(Error::other(format!("{address} says to {}: {reply}", words.join(" ")))),
+    }
+}
+
+/// Whether a line is in CLUSTER INFO.
+fn says(connection: &mut Connection, line: &str) -> Option<()> {
+    let Reply::Text(info) = connection.call(&["CLUSTER", "INFO"]).ok()? else { return None };
+    info.lines().any(|found| found == line).then_some(())
+}
+
+fn create(redis_cli: &Path, addresses: &[SocketAddr], replicas: usize) -> Result<()> {
+    let mut command = Command::new(redis_cli);
+    command.args(["--cluster", "create"]).args(addresses.iter().map(SocketAddr::to_string));
+    command.args(["--cluster-replicas", &replicas.to_string(), "--cluster-yes"]).stdin(Stdio::null());
+    let output = command.output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    if output.status.success() { Ok(()) } else { Err(Error::other(format!("redis-cli --cluster create: {said}"))) }
+}
