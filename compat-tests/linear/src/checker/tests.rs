@@ -71,6 +71,14 @@ fn conditional_and_combined_writes() {
     let swap = |times, value: &str, former| known(times, Command::GetSet("key", value.into()), text(former));
     assert!(is_linearizable(&[swap((0, 9), "a", ""), swap((0, 9), "b", "a"), swap((0, 9), "c", "b")]));
     assert!(!is_linearizable(&[swap((0, 9), "a", ""), swap((0, 9), "b", "a"), swap((0, 9), "c", "a")]), "seen twice");
+    let watched = |times, expected: &str, value: &str| {
+        known(times, Command::Swap("key", Some(expected.into()), value.into()), Reply::Ok)
+    };
+    assert!(is_linearizable(&[set((0, 1), "a"), watched((2, 9), "b", "c"), watched((2, 9), "a", "b")]));
+    assert!(
+        !is_linearizable(&[set((0, 1), "a"), watched((2, 9), "a", "b"), watched((2, 9), "a", "c")]),
+        "an old watch"
+    );
     let delete = |times, count| known(times, Command::Del("key"), Reply::Int(count));
     assert!(is_linearizable(&[set((0, 1), "a"), delete((2, 3), 1), delete((4, 5), 0), get((6, 7), "")]));
     assert!(!is_linearizable(&[set((0, 1), "a"), delete((2, 9), 1), delete((2, 9), 1)]));
@@ -88,6 +96,9 @@ fn collections() {
     assert!(!is_linearizable(&[push((0, 9), "a", 2), push((0, 9), "b", 1), all((10, 11), &["a", "b"])]));
     assert!(!is_linearizable(&[push((0, 1), "a", 1), pop((2, 9), "a"), pop((2, 9), "a")]), "popped twice");
     assert!(is_linearizable(&[push((0, 1), "a", 1), pop((2, 9), "a"), pop((2, 9), ""), all((10, 11), &[])]));
+    let wait = |times, element| known(times, Command::LPopWait("list", 50), text(element));
+    assert!(is_linearizable(&[wait((0, 60), "a"), push((40, 50), "a", 1), all((70, 71), &[])]));
+    assert!(!is_linearizable(&[push((0, 1), "a", 1), wait((2, 60), ""), all((70, 71), &["a"])]), "waited in vain");
     let add = |times, reply| known(times, Command::SAdd("set", "m".into()), Reply::Int(reply));
     assert!(!is_linearizable(&[add((0, 9), 1), add((0, 9), 1)]), "added twice");
     let fields = |times, flat: &[&str]| {

@@ -22,6 +22,7 @@ const NOT_DONE: &[&str] = &[
     "EXECABORT",
     "NOSPACE",
     "OOM",
+    "UNBLOCKED",
     "MISCONF",
     "BUSY",
     "NOREPLICAS",
@@ -44,6 +45,8 @@ pub enum Attempt {
     },
     /// It has not happened; it may be tried again.
     NotDone,
+    /// It has not happened, because the key was changed by others.
+    Refrained,
     Unknown {
         invoked: Moment,
     },
@@ -80,8 +83,28 @@ impl Router {
             (Sharding::None, _) => self.seeds[0],
         };
         let requests = requests(tag, command);
+        let Command::Swap(name, expected, _) = command else { return self.send(slot, address, &requests) };
+        // Whoever changes the key before it is watched is seen here, and afterwards by EXEC.
+        let watch = [command.words(tag), Command::Get(name).words(tag)];
+        let held = match self.send(slot, address, &watch) {
+            Attempt::Answered { reply: Reply::Text(text), .. } => Ok(Some(text)),
+            Attempt::Answered { reply: Reply::Nil, .. } => Ok(None),
+            _ => Err(Attempt::NotDone),
+        };
+        if held.as_ref().ok() != Some(expected) {
+            // The watch, if there is one, ends with the connection.
+            self.connections.remove(&address);
+            return held.err().unwrap_or(Attempt::Refrained);
+        }
+        match self.send(slot, address, &requests) {
+            Attempt::Answered { reply: Reply::Nil, .. } => Attempt::Refrained,
+            attempt => attempt,
+        }
+    }
+
+    fn send(&mut self, slot: usize, address: SocketAddr, requests: &[Vec<String>]) -> Attempt {
         let invoked = self.clock.now();
-        let error = match self.exchange(address, &requests) {
+        let error = match self.exchange(address, requests) {
             Ok(Reply::Error(error)) => error,
             Ok(reply) => return Attempt::Answered { invoked, reply },
             Err(Failure::NotSent(_)) => {
@@ -186,13 +209,16 @@ fn parse_range(range: &Reply) -> Option<(usize, usize, SocketAddr)> {
 
 fn requests(tag: &str, command: &Command) -> Vec<Vec<String>> {
     match command {
-        Command::Multi(commands) => {
-            let queued = commands.iter().map(|command| command.words(tag));
-            let (begin, end) = (vec!["MULTI".to_owned()], vec!["EXEC".to_owned()]);
-            std::iter::once(begin).chain(queued).chain([end]).collect()
-        }
+        Command::Multi(commands) => transaction(tag, commands),
+        Command::Swap(name, _, value) => transaction(tag, &[Command::Set(name, value.clone())]),
         _ => vec![command.words(tag)],
     }
+}
+
+fn transaction(tag: &str, commands: &[Command]) -> Vec<Vec<String>> {
+    let queued = commands.iter().map(|command| command.words(tag));
+    let (begin, end) = (vec!["MULTI".to_owned()], vec!["EXEC".to_owned()]);
+    std::iter::once(begin).chain(queued).chain([end]).collect()
 }
 
 /// CRC16 (XMODEM) of a hash tag, modulo the number of slots.

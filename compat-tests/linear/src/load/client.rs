@@ -4,7 +4,7 @@ use super::board::{Board, tag_of};
 use super::kind::Kind;
 use crate::client::{Attempt, Router};
 use crate::history::{ClientId, Clock, End, GroupId, Operation};
-use crate::model::{Command, Text};
+use crate::model::{Command, Name, Reply, Text};
 use crate::random::Random;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,7 +34,11 @@ impl Client<'_> {
             number += 1;
             let (group, kind) = self.board.draw(&mut self.random);
             let unique = Text::from(format!("{}-{number}", self.id.0));
-            let command = kind.command(&mut self.random, unique);
+            let mut command = kind.command(&mut self.random, unique);
+            if let Command::Swap(name, expected, _) = &mut command {
+                let Some(found) = self.look_up(group, kind, name) else { continue };
+                *expected = found;
+            }
             let began = Instant::now();
             let mut tried = self.try_once(group, kind, &command);
             while tried == Tried::InVain && !stop.load(Ordering::Relaxed) {
@@ -46,6 +50,18 @@ impl Client<'_> {
             }
             let pause_us = pause.as_micros() as u64;
             std::thread::sleep(Duration::from_micros(self.random.below(2 * pause_us + 1)));
+        }
+    }
+
+    /// What a key holds just now; nothing if nobody says.
+    fn look_up(&mut self, group: GroupId, kind: Kind, name: Name) -> Option<Option<Text>> {
+        if self.try_once(group, kind, &Command::Get(name)) != Tried::Answered {
+            return None;
+        }
+        match &self.history.last()?.end {
+            End::Answered { reply: Reply::Text(text), .. } => Some(Some(text.clone())),
+            End::Answered { reply: Reply::Nil, .. } => Some(None),
+            End::Answered { .. } | End::Unknown => None,
         }
     }
 
@@ -63,7 +79,7 @@ impl Client<'_> {
                         unseen += 1;
                         break;
                     }
-                    Tried::InVain | Tried::NotAnswered => std::thread::sleep(RETRY_PAUSE),
+                    Tried::InVain | Tried::NotAnswered | Tried::Refrained => std::thread::sleep(RETRY_PAUSE),
                 }
             }
         }
@@ -75,6 +91,7 @@ impl Client<'_> {
                 self.refused += 1;
                 return Tried::InVain;
             }
+            Attempt::Refrained => return Tried::Refrained,
             Attempt::Unknown { invoked } => (invoked, End::Unknown, Tried::NotAnswered),
             Attempt::Answered { invoked, reply } => {
                 let end = End::Answered { at: self.clock.now(), reply: reply.normal_for(command) };
@@ -95,4 +112,6 @@ enum Tried {
     NotAnswered,
     /// It has not happened.
     InVain,
+    /// It has not happened, because something else has.
+    Refrained,
 }

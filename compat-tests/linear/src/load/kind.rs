@@ -42,6 +42,9 @@ impl Kind {
 
     /// What a client does next; `unique` is a text that no other operation has.
     pub fn command(self, random: &mut Random, unique: Text) -> Command {
+        if let Some(command) = long(self, random, unique.clone()) {
+            return command;
+        }
         let chance = random.below(100);
         match self {
             Kind::Register => register(chance, unique),
@@ -102,6 +105,16 @@ fn register(chance: u64, unique: Text) -> Command {
         75..85 => Command::SetNx(REGISTER, unique),
         85..93 => Command::GetSet(REGISTER, unique),
         _ => Command::Del(REGISTER),
+    }
+}
+
+/// What takes several requests or waits, and so cannot be in a transaction.
+fn long(kind: Kind, random: &mut Random, unique: Text) -> Option<Command> {
+    match (kind, random.below(100)) {
+        // What it expects, its client has to look up.
+        (Kind::Register, 0..10) => Some(Command::Swap(REGISTER, None, unique)),
+        (Kind::List, 0..20) => Some(Command::LPopWait(LIST, 10 + random.below(200))),
+        _ => None,
     }
 }
 

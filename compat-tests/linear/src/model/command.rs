@@ -17,10 +17,14 @@ pub enum Command {
     /// With the time to live in milliseconds.
     SetPx(Name, Text, u64),
     Del(Name),
+    /// WATCH, and a transaction that sets the key if it holds what is expected; one that was refused is no operation.
+    Swap(Name, Option<Text>, Text),
     IncrBy(Name, i64),
     DecrBy(Name, i64),
     RPush(Name, Text),
     LPop(Name),
+    /// BLPOP, with the time that it waits in milliseconds.
+    LPopWait(Name, u64),
     LRange(Name),
     SAdd(Name, Text),
     SRem(Name, Text),
@@ -48,12 +52,13 @@ impl Command {
             Get(name) | Del(name) | LPop(name) | LRange(name) | SMembers(name) | HGetAll(name) => vec![name],
             Set(name, _) | SetNx(name, _) | GetSet(name, _) | SetPx(name, _, _) => vec![name],
             IncrBy(name, _) | DecrBy(name, _) | RPush(name, _) => vec![name],
+            Swap(name, _, _) | LPopWait(name, _) => vec![name],
             SAdd(name, _) | SRem(name, _) | HSet(name, _, _) | HIncrBy(name, _, _) => vec![name],
             Multi(commands) => commands.iter().flat_map(Command::names).collect(),
         }
     }
 
-    /// The words of a request; `tag` is the group's. A transaction is more than one request.
+    /// The words of a request; `tag` is the group's. Of what takes more than one request, the first.
     pub fn words(&self, tag: &str) -> Vec<String> {
         use Command::*;
         let key = |name: &Name| format!("{{{tag}}}{name}");
@@ -73,6 +78,8 @@ impl Command {
             DecrBy(name, by) => words("DECRBY", name, &[&by.to_string()]),
             RPush(name, element) => words("RPUSH", name, &[element]),
             LPop(name) => words("LPOP", name, &[]),
+            LPopWait(name, ms) => words("BLPOP", name, &[&format!("{:.3}", *ms as f64 / 1000.0)]),
+            Swap(name, _, _) => words("WATCH", name, &[]),
             LRange(name) => words("LRANGE", name, &["0", "-1"]),
             SAdd(name, member) => words("SADD", name, &[member]),
             SRem(name, member) => words("SREM", name, &[member]),
@@ -92,6 +99,10 @@ impl fmt::Display for Command {
             Command::Multi(commands) => {
                 let commands: Vec<String> = commands.iter().map(Command::to_string).collect();
                 write!(out, "MULTI [{}]", commands.join("; "))
+            }
+            Command::Swap(name, expected, value) => {
+                let expected = expected.as_ref().map_or("nothing".to_owned(), |text| format!("\"{text}\""));
+                write!(out, "WATCH {name}, which holds {expected}; MULTI [SET {name} {value}]")
             }
             _ => write!(out, "{}", self.words("").join(" ").replace("{}", "")),
         }

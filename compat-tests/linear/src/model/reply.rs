@@ -31,6 +31,10 @@ impl Reply {
                 let each = commands.iter().zip(replies);
                 Reply::Array(each.map(|(command, reply)| reply.normal_for(command)).collect())
             }
+            // Of the only command in the transaction.
+            (Command::Swap(..), Reply::Array(mut replies)) if replies.len() == 1 => replies.remove(0),
+            // The key, and then the element.
+            (Command::LPopWait(..), Reply::Array(mut pair)) if pair.len() == 2 => pair.remove(1),
             (_, Reply::Error(text)) => Reply::Error(text.split(' ').next().unwrap_or_default().into()),
             (_, reply) => reply,
         }

@@ -120,6 +120,12 @@ impl State {
                 self.set(name, value, Life { earliest, latest })
             }
             Del(name) => Reply::Int(self.values.remove(name).is_some().into()),
+            Swap(name, expected, value) => {
+                if self.text(name)? != *expected {
+                    return Ok(Reply::Nil);
+                }
+                self.set(name, value, Life::ENDLESS)
+            }
             IncrBy(name, by) => self.add(name, *by)?,
             DecrBy(name, by) => self.add(name, -*by)?,
             RPush(name, element) => {
@@ -127,7 +133,8 @@ impl State {
                 list.push(element.clone());
                 Reply::Int(list.len() as i64)
             }
-            LPop(name) => {
+            // Who waits gets its element at one moment, when it comes; who waits in vain has seen none at first.
+            LPop(name) | LPopWait(name, _) => {
                 let list = self.list(name)?;
                 let popped = if list.is_empty() { Reply::Nil } else { Reply::Text(list.remove(0)) };
                 self.drop_empty(name);
