@@ -1,18 +1,25 @@
 //! The smallest part of a history that has no order, in lines that people can read.
 
-use super::search::{Deepest, Limits, Verdict, check};
-use crate::history::{End, Operation};
+use super::search::{Deepest, Limits, Verdict, check, remains};
+use crate::history::{End, Moment, Operation};
+use crate::model::State;
 use std::fmt;
 use std::time::Duration;
 
-/// Lines that are shown; those before them are only counted.
-const LINES_MAX: usize = 24;
+/// So many lines are shown at least, if there are as many: what happened just before helps to understand.
+const LINES: usize = 12;
+
+/// Of what may have been there at first, so much is shown.
+const STATES: usize = 3;
 
 /// Operations of one group that cannot all have happened as they were answered.
 #[derive(Clone, Debug)]
 pub struct Evidence {
     /// By the time of their requests.
     operations: Vec<Operation>,
+    /// Operations that were all over before these began, and what they may have left.
+    before: usize,
+    at_first: Vec<State>,
     /// The first answer that does not fit: without it there would be an order.
     culprit: Operation,
     deepest: Deepest,
@@ -57,7 +64,8 @@ impl Evidence {
             }
         }
         evidence.sort_by_key(|one| one.invoked);
-        Evidence { operations: evidence, culprit, deepest }
+        let (before, at_first) = calm_before(&evidence, limits);
+        Evidence { operations: evidence.split_off(before), before, at_first, culprit, deepest }
     }
 
     pub fn culprit(&self) -> &Operation {
@@ -69,8 +77,24 @@ impl Evidence {
     }
 }
 
+/// The last moment, with enough behind it, at which nothing was under way: how many operations were over then, and what
+/// they may have left.
+fn calm_before(operations: &[Operation], limits: Limits) -> (usize, Vec<State>) {
+    let (mut calm, mut over) = (0, Moment(0));
+    for (index, operation) in operations.iter().enumerate() {
+        if over < operation.invoked && index + LINES <= operations.len() {
+            calm = index;
+        }
+        over = over.max(operation.returned());
+    }
+    match remains(&operations[..calm], limits) {
+        Some(states) => (calm, states),
+        None => (0, vec![State::default()]),
+    }
+}
+
 /// The history as it was when `count` answers had come: others that were sent may have had an effect.
-fn until(operations: &[Operation], times: &[crate::history::Moment], count: usize) -> Vec<Operation> {
+fn until(operations: &[Operation], times: &[Moment], count: usize) -> Vec<Operation> {
     let now = times[count - 1];
     let begun = operations.iter().filter(|one| one.invoked <= now);
     let seen = begun.map(|one| match one.returned() <= now {
@@ -83,20 +107,14 @@ fn until(operations: &[Operation], times: &[crate::history::Moment], count: usiz
 impl fmt::Display for Evidence {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "no order explains the answer marked with `>` (times in ms; reads that do not matter left out)")?;
-        let hidden = self.operations.len().saturating_sub(LINES_MAX);
-        if hidden > 0 {
-            writeln!(out, "    ... {hidden} earlier operations")?;
-        }
-        for operation in &self.operations[hidden..] {
+        let states: Vec<String> = self.at_first.iter().take(STATES).map(State::to_string).collect();
+        let more = if self.at_first.len() > STATES { ", or something else" } else { "" };
+        writeln!(out, "    after {} operations there was {}{more}", self.before, states.join(", or "))?;
+        for operation in &self.operations {
             let mark = if *operation == self.culprit { '>' } else { ' ' };
             writeln!(out, "  {mark} {operation}")?;
         }
-        write!(
-            out,
-            "the longest order has {} of {} operations and leaves: {}",
-            self.deepest.order.len(),
-            self.operations.len(),
-            self.deepest.state
-        )
+        let (order, all) = (self.deepest.order.len(), self.before + self.operations.len());
+        write!(out, "the longest order has {order} of all {all} operations and leaves {}", self.deepest.state)
     }
 }

@@ -52,7 +52,38 @@ pub fn check(operations: &[Operation], limits: Limits) -> Verdict {
     if operations.iter().filter(|operation| !operation.is_known()).count() > UNKNOWN_MAX {
         return Verdict::Undecided;
     }
-    Search::new(operations, limits).run()
+    if operations.iter().all(|operation| !operation.is_known()) {
+        return Verdict::Linearizable;
+    }
+    let mut search = Search::new(operations, limits);
+    match search.next() {
+        Step::Found(_) => Verdict::Linearizable,
+        Step::Exhausted => Verdict::Broken(search.deepest),
+        Step::GivenUp => Verdict::Undecided,
+    }
+}
+
+/// All that operations which were all answered may leave; nothing if the limits are reached.
+pub fn remains(operations: &[Operation], limits: Limits) -> Option<Vec<State>> {
+    assert!(operations.iter().all(Operation::is_known), "what was not answered may come later");
+    let mut search = Search::new(operations, limits);
+    let mut states = if operations.is_empty() { vec![State::default()] } else { Vec::new() };
+    loop {
+        match search.next() {
+            Step::Found(state) => states.push(state),
+            Step::Exhausted => return Some(states),
+            Step::GivenUp => return None,
+        }
+    }
+}
+
+/// How a search goes on.
+enum Step {
+    /// An order, which leaves this.
+    Found(State),
+    /// There are no more.
+    Exhausted,
+    GivenUp,
 }
 
 struct Search<'a> {
@@ -97,7 +128,7 @@ struct Frame {
 
 impl Search<'_> {
     fn new(operations: &[Operation], limits: Limits) -> Search<'_> {
-        Search {
+        let mut search = Search {
             operations,
             timeline: Timeline::of(operations),
             limits,
@@ -110,19 +141,20 @@ impl Search<'_> {
             tried: HashMap::new(),
             path: Vec::new(),
             deepest: Deepest::default(),
-        }
+        };
+        search.descend(State::default());
+        search
     }
 
-    fn run(mut self) -> Verdict {
-        self.descend(State::default());
-        while self.left > 0 {
+    /// Goes on until the next order is found.
+    fn next(&mut self) -> Step {
+        loop {
             self.steps += 1;
-            if self.steps > self.limits.steps
-                || (self.steps.is_multiple_of(4096) && self.began.elapsed() > self.limits.time)
-            {
-                return Verdict::Undecided;
+            let looks_at_clock = self.steps.is_multiple_of(4096);
+            if self.steps > self.limits.steps || looks_at_clock && self.began.elapsed() > self.limits.time {
+                return Step::GivenUp;
             }
-            let Some(frame) = self.path.last_mut() else { return Verdict::Broken(self.deepest) };
+            let Some(frame) = self.path.last_mut() else { return Step::Exhausted };
             let former = frame.taken.take();
             let next = frame.candidates.pop();
             if let Some(former) = former {
@@ -132,13 +164,14 @@ impl Search<'_> {
                 None => self.ascend(),
                 Some((index, state)) => {
                     self.take(index);
-                    if self.is_new(&state) {
-                        self.descend(state);
+                    match self.is_new(&state) {
+                        true if self.left == 0 => return Step::Found(state),
+                        true => self.descend(state),
+                        false => {}
                     }
                 }
             }
         }
-        Verdict::Linearizable
     }
 
     fn take(&mut self, index: usize) {

@@ -159,6 +159,7 @@ fn the_evidence_is_small_and_names_the_answer_that_does_not_fit() {
     let reads = evidence.operations().iter().filter(|one| !one.command.changes()).count();
     assert_eq!(reads, 1, "other reads do not matter\n{evidence}");
     assert!(evidence.to_string().contains("\n  > "), "{evidence}");
+    assert!(evidence.operations().len() < 30, "what is long over is only summed up\n{evidence}");
 }
 
 #[test]
