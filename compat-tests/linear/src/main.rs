@@ -16,6 +16,7 @@ linear [options]: clients against servers that are started for it, under faults;
   --faults LIST    none (default), all, or some of kill,pause; in clusters also
                    behind,cut,one-way,slow,transfer,move
   --seconds N      of load (default 10)
+  --rounds N       as often, each with servers and a seed of its own (default 1)
   --clients N      threads (default 12)
   --rate N         operations per second of all together, about (default 3000)
   --seed N         repeats the choices of a run, but not its timing
@@ -38,8 +39,12 @@ fn main() -> ExitCode {
     }
 }
 
+/// How often it is tried to see what is expected to be broken.
+const ATTEMPTS: usize = 3;
+
 struct Call {
     options: Options,
+    rounds: u64,
     expected: Expected,
     directories: Directories,
 }
@@ -66,6 +71,7 @@ fn parse(arguments: &[String]) -> Result<Call, String> {
         clients: 12,
         rate: 3000,
     };
+    let mut rounds = 1;
     let (mut expected, mut directories) = (Expected::Order, Directories::Removed);
     let mut words = arguments.iter();
     while let Some(option) = words.next() {
@@ -84,6 +90,7 @@ fn parse(arguments: &[String]) -> Result<Call, String> {
             }
             "--faults" => options.faults = faults(value)?,
             "--seconds" => options.time = Duration::from_secs(number(value)?),
+            "--rounds" => rounds = number(value)?,
             "--clients" => options.clients = number(value)?.clamp(1, 1000) as u16,
             "--rate" => options.rate = number(value)?.clamp(1, 1_000_000),
             "--seed" => options.seed = number(value)?,
@@ -91,7 +98,7 @@ fn parse(arguments: &[String]) -> Result<Call, String> {
             _ => return Err(format!("no such option: {option} {value}")),
         }
     }
-    Ok(Call { options, expected, directories })
+    Ok(Call { options, rounds, expected, directories })
 }
 
 fn faults(list: &str) -> Result<Vec<Fault>, String> {
@@ -117,17 +124,29 @@ fn number(text: &str) -> Result<u64, String> {
 
 impl Call {
     fn carry_out(mut self) -> ExitCode {
-        let attempts = if self.expected == Expected::Broken { 3 } else { 1 };
         let name = self.options.layout.target.name();
-        for _ in 0..attempts {
-            if self.try_once() == Success::Yes {
-                println!("linear-{name}: 1 passed, 0 failed, 0 skipped");
-                return ExitCode::SUCCESS;
+        let (mut passed, mut failed) = (0, 0);
+        for _ in 0..self.rounds {
+            match self.round() {
+                Success::Yes => passed += 1,
+                Success::No => failed += 1,
             }
-            self.options.seed += 1;
         }
-        println!("linear-{name}: 0 passed, 1 failed, 0 skipped");
-        ExitCode::FAILURE
+        println!("linear-{name}: {passed} passed, {failed} failed, 0 skipped");
+        if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    /// Each attempt has a seed of its own.
+    fn round(&mut self) -> Success {
+        let attempts = if self.expected == Expected::Broken { ATTEMPTS } else { 1 };
+        for _ in 0..attempts {
+            let success = self.try_once();
+            self.options.seed += 1;
+            if success == Success::Yes {
+                return Success::Yes;
+            }
+        }
+        Success::No
     }
 
     fn try_once(&self) -> Success {

@@ -93,3 +93,36 @@ fn length(line: &str) -> Result<Option<usize>> {
 fn malformed(line: &str) -> Error {
     Error::new(ErrorKind::InvalidData, format!("no reply begins with {line:?}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    /// What is read of a server that sends these bytes and closes.
+    fn read(bytes: &[u8]) -> Result<Reply> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let mut connection = Connection::open(listener.local_addr()?, Duration::from_secs(10))?;
+        listener.accept()?.0.write_all(bytes)?;
+        connection.read()
+    }
+
+    #[test]
+    fn replies_of_all_kinds() {
+        let read = |bytes| read(bytes).expect("a reply");
+        assert_eq!(read(b"+OK\r\n"), Reply::Ok);
+        assert_eq!(read(b"+QUEUED\r\n"), Reply::Text("QUEUED".into()));
+        assert_eq!(read(b"-MOVED 1 127.0.0.1:2\r\n"), Reply::Error("MOVED 1 127.0.0.1:2".into()));
+        assert_eq!(read(b"$-1\r\n"), Reply::Nil);
+        assert_eq!(read(b"*-1\r\n"), Reply::Nil);
+        assert_eq!(read(b"$4\r\na\r\nb\r\n"), Reply::Text("a\r\nb".into()));
+        assert_eq!(read(b"*2\r\n:-7\r\n*0\r\n"), Reply::Array(vec![Reply::Int(-7), Reply::Array(Vec::new())]));
+    }
+
+    #[test]
+    fn what_is_no_reply_is_an_error() {
+        for bytes in [&b""[..], b"\r\n", b"?\r\n", b":x\r\n", b"$-2\r\n", b"$99999999999\r\n", b"$3\r\nab", b"*1\r\n"] {
+            assert!(read(bytes).is_err(), "{}", bytes.escape_ascii());
+        }
+    }
+}

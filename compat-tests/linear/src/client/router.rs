@@ -5,6 +5,7 @@ use crate::history::{Clock, Moment};
 use crate::model::{Command, Reply};
 use crate::random::Random;
 use std::collections::HashMap;
+use std::io::Error;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -27,6 +28,9 @@ const NOT_DONE: &[&str] = &[
     "BUSY",
     "NOREPLICAS",
 ];
+
+/// Of so many exchanges one ends with the connection, after the requests were sent: what becomes of them, nobody sees.
+const HANGS_UP_ONE_IN: u64 = 500;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sharding {
@@ -146,14 +150,29 @@ impl Router {
     }
 
     /// Sends requests together. The reply is the last one's, but an error that sends a transaction elsewhere is more
-    /// to the point than the end of that transaction.
+    /// to the point than the end of that transaction. Once in a while nobody waits for the replies.
     fn exchange(&mut self, address: SocketAddr, requests: &[Vec<String>]) -> Result<Reply, Failure> {
         let mut connection = match self.connections.remove(&address) {
             Some(connection) => connection,
             None => Connection::open(address, self.patience).map_err(Failure::NotSent)?,
         };
+        let is_patient = self.random.below(HANGS_UP_ONE_IN) > 0;
         let mut exchange = || {
+            let mut requests = requests;
+            if let [begin, rest @ ..] = requests
+                && begin[0] == "MULTI"
+            {
+                // If it is refused, what follows would be carried out one by one.
+                connection.send(std::slice::from_ref(begin))?;
+                match connection.read()? {
+                    Reply::Ok => requests = rest,
+                    refusal => return Ok(refusal),
+                }
+            }
             connection.send(requests)?;
+            if !is_patient {
+                return Err(Error::other("the client has hung up"));
+            }
             let mut redirection = None;
             let mut last = Reply::Nil;
             for _ in requests {

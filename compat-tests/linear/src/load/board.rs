@@ -78,3 +78,24 @@ impl Groups {
 pub fn tag_of(group: GroupId, kind: Kind) -> String {
     format!("{}-{}", kind.name(), group.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_left_when_it_was_used_enough_or_too_much_is_unknown() {
+        let board = Board::new(&[Kind::List]);
+        let mut random = Random::seeded(1);
+        let (first, _) = board.draw(&mut random);
+        for _ in 1..OPERATIONS_MAX {
+            assert_eq!(board.draw(&mut random), (first, Kind::List));
+        }
+        let (second, _) = board.draw(&mut random);
+        assert_ne!(first, second);
+        (0..UNKNOWN_MAX).for_each(|_| board.note_unknown(second));
+        board.note_unknown(first);
+        let (third, _) = board.draw(&mut random);
+        assert_eq!(board.all(), [first, second, third].map(|group| (group, Kind::List)));
+    }
+}
