@@ -1,6 +1,7 @@
 //! Changes of whole keys and whole databases.
 
 use super::database::Database;
+use super::interest::Sight;
 use super::key::Key;
 use super::news::Happened;
 use super::view::View;
@@ -202,7 +203,8 @@ impl View<'_> {
                 if after == Some(false) || before == Some(false) {
                     core.key_changed(&mut stripe.interests, db, &key);
                 } else {
-                    stripe.interests.replaced_unseen(db, &bytes, after == Some(true));
+                    let by = if after == Some(true) { Sight::Due } else { Sight::Plain };
+                    stripe.interests.replaced_unseen(db, &bytes, by);
                 }
             }
         }

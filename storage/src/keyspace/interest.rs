@@ -26,8 +26,18 @@ impl WatchFlag {
 /// One transaction's watch of a key.
 struct Watch {
     flag: WatchFlag,
-    /// The key was due when the watch began: that it goes away for that is no change.
-    was_due: bool,
+    /// What was there when the watch began. That something goes away which was due then is no change.
+    found: Sight,
+}
+
+/// What is seen of a key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Sight {
+    /// What is there, or that nothing is.
+    #[default]
+    Plain,
+    /// An entry that is due: it is there for nobody, and goes away when somebody asks for it.
+    Due,
 }
 
 /// How a key changed, as far as watches care.
@@ -61,7 +71,7 @@ impl Interests {
         let Some(interest) = self.by_key.get_mut(&(db, Box::from(key))) else { return false };
         for watch in &mut interest.watches {
             // The next key of this name is another one, so the exception holds once.
-            let is_known_end = std::mem::take(&mut watch.was_due) && touch == Touch::Expired;
+            let is_known_end = std::mem::take(&mut watch.found) == Sight::Due && touch == Touch::Expired;
             if !is_known_end {
                 watch.flag.raise();
             }
@@ -69,25 +79,25 @@ impl Interests {
         interest.waiters > 0
     }
 
-    pub(super) fn watch(&mut self, db: DbIndex, key: &Key<'_>, flag: WatchFlag, was_due: bool) {
-        self.by_key.entry((db, Box::from(key.bytes))).or_default().watches.push(Watch { flag, was_due });
+    pub(super) fn watch(&mut self, db: DbIndex, key: &Key<'_>, flag: WatchFlag, found: Sight) {
+        self.by_key.entry((db, Box::from(key.bytes))).or_default().watches.push(Watch { flag, found });
     }
 
     pub(super) fn unwatch(&mut self, db: DbIndex, key: &Key<'_>, flag: &WatchFlag) {
         self.change(db, key, |interest| interest.watches.retain(|other| !Arc::ptr_eq(&other.flag.0, &flag.0)));
     }
 
-    /// Whether the key was due when this watch began, or when another such key took its place.
-    pub(super) fn was_due(&self, db: DbIndex, key: &Key<'_>, flag: &WatchFlag) -> bool {
+    /// What was there when this watch began, or has taken its place unseen.
+    pub(super) fn found_by(&self, db: DbIndex, key: &Key<'_>, flag: &WatchFlag) -> Sight {
         let interest = self.by_key.get(&(db, Box::from(key.bytes)));
         let of_flag = |watch: &&Watch| Arc::ptr_eq(&watch.flag.0, &flag.0);
-        interest.and_then(|interest| interest.watches.iter().find(of_flag)).is_some_and(|watch| watch.was_due)
+        interest.and_then(|interest| interest.watches.iter().find(of_flag)).map_or(Sight::Plain, |watch| watch.found)
     }
 
     /// Another entry that nobody can see has taken the key's place: for its watches nothing has changed.
-    pub(super) fn replaced_unseen(&mut self, db: DbIndex, key: &[u8], is_due: bool) {
+    pub(super) fn replaced_unseen(&mut self, db: DbIndex, key: &[u8], by: Sight) {
         if let Some(interest) = self.by_key.get_mut(&(db, Box::from(key))) {
-            interest.watches.iter_mut().for_each(|watch| watch.was_due = is_due);
+            interest.watches.iter_mut().for_each(|watch| watch.found = by);
         }
     }
 

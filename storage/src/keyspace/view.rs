@@ -4,7 +4,7 @@
 //! When the view closes, its batch of effects goes to the sink while the locks are still held.
 
 use super::database::Database;
-use super::interest::{Interests, Touch, WatchFlag};
+use super::interest::{Interests, Sight, Touch, WatchFlag};
 use super::key::Key;
 use super::news::{Demanded, Happened, KeyNews};
 use super::{AccessPolicy, Keyspace, Stripe, high_water};
@@ -586,13 +586,14 @@ impl<'k> View<'k> {
 
     /// From now on a change of `key` raises `flag`.
     pub fn watch(&mut self, db: DbIndex, key: &Key<'_>, flag: WatchFlag) {
-        let was_due = self.holds_due(db, key);
-        self.stripe_mut(key.slot.stripe()).0.interests.watch(db, key, flag, was_due);
+        let found = self.sight(db, key);
+        self.stripe_mut(key.slot.stripe()).0.interests.watch(db, key, flag, found);
     }
 
     /// Whether the key has come due since this watch of it began: for the transaction that is a change.
     pub fn has_come_due(&self, db: DbIndex, key: &Key<'_>, flag: &WatchFlag) -> bool {
-        self.holds_due(db, key) && !self.stripe(key.slot.stripe()).interests.was_due(db, key, flag)
+        self.sight(db, key) == Sight::Due
+            && self.stripe(key.slot.stripe()).interests.found_by(db, key, flag) != Sight::Due
     }
 
     /// What comes of this evaluation depends on the last batch of a slot.
@@ -606,10 +607,14 @@ impl<'k> View<'k> {
         self.core.seen.set(self.core.seen.get().max(self.core.keyspace.proposed.load()));
     }
 
-    fn holds_due(&self, db: DbIndex, key: &Key<'_>) -> bool {
+    fn sight(&self, db: DbIndex, key: &Key<'_>) -> Sight {
         let database = self.stripe(key.slot.stripe()).databases[db.0 as usize].as_deref();
         let found = database.and_then(|database| database.find(key).map(|loc| (database, loc)));
-        found.map_or_else(|| self.is_cold_due(db, key), |(database, loc)| database.is_due(key, loc, self.core.now))
+        let is_due = match found {
+            Some((database, loc)) => database.is_due(key, loc, self.core.now),
+            None => self.is_cold_due(db, key),
+        };
+        if is_due { Sight::Due } else { Sight::Plain }
     }
 
     pub fn unwatch(&mut self, db: DbIndex, key: &Key<'_>, flag: &WatchFlag) {
