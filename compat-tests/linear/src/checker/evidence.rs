@@ -4,7 +4,10 @@ use super::search::{Deepest, Limits, Verdict, check, remains};
 use crate::history::{End, Moment, Operation};
 use crate::model::State;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long reads are looked for that do not matter.
+const REDUCTION_MAX: Duration = Duration::from_secs(20);
 
 /// So many lines are shown at least, if there are as many: what happened just before helps to understand.
 const LINES: usize = 12;
@@ -47,8 +50,8 @@ impl Evidence {
         let mut evidence = until(operations, &times, bad);
         let at = evidence.iter().position(|one| one.returned() == times[bad - 1]).expect("it ends with that answer");
         let culprit = evidence[at].clone();
-        let mut index = 0;
-        while index < evidence.len() {
+        let (mut index, began) = (0, Instant::now());
+        while index < evidence.len() && began.elapsed() < REDUCTION_MAX {
             // A read changes nothing, so what has no order without it has none with it.
             if evidence[index].command.changes() || evidence[index] == culprit {
                 index += 1;
