@@ -265,7 +265,7 @@ fn evict(server: &Server, candidate: &Candidate, policy: Policy) -> Fate {
         let fate = view.cool(candidate, policy);
         if fate == Fate::Spared {
             // The engine may not have it yet, because it takes many batches at once as long as nobody is in need.
-            durability.group.hurry();
+            durability.groups.hurry();
         }
         return fate;
     }

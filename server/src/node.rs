@@ -1,5 +1,6 @@
 //! The composition root: puts the server together, starts its threads, and ends them.
 
+use crate::cluster;
 use crate::cluster::local::LocalControl;
 use crate::commands::names::Names;
 use crate::config::Config;
@@ -60,13 +61,14 @@ async fn run_thread_zero(server: Arc<Server>) -> Result<(), StartError> {
         tracing::info!(settings = config.ignored.join(" "), "these settings are accepted and do nothing here");
     }
     let is_durable = config.text("mode") == "durable";
+    let mut member = None;
     if config.is_yes("cluster-enabled") {
         if is_durable {
-            return Err(StartError::Setting("cluster-enabled needs `mode cache` for now".to_owned()));
+            member = Some(cluster::member::start(&server)?);
+        } else {
+            LocalControl::found(config).attach(&server);
         }
-        LocalControl::found(config).attach(&server);
-    }
-    if is_durable {
+    } else if is_durable {
         durability::open::start(&server)?;
     }
     persistence::import::run(&server)?;
@@ -85,6 +87,11 @@ async fn run_thread_zero(server: Arc<Server>) -> Result<(), StartError> {
     if !unix_socket.is_empty() {
         // The next start removes it as well.
         let _ = std::fs::remove_file(unix_socket);
+    }
+    if let Some(member) = member {
+        let leaving = tokio::task::spawn_blocking(move || member.leave_the_stage());
+        // If it has panicked, it has said so, and the others find out by themselves.
+        let _ = leaving.await;
     }
     if let Some(durability) = server.durability() {
         durability.stop();

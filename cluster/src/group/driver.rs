@@ -194,6 +194,7 @@ impl<'a> Driver<'a> {
             progress.note_serving();
         }
         // A replica that is alone says so once, when the last other one has gone.
+        progress.set_positions(self.core.positions());
         let has_others = self.core.has_others();
         if has_others || self.had_others {
             progress.set_replicas(self.core.replicas());

@@ -37,6 +37,51 @@ pub struct Figures {
     pub unapplied_bytes: AtomicU64,
 }
 
+impl Figures {
+    /// Adds what another group has counted.
+    pub fn add(&self, other: &Figures) {
+        let Figures {
+            proposals,
+            proposal_bytes,
+            entries,
+            log_bytes_written,
+            log_bytes,
+            synced_writes,
+            writes,
+            background_syncs,
+            applies,
+            applied_entries,
+            compactions,
+            dropped_messages,
+            queued,
+            queued_bytes,
+            unapplied,
+            unapplied_bytes,
+        } = other;
+        let counters = [
+            (&self.proposals, proposals),
+            (&self.proposal_bytes, proposal_bytes),
+            (&self.entries, entries),
+            (&self.log_bytes_written, log_bytes_written),
+            (&self.log_bytes, log_bytes),
+            (&self.applied_entries, applied_entries),
+            (&self.compactions, compactions),
+            (&self.dropped_messages, dropped_messages),
+            (&self.queued, queued),
+            (&self.queued_bytes, queued_bytes),
+            (&self.unapplied, unapplied),
+            (&self.unapplied_bytes, unapplied_bytes),
+        ];
+        for (sum, counter) in counters {
+            sum.fetch_add(counter.load(Relaxed), Relaxed);
+        }
+        self.synced_writes.add(synced_writes);
+        self.writes.add(writes);
+        self.background_syncs.add(background_syncs);
+        self.applies.add(applies);
+    }
+}
+
 /// How often something happened, how long it took, and how that is distributed.
 #[derive(Debug, Default)]
 pub struct Latency {
@@ -53,6 +98,15 @@ impl Latency {
         self.total_ns.fetch_add(ns, Relaxed);
         self.max_ns.fetch_max(ns, Relaxed);
         self.buckets[bucket(ns)].fetch_add(1, Relaxed);
+    }
+
+    fn add(&self, other: &Latency) {
+        self.count.fetch_add(other.count.load(Relaxed), Relaxed);
+        self.total_ns.fetch_add(other.total_ns.load(Relaxed), Relaxed);
+        self.max_ns.fetch_max(other.max_ns.load(Relaxed), Relaxed);
+        for (sum, count) in self.buckets.iter().zip(&other.buckets) {
+            sum.fetch_add(count.load(Relaxed), Relaxed);
+        }
     }
 
     /// The upper end of the bucket in which this share of the cases ends, in microseconds; 0 if there were none.

@@ -168,6 +168,11 @@ impl Inbox {
         Taken { batches, has_more, is_over }
     }
 
+    /// The last batch that was pushed. Whoever has seen a number that was given to this group before sees it here.
+    pub(super) fn pushed(&self) -> Seq {
+        self.state.lock().pushed
+    }
+
     pub(super) fn poke(&self) {
         self.state.lock().is_poked = true;
         self.wake.notify_one();

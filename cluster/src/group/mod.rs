@@ -55,7 +55,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-pub use self::core::{Delivery, Desired, Lane, PeerMessage, ReplicaProgress, StartError, TransferRefused};
+pub use self::core::{Delivery, Desired, Lane, PeerMessage, Positions, ReplicaProgress, StartError, TransferRefused};
 pub use entry::CommittedEntry;
 pub use figures::Figures;
 pub use ids::{GroupId, LogIndex, ReplicaId, Seq, SeqCounter, Term};
@@ -215,6 +215,11 @@ impl Group {
         self.shared.progress.replicas()
     }
 
+    /// How far this replica is, as of the group thread's last round.
+    pub fn positions(&self) -> Positions {
+        self.shared.progress.positions()
+    }
+
     fn order(&self, order: mailbox::Order) {
         self.shared.mailbox.order(order);
         self.shared.inbox.poke();
@@ -225,6 +230,11 @@ impl Group {
         let figures = &self.shared.figures;
         figures.queued_bytes.load(Relaxed) > PROPOSAL_QUEUE_BYTES_MAX as u64
             || figures.unapplied_bytes.load(Relaxed) > APPLY_LAG_BYTES_MAX as u64
+    }
+
+    /// The last batch that was handed in.
+    pub fn proposed(&self) -> Seq {
+        self.shared.inbox.pushed()
     }
 
     /// The last batch that is committed.

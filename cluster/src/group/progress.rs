@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Condvar, Mutex};
 use thiserror::Error;
 
-use super::core::ReplicaProgress;
+use super::core::{Positions, ReplicaProgress};
 use super::ids::{LogIndex, Seq, Term};
 use super::role::Role;
 
@@ -37,6 +37,7 @@ struct Life {
     serves: Serves,
     role: Option<Role>,
     replicas: Vec<ReplicaProgress>,
+    positions: Positions,
     stopped: Option<Stopped>,
 }
 
@@ -106,6 +107,14 @@ impl Progress {
 
     pub(super) fn role(&self) -> Role {
         self.life.lock().role.unwrap_or(Role::Follower { term: Term(0), leader: None })
+    }
+
+    pub(super) fn set_positions(&self, positions: Positions) {
+        self.life.lock().positions = positions;
+    }
+
+    pub(super) fn positions(&self) -> Positions {
+        self.life.lock().positions
     }
 
     pub(super) fn set_replicas(&self, replicas: Vec<ReplicaProgress>) {

@@ -151,8 +151,10 @@ impl Node {
 
     /// Takes over a map that the root group's leader has sent, and keeps a copy for the next start.
     pub(super) fn learn(&self, map: &Arc<crate::map::ClusterMap>) -> Result<(), EngineError> {
-        // A replica of the root group has it from its log, and must not run ahead of that.
-        if self.machine.lock().is_none() && map.version() > self.cell.version() {
+        // A replica of the root group has it from its log, and must not run ahead of that; one that was removed from it
+        // has no log that goes on.
+        let has_log = self.root().is_some_and(|root| map.root().members.replica(root.replica).is_some());
+        if !has_log && map.version() > self.cell.version() {
             self.rocks.put_node_map(&encoded(map))?;
             self.cell.learn(map.clone());
         }

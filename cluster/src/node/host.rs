@@ -201,6 +201,12 @@ impl Node {
         self.cell.map().expect("a node that runs has a map")
     }
 
+    /// This node is found there from now on. Others hear of it soon.
+    pub fn put_address(&self, address: Address) {
+        *self.address.lock() = address;
+        self.bell.ring();
+    }
+
     pub fn peers(&self) -> &PeerTransport {
         &self.peers
     }

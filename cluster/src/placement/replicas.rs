@@ -66,9 +66,11 @@ impl<'a> Site<'a> {
 
     fn target(&self, group: GroupId) -> Target {
         if group == self.map.root().id {
-            let voters = match self.usable.len() {
+            // A node that is silent for a moment keeps its vote: the fewer are there, the more each of them matters.
+            let nodes = self.map.nodes().keys().filter(|&&node| self.fitness(node).counts());
+            let voters = match nodes.count() {
                 // Two survive the loss of neither, but neither is alone with what was decided.
-                0..=2 => self.usable.len(),
+                few @ 0..=2 => few,
                 count => ROOT_VOTERS_MAX.min(count - (count + 1) % 2),
             };
             return Target { voters: voters.max(1), may_grow: true, homes: Vec::new() };

@@ -6,7 +6,8 @@
 
 use super::order::Order;
 use crate::error::CommandError;
-use basalt_cluster::ids::{ConfigEpoch, MigrationId, NodeId};
+use basalt_cluster::group::{Positions, ReplicaProgress, Role};
+use basalt_cluster::ids::{ConfigEpoch, GroupId, MigrationId, NodeId, ReplicaId};
 use basalt_cluster::map::{ClusterMap, Refusal};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -84,6 +85,11 @@ pub trait Control: Send + Sync {
         Traffic::default()
     }
 
+    /// The groups of which this node has a replica, the root group first.
+    fn groups(&self) -> Vec<GroupStatus> {
+        Vec::new()
+    }
+
     /// How many nodes say that this one is down.
     fn failure_reports(&self, _: NodeId) -> usize {
         0
@@ -155,6 +161,20 @@ pub struct Link {
 pub enum Direction {
     To,
     From,
+}
+
+/// A group of which this node has a replica.
+#[derive(Clone, Debug)]
+pub struct GroupStatus {
+    pub group: GroupId,
+    /// `root`, `home` or `guest`.
+    pub kind: &'static str,
+    pub replica: ReplicaId,
+    pub role: Role,
+    pub positions: Positions,
+    /// The other replicas, if this node leads.
+    pub followers: Vec<ReplicaProgress>,
+    pub log_bytes: u64,
 }
 
 /// Messages between nodes since the start.

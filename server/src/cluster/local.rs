@@ -4,13 +4,12 @@
 //! along besides (in tests) are mere names. What would need another process is refused.
 
 use super::control::{Answer, Control, Denied, Done, Outcome};
-use super::order::{self, Draw, Order, Rehearsal, Step};
+use super::order::{self, Chance, Draw, Order, Rehearsal, Step};
 use super::slots::Standing;
 use crate::config::Config;
 use crate::server::Server;
-use basalt_cluster::ids::{ClusterId, GroupId, Incarnation, MigrationId, NodeId, ShardId};
+use basalt_cluster::ids::{ClusterId, GroupId, Incarnation, NodeId, ShardId};
 use basalt_cluster::map::{self, Address, AutoBalance, Change, ClusterMap, Founding, Known, Settings};
-use basalt_storage::clock::UnixMs;
 use basalt_storage::rng::Rng;
 use parking_lot::Mutex;
 use std::net::{IpAddr, Ipv4Addr};
@@ -45,11 +44,9 @@ impl LocalControl {
     /// From now on the server's slots follow the map.
     pub fn attach(self: &Arc<Self>, server: &Arc<Server>) {
         assert!(self.server.set(Arc::downgrade(server)).is_ok(), "it has one server");
-        server.become_clustered(super::Cluster::new(self.clone())).update(
-            server,
-            self.map(),
-            &Led(&self.map(), self.me()),
-        );
+        let (map, me) = (self.map(), self.me());
+        let cluster = server.become_clustered(super::Cluster::new(self.clone(), None));
+        cluster.update(server, || map.clone(), &Led(&map, me));
     }
 
     /// Changes the map as somebody else might have; for tests.
@@ -60,7 +57,7 @@ impl LocalControl {
             let mut outcome = map.apply(change)?.outcome;
             if let map::Outcome::HandingOver(id) = outcome {
                 // Nobody else has to let go of the slot first.
-                outcome = map.apply(&Change::CommitMigration { id, at: now() })?.outcome;
+                outcome = map.apply(&Change::CommitMigration { id, at: Chance.now() })?.outcome;
             }
             state.map = Arc::new(map);
             outcome
@@ -73,7 +70,7 @@ impl LocalControl {
         let Some(server) = self.server.get().and_then(Weak::upgrade) else { return };
         let Some(cluster) = server.cluster() else { return };
         let (map, me) = (self.map(), self.me());
-        cluster.update(&server, map.clone(), &Led(&map, me));
+        cluster.update(&server, || map.clone(), &Led(&map, me));
     }
 
     fn carry_out(&self, order: Order) -> Answer {
@@ -163,23 +160,6 @@ impl Standing for Led<'_> {
             _ => Known::AsMapped,
         }
     }
-}
-
-struct Chance;
-
-impl Draw for Chance {
-    fn now(&mut self) -> UnixMs {
-        now()
-    }
-
-    fn migration(&mut self) -> MigrationId {
-        MigrationId::new(bytes(&mut Rng::from_entropy()))
-    }
-}
-
-fn now() -> UnixMs {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    UnixMs(since.as_millis() as i64)
 }
 
 fn bytes<const N: usize>(rng: &mut Rng) -> [u8; N] {

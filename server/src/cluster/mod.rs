@@ -13,12 +13,16 @@ pub mod control;
 pub mod departure;
 pub mod hold;
 pub mod local;
+pub mod member;
 pub mod order;
+pub mod place;
 pub mod route;
 pub mod show;
 pub mod slots;
+pub mod stage;
 
 use crate::client::Client;
+use crate::durability::replicas::Replicas;
 use crate::server::Server;
 use basalt_cluster::ids::{GroupId, NodeId};
 use basalt_cluster::map::{ClusterMap, Health, Role, Roles};
@@ -38,6 +42,8 @@ use std::time::Instant;
 /// This node's view of the cluster.
 pub struct Cluster {
     control: Arc<dyn Control>,
+    /// In durable mode: the groups that hold what the keyspace shows.
+    replicas: Option<Arc<Replicas>>,
     states: SlotStates,
     holds: Holds,
     /// The map that redirections are taken from, and what follows from it.
@@ -72,10 +78,11 @@ impl Picture {
 }
 
 impl Cluster {
-    pub fn new(control: Arc<dyn Control>) -> Cluster {
+    pub fn new(control: Arc<dyn Control>, replicas: Option<Arc<Replicas>>) -> Cluster {
         let picture = Picture::new(control.map(), BTreeMap::new());
         Cluster {
             control,
+            replicas,
             states: SlotStates::new(),
             holds: Holds::default(),
             picture: RwLock::new(Arc::new(picture)),
@@ -107,9 +114,10 @@ impl Cluster {
     }
 
     /// Takes over a map, and what this node's groups are by now: slots change their states, and clients of slots that
-    /// have left hear of it.
-    pub fn update(&self, server: &Server, map: Arc<ClusterMap>, standing: &dyn Standing) {
+    /// have left hear of it. `newest` is asked for the map when it is this update's turn, so that none goes back.
+    pub fn update(&self, server: &Server, newest: impl FnOnce() -> Arc<ClusterMap>, standing: &dyn Standing) {
         let _one_by_one = self.updating.lock();
+        let map = newest();
         let layout = Layout::of(&map, self.me(), standing);
         // First the map: whoever finds a slot gone looks there for its new owner.
         *self.picture.write() = Arc::new(Picture::new(map, layout.leaders.clone()));
@@ -128,13 +136,20 @@ impl Cluster {
 
     /// Brings one stripe in line with a layout; returns the slots whose clients must go.
     fn change_stripe(&self, server: &Server, stripe: StripeIndex, layout: &Layout) -> Vec<Slot> {
+        let slots = || (0..basalt_storage::slot::SLOTS_PER_STRIPE).map(|within| stripe.slot(within));
         let differs = |slot: &Slot| self.states.at(*slot) != layout.at(*slot);
-        let slots = (0..basalt_storage::slot::SLOTS_PER_STRIPE).map(|within| stripe.slot(within));
-        let changes: Vec<(Slot, SlotState)> = slots.filter(differs).map(|slot| (slot, layout.at(slot))).collect();
-        if changes.is_empty() {
+        let changes: Vec<(Slot, SlotState)> = slots().filter(differs).map(|slot| (slot, layout.at(slot))).collect();
+        let has_other_holder =
+            |slot: &Slot| self.replicas.as_ref().is_some_and(|replicas| replicas.holder(*slot) != layout.holder(*slot));
+        let holders: Vec<(Slot, Option<GroupId>)> =
+            slots().filter(has_other_holder).map(|slot| (slot, layout.holder(slot))).collect();
+        if changes.is_empty() && holders.is_empty() {
             return Vec::new();
         }
-        let view = server.keyspace.lock(StripeSet::of(stripe), server.now());
+        let mut view = server.keyspace.lock(StripeSet::of(stripe), server.now());
+        if let Some(replicas) = &self.replicas {
+            replicas.hold(&mut view, &holders);
+        }
         self.change(&view, stripe, &changes)
     }
 

@@ -10,7 +10,9 @@ use basalt_cluster::map::{
     self, Change, ClusterMap, Failure, Force, Job, Migration, MigrationKind, Refusal, Removal, SlotRange,
 };
 use basalt_storage::clock::UnixMs;
+use basalt_storage::rng::Rng;
 use std::net::IpAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// One thing that a client wants changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +100,21 @@ pub enum Step {
 pub trait Draw {
     fn now(&mut self) -> UnixMs;
     fn migration(&mut self) -> MigrationId;
+}
+
+/// The clock of this machine, and random names.
+pub struct Chance;
+
+impl Draw for Chance {
+    fn now(&mut self) -> UnixMs {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        UnixMs(since.as_millis() as i64)
+    }
+
+    fn migration(&mut self) -> MigrationId {
+        let mut rng = Rng::from_entropy();
+        MigrationId::new(std::array::from_fn(|_| rng.below(256) as u8))
+    }
 }
 
 impl Order {

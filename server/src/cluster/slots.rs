@@ -57,6 +57,11 @@ pub trait Standing {
     /// Who leads. A node that leads without being ready to serve calls the group leaderless.
     fn leader(&self, group: GroupId) -> Known;
 
+    /// Whether this node's memory shows what the group has: it leads, and has not lost the lead since it began to serve.
+    fn holds(&self, _: GroupId) -> bool {
+        false
+    }
+
     /// Whether the slot's group, which this node leads, must not touch the slot until a hand-over has ended.
     fn is_sealed(&self, _: Slot) -> bool {
         false
@@ -67,13 +72,19 @@ pub trait Standing {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Layout {
     states: Box<[SlotState; SLOT_COUNT]>,
+    /// The groups of which this node's memory shows what they have in a slot.
+    holders: Box<[Option<GroupId>; SLOT_COUNT]>,
     pub leaders: BTreeMap<GroupId, NodeId>,
 }
 
 impl Layout {
     /// What `me` does with each slot, by the map and by what it knows of its own groups.
     pub fn of(map: &ClusterMap, me: NodeId, standing: &dyn Standing) -> Layout {
-        let mut layout = Layout { states: Box::new([SlotState::Absent; SLOT_COUNT]), leaders: BTreeMap::new() };
+        let mut layout = Layout {
+            states: Box::new([SlotState::Absent; SLOT_COUNT]),
+            holders: Box::new([None; SLOT_COUNT]),
+            leaders: BTreeMap::new(),
+        };
         let role = map.role(me);
         for (range, seen) in map.seen_by(me, |group| standing.leader(group)) {
             let state = match seen {
@@ -93,7 +104,15 @@ impl Layout {
                 }
                 Seen::Waiting { .. } => SlotState::Waiting,
             };
+            let holder = match seen {
+                Seen::Serving { group }
+                | Seen::Migrating { group, .. }
+                | Seen::Importing { group, .. }
+                | Seen::Waiting { group } => Some(group).filter(|group| standing.holds(*group)),
+                Seen::Absent | Seen::Elsewhere { .. } => None,
+            };
             for slot in range.slots() {
+                layout.holders[usize::from(slot.number())] = holder;
                 let is_sealed = state == SlotState::Serving && standing.is_sealed(slot);
                 layout.states[usize::from(slot.number())] = if is_sealed { SlotState::Sealed } else { state };
             }
@@ -103,6 +122,10 @@ impl Layout {
 
     pub fn at(&self, slot: Slot) -> SlotState {
         self.states[usize::from(slot.number())]
+    }
+
+    pub fn holder(&self, slot: Slot) -> Option<GroupId> {
+        self.holders[usize::from(slot.number())]
     }
 }
 

@@ -5,28 +5,44 @@
 //! and clients that may not evaluate because too much is on its way. In cache mode evaluation is commit, and the gate
 //! is always open.
 //!
+//! A batch can be lost: this node proposed it as the leader of a group, and stopped leading before it was committed. It
+//! may be committed or not, so nobody who depends on it may be told anything: [`Losses`] knows such batches, and the
+//! connections that hold output which depends on one are closed.
+//!
 //! Bound: one waker per connection; releases are as many as batches on their way, which the group bounds.
 
+use super::losses::{Losses, Reign};
 use super::relay::{self, Relay, insert_in_order};
 use super::release::Release;
 use crate::server::Server;
+use basalt_storage::keyspace::high_water::Span;
 use basalt_storage::seq::{Seq, SeqMark};
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
 /// Where outputs and releases wait for their batch.
 #[derive(Default)]
 pub struct CommitGate {
     committed: SeqMark,
+    losses: Losses,
+    leases: OnceLock<Arc<dyn Leases>>,
     /// One for each network thread.
     relays: RwLock<Vec<Arc<Relay>>>,
     releases: Mutex<VecDeque<(Seq, Release)>>,
     /// There are releases, so their thread must be woken.
     has_releases: AtomicBool,
     released: Condvar,
+}
+
+/// Whether what was read here is still what is so. Without one it always is.
+pub trait Leases: Send + Sync {
+    /// Whether nobody else can have become the leader of a group that this node leads. If not, those who wait for room
+    /// are woken when that has changed.
+    fn are_valid(&self) -> bool;
 }
 
 /// Whether one has to wait.
@@ -46,6 +62,40 @@ impl CommitGate {
     #[inline]
     pub fn is_committed(&self, seq: Seq) -> bool {
         seq == Seq::NONE || seq <= self.committed.load()
+    }
+
+    /// From now on nothing that was read leaves without a lease. Called once.
+    pub fn ask(&self, leases: Arc<dyn Leases>) {
+        assert!(self.leases.set(leases).is_ok(), "there is one who knows the leases");
+    }
+
+    #[inline]
+    pub fn has_leases(&self) -> bool {
+        self.leases.get().is_none_or(|leases| leases.are_valid())
+    }
+
+    /// How often this node has lost the lead of a group.
+    #[inline]
+    pub fn reign(&self) -> Reign {
+        self.losses.reign()
+    }
+
+    /// Whether output that depends on these batches must not leave any more. What is committed already is not lost.
+    pub fn is_lost(&self, span: Span) -> bool {
+        self.losses.meet(span)
+    }
+
+    /// The fate of these batches is unknown: whoever depends on one of them is never answered. To be said before the
+    /// mark of what is committed passes them.
+    pub fn note_lost(&self, batches: RangeInclusive<Seq>) {
+        self.losses.note(batches);
+        self.relays.read().iter().for_each(|relay| relay.wake_all());
+    }
+
+    /// This node does not lead a group any more: what was read of it and has not left must not leave.
+    pub fn note_deposed(&self) {
+        self.losses.note_deposed();
+        self.relays.read().iter().for_each(|relay| relay.wake_all());
     }
 
     /// Leaves a waker that is woken when `seq` is committed, unless it is already.
@@ -77,7 +127,7 @@ impl CommitGate {
 
     /// Lets a release out when `seq` is committed: at once and on this thread, if it is.
     pub fn release(&self, server: &Server, seq: Seq, release: Release) {
-        if !self.has_releases.load(Ordering::Acquire) && self.is_committed(seq) {
+        if !self.has_releases.load(Ordering::Acquire) && self.is_committed(seq) && self.losses.is_empty() {
             return release.let_out(server);
         }
         let mut releases = self.releases.lock();
@@ -102,8 +152,8 @@ impl CommitGate {
         let mut releases = self.releases.lock();
         loop {
             if releases.front().is_some_and(|(awaited, _)| self.is_committed(*awaited)) {
-                let (_, release) = releases.pop_front().expect("the front was just looked at");
-                return release;
+                let (seq, release) = releases.pop_front().expect("the front was just looked at");
+                return if self.is_lost(Span { first: seq, last: seq }) { release.lost() } else { release };
             }
             self.has_releases.store(!releases.is_empty(), Ordering::Release);
             self.released.wait(&mut releases);

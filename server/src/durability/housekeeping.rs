@@ -4,7 +4,7 @@
 
 use crate::commands::ctx::Outcome;
 use crate::server::Server;
-use basalt_storage::engine::Cleaning;
+use basalt_storage::engine::{Cleaning, DueKey};
 use basalt_storage::keyspace::{Key, high_water};
 use basalt_storage::slot::StripeSet;
 use std::sync::atomic::Ordering::Relaxed;
@@ -45,7 +45,7 @@ fn relieve(server: &Server, reclaimed: &mut Instant) {
     if !durability.space.can_flush() {
         return;
     }
-    let rocks = durability.engine.rocks();
+    let rocks = durability.groups.rocks();
     let result = if durability.space.is_short() && reclaimed.elapsed() >= RECLAIM_PAUSE {
         let result = rocks.reclaim();
         *reclaimed = Instant::now();
@@ -66,15 +66,21 @@ fn expire_cold(server: &Server) -> bool {
     let Some(durability) = server.durability().filter(|_| may_expire && server.keyspace.has_cold()) else {
         return false;
     };
-    let due = match durability.engine.due(server.now(), DUE_AT_ONCE) {
-        Ok(due) => due,
-        Err(error) => {
-            tracing::error!(%error, "keys that are due cannot be found");
-            return false;
+    let mut has_more = false;
+    for engine in durability.groups.led_engines() {
+        match engine.due(server.now(), DUE_AT_ONCE) {
+            Ok(due) => has_more |= expire(server, &due) == DUE_AT_ONCE,
+            Err(error) => tracing::error!(%error, "keys that are due cannot be found"),
         }
-    };
+    }
+    // Keys that have expired already are due on disk until that is applied.
+    has_more
+}
+
+/// Deletes keys that are due; returns how many of them had not been before.
+fn expire(server: &Server, due: &[DueKey]) -> usize {
     let mut expired = 0;
-    for (db, bytes) in &due {
+    for (db, bytes) in due {
         let key = Key::new(bytes);
         let mut outcome = Outcome::default();
         let mut view = server.keyspace.lock(StripeSet::of(key.slot.stripe()), server.now());
@@ -86,18 +92,18 @@ fn expire_cold(server: &Server) -> bool {
         // This thread answers nobody.
         high_water::take();
     }
-    // Keys that have expired already are due on disk until that is applied.
-    expired == DUE_AT_ONCE
+    expired
 }
 
 /// Deletes some garbage; returns whether there is more.
 fn clean(server: &Server) -> bool {
     let Some(durability) = server.durability() else { return false };
-    match durability.engine.clean_some(CLEAN_AT_ONCE) {
-        Ok(cleaned) => cleaned == Cleaning::More,
-        Err(error) => {
-            tracing::error!(%error, "what is deleted cannot be cleaned up");
-            false
+    let mut has_more = false;
+    for engine in durability.groups.engines() {
+        match engine.clean_some(CLEAN_AT_ONCE) {
+            Ok(cleaned) => has_more |= cleaned == Cleaning::More,
+            Err(error) => tracing::error!(%error, "what is deleted cannot be cleaned up"),
         }
     }
+    has_more
 }

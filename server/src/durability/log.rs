@@ -26,19 +26,33 @@ pub(super) struct Sink {
 
 impl BatchSink for Sink {
     fn propose(&self, batch: Batch) -> Seq {
-        let seq = SCRATCH.with_borrow_mut(|bytes| {
-            bytes.clear();
-            codec::encode(&batch, bytes);
-            let seq = self.group.propose_quietly(bytes);
-            bytes.shrink_to(SCRATCH_BYTES_MAX);
-            seq
-        });
+        let seq = with_encoded(&batch, |bytes| self.group.propose_quietly(bytes));
         // A network thread announces all that came out of one look at its connections together.
         if !relay::announce_soon() {
             self.group.announce();
         }
         Seq(seq.0)
     }
+}
+
+/// Hands out the bytes of a batch.
+pub(super) fn with_encoded<R>(batch: &Batch, f: impl FnOnce(&[u8]) -> R) -> R {
+    SCRATCH.with_borrow_mut(|bytes| {
+        bytes.clear();
+        codec::encode(batch, bytes);
+        let result = f(bytes);
+        bytes.shrink_to(SCRATCH_BYTES_MAX);
+        result
+    })
+}
+
+/// Applies committed entries to an engine.
+pub(crate) fn apply(engine: &Engine, entries: &[CommittedEntry]) -> Result<(), ApplyError> {
+    let batches = entries.iter().flat_map(|entry| {
+        // A leader's first entry carries nothing, and is applied like any other.
+        std::iter::once((entry.index, None)).chain(entry.batches().map(|batch| (entry.index, Some(batch))))
+    });
+    engine.apply_encoded(batches).map_err(|error| ApplyError(Box::new(error)))
 }
 
 /// The engine as the group sees it.
@@ -52,11 +66,7 @@ impl group::StateMachine for Machine {
     }
 
     fn apply(&self, entries: Vec<CommittedEntry>) -> Result<(), ApplyError> {
-        let batches = entries.iter().flat_map(|entry| {
-            // A leader's first entry carries nothing, and is applied like any other.
-            std::iter::once((entry.index, None)).chain(entry.batches().map(|batch| (entry.index, Some(batch))))
-        });
-        self.engine.apply_encoded(batches).map_err(|error| ApplyError(Box::new(error)))
+        apply(&self.engine, &entries)
     }
 }
 
@@ -94,8 +104,7 @@ impl group::Observer for Observer {
         });
     }
 
-    /// With one voter no leader is ever deposed. What happens to its clients belongs to the cluster; until then a node
-    /// that does not know must not go on.
+    /// With one voter no leader is ever deposed.
     fn unknown(&self, batches: RangeInclusive<group::Seq>) {
         group::options::abort(&format!("the fate of the batches {batches:?} is unknown"));
     }

@@ -10,8 +10,12 @@
 //! | `open` | opening the data directory, and putting the parts together |
 //! | `admission` | whether a command can be evaluated now |
 //! | `gate` | outputs and events wait here until their batch is committed |
+//! | `losses` | batches whose fate is unknown |
 //! | `relay` | waking connections on their own thread |
 //! | `release` | what an evaluation causes besides its reply |
+//! | `groups` | the one group of a node that is no cluster, or those of a cluster's node |
+//! | `replicas` | the replicas of a cluster's node, and which of them holds which slot |
+//! | `split` | the way of batches into several groups |
 //! | `log` | the batches' way into the group, and what comes back |
 //! | `cold` | the engine as the keyspace sees it |
 //! | `loader` | threads that read cold keys |
@@ -25,24 +29,28 @@ pub mod admission;
 mod cold;
 pub mod errand;
 pub mod gate;
+pub mod groups;
 mod housekeeping;
 mod jobs;
 pub mod loader;
-mod log;
+pub(crate) mod log;
+pub(crate) mod losses;
 pub mod open;
 pub mod pace;
 mod relay;
 pub mod release;
+pub mod replicas;
 pub mod space;
+mod split;
 
 use crate::blocked::End;
 use crate::client::ClientId;
 use crate::commands::node::write_pair;
 use crate::server::Server;
-use basalt_cluster::group::{self, Fsync, Group, Stopped};
-use basalt_storage::engine::Engine;
+use basalt_cluster::group::{Fsync, Stopped};
 use basalt_storage::seq::Seq;
 use errand::Errands;
+use groups::Groups;
 use loader::Loader;
 use pace::Pace;
 use parking_lot::Mutex;
@@ -53,8 +61,7 @@ use std::sync::Arc;
 pub struct Durability {
     pub loader: Loader,
     pub errands: Errands,
-    pub group: Arc<Group>,
-    pub engine: Arc<Engine>,
+    pub groups: Groups,
     /// Clients that wait until a batch survives the loss of power (WAITAOF).
     sync_waiters: Mutex<Vec<(Seq, ClientId)>>,
     pub space: Space,
@@ -67,16 +74,16 @@ impl Durability {
     /// Too much is on its way into the log, or more than RocksDB keeps up with.
     #[inline]
     pub fn is_congested(&self) -> bool {
-        self.group.is_congested() || self.pace.is_used_up(self)
+        self.groups.is_congested() || self.pace.is_used_up(self)
     }
 
     pub fn set_fsync(&self, fsync: Fsync) {
-        self.group.set_fsync(fsync);
+        self.groups.set_fsync(fsync);
     }
 
     /// Whether a batch survives the loss of power, or will before the reply of whoever asks leaves.
     pub fn is_synced(&self, seq: Seq) -> bool {
-        self.group.fsync() == Fsync::Always || self.group.synced().0 >= seq.0
+        self.groups.fsync() == Fsync::Always || self.groups.synced() >= seq
     }
 
     /// Ends the wait of a client when a batch survives the loss of power.
@@ -85,7 +92,7 @@ impl Durability {
     }
 
     /// All batches up to this one survive the loss of power.
-    fn note_synced(&self, server: &Server, seq: Seq) {
+    pub(crate) fn note_synced(&self, server: &Server, seq: Seq) {
         let mut waiters = self.sync_waiters.lock();
         if waiters.is_empty() {
             return;
@@ -99,12 +106,12 @@ impl Durability {
 
     /// Blocks until the engine has applied a batch: not for network threads.
     pub fn wait_applied(&self, seq: Seq) -> Result<(), Stopped> {
-        self.group.wait_applied(group::Seq(seq.0))
+        self.groups.wait_applied(seq)
     }
 
     /// Puts everything on disk, at the end. Nothing may be evaluated any more.
     pub fn stop(&self) {
-        self.group.stop();
+        self.groups.stop();
     }
 }
 

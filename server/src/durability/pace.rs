@@ -69,7 +69,7 @@ impl Pace {
     #[inline]
     pub fn is_used_up(&self, durability: &Durability) -> bool {
         let limit = self.limit.load(Relaxed);
-        limit != UNLIMITED && durability.group.figures().proposal_bytes.load(Relaxed) >= limit
+        limit != UNLIMITED && durability.groups.proposal_bytes() >= limit
     }
 
     pub fn report(&self) -> Report {
@@ -137,8 +137,8 @@ fn run(server: &Weak<Server>) {
     let mut looked = Instant::now();
     while let Some(server) = server.upgrade() {
         if let Some(durability) = server.durability() {
-            let proposed = durability.group.figures().proposal_bytes.load(Relaxed);
-            let backlog = durability.engine.rocks().backlog();
+            let proposed = durability.groups.proposal_bytes();
+            let backlog = durability.groups.rocks().backlog();
             if durability.pace.note(backlog, proposed, looked.elapsed()) {
                 server.gate.note_room();
             }

@@ -81,6 +81,17 @@ impl Relay {
         task.into_iter().for_each(Waker::wake);
     }
 
+    /// Everybody looks again.
+    pub(super) fn wake_all(&self) {
+        let mut state = self.state.lock();
+        let woken: Vec<Waker> = state.held.drain(..).map(|(_, waker)| waker).collect();
+        state.congested.extend(woken);
+        state.has_room = true;
+        let task = state.task.take();
+        drop(state);
+        task.into_iter().for_each(Waker::wake);
+    }
+
     /// Something on its way has arrived.
     pub(super) fn note_room(&self) {
         self.note_committed(Seq::NONE);

@@ -27,6 +27,13 @@ impl Release {
         self.deliveries.is_empty() && self.announcements.is_empty()
     }
 
+    /// What is left of it when its batch is lost: nobody hears of it, and those who would have been answered are sent
+    /// away.
+    pub fn lost(self) -> Release {
+        self.deliveries.iter().for_each(|delivery| delivery.client.close("the fate of a write is unknown"));
+        Release::default()
+    }
+
     /// Lets it out. Those who waited are answered before anybody hears what serving them has changed.
     pub fn let_out(self, server: &Server) {
         self.deliveries.into_iter().for_each(Delivery::deliver);

@@ -143,7 +143,7 @@ impl Space {
             Demand::Changes => &self.change_limit,
             Demand::Grows => &self.growth_limit,
         };
-        let proposed = durability.group.figures().proposal_bytes.load(Relaxed);
+        let proposed = durability.groups.proposal_bytes();
         let bytes = args.total_bytes() + queued_bytes(session, command);
         if proposed.saturating_add(bytes as u64) <= limit.load(Relaxed) {
             return Ok(());
@@ -226,13 +226,13 @@ struct Needs {
 
 impl Needs {
     fn of(durability: &Durability) -> Needs {
-        let figures = durability.group.figures();
-        Needs {
+        let needs = durability.groups.with_figures(|figures| Needs {
             proposed: figures.proposal_bytes.load(Relaxed),
             queued: figures.queued_bytes.load(Relaxed),
             unapplied: figures.unapplied_bytes.load(Relaxed),
-            commitments: durability.engine.rocks().commitments(),
-        }
+            commitments: Commitments::default(),
+        });
+        Needs { commitments: durability.groups.rocks().commitments(), ..needs }
     }
 
     /// What must be written whatever comes next.
@@ -263,7 +263,7 @@ fn run(server: &Weak<Server>) {
 
 fn measure(server: &Server) -> io::Result<()> {
     let Some(durability) = server.durability() else { return Ok(()) };
-    let volume = Volume::of(durability.engine.rocks().directory())?;
+    let volume = Volume::of(durability.groups.rocks().directory())?;
     let reserve = match server.config.int("disk-reserve") as u64 {
         0 => volume.part(*RESERVE_BYTES.end()),
         set => set,

@@ -4,6 +4,7 @@ use super::Fields;
 use crate::durability::Durability;
 use crate::memory_report::Report;
 use crate::server::Server;
+use basalt_cluster::group::Figures;
 use basalt_cluster::group::figures::Latency;
 use basalt_storage::effect::DbIndex;
 use basalt_storage::outline::Outline;
@@ -12,13 +13,17 @@ use std::sync::atomic::Ordering::Relaxed;
 /// The log of batches, and those on their way through it.
 pub fn durability(server: &Server, fields: &mut Fields) {
     fields.put("mode", server.config.text("mode"));
-    let Some(Durability { group, .. }) = server.durability() else { return };
-    let figures = group.figures();
-    fields.put("fsync", group.fsync().name());
+    let Some(Durability { groups, .. }) = server.durability() else { return };
+    fields.put("fsync", groups.fsync().name());
+    fields.put("batches_committed", groups.committed().0);
+    fields.put("batches_applied", groups.applied().0);
+    fields.put("batches_synced", groups.synced().0);
+    fields.put("log_is_congested", u8::from(groups.is_congested()));
+    groups.with_figures(|figures| put_figures(fields, figures));
+}
+
+fn put_figures(fields: &mut Fields, figures: &Figures) {
     fields.put("batches_proposed", figures.proposals.load(Relaxed));
-    fields.put("batches_committed", group.committed().0);
-    fields.put("batches_applied", group.applied().0);
-    fields.put("batches_synced", group.synced().0);
     fields.put("batch_bytes_proposed", figures.proposal_bytes.load(Relaxed));
     fields.put("log_entries_written", figures.entries.load(Relaxed));
     fields.put("log_bytes_written", figures.log_bytes_written.load(Relaxed));
@@ -26,7 +31,6 @@ pub fn durability(server: &Server, fields: &mut Fields) {
     fields.put("log_queued_batches", figures.queued.load(Relaxed));
     fields.put("log_queued_bytes", figures.queued_bytes.load(Relaxed));
     fields.put("log_unapplied_bytes", figures.unapplied_bytes.load(Relaxed));
-    fields.put("log_is_congested", u8::from(group.is_congested()));
     put_latency(fields, "log_fsync", &figures.synced_writes);
     put_latency(fields, "log_write", &figures.writes);
     put_latency(fields, "log_background_sync", &figures.background_syncs);
@@ -46,7 +50,7 @@ fn put_latency(fields: &mut Fields, name: &str, latency: &Latency) {
 
 /// What is in memory of the data, and what the engine does.
 pub fn storage(server: &Server, fields: &mut Fields) {
-    let Some(Durability { engine, space, pace, .. }) = server.durability() else { return };
+    let Some(Durability { groups, space, pace, .. }) = server.durability() else { return };
     let keyspace = &server.keyspace;
     let residency = keyspace.residency();
     let total: u64 = (0..keyspace.databases()).map(|db| keyspace.key_count(DbIndex(db))).sum();
@@ -66,7 +70,7 @@ pub fn storage(server: &Server, fields: &mut Fields) {
     // Of the reads that found their key, those that did not wait for the disk.
     let ratio = if hits == 0 { 1.0 } else { hits.saturating_sub(awaited) as f64 / hits as f64 };
     fields.put("residency_hit_ratio", format!("{ratio:.4}"));
-    let statistics = engine.rocks().statistics();
+    let statistics = groups.rocks().statistics();
     fields.put("disk_bytes", statistics.disk_bytes);
     let space = space.report();
     fields.put("disk_free_bytes", space.free);

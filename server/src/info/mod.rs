@@ -7,6 +7,7 @@ pub mod average_ttl;
 mod commands;
 mod durability;
 mod general;
+mod groups;
 mod memory;
 mod sampler;
 mod statistics;
@@ -31,6 +32,8 @@ enum Shown {
     Default,
     /// Without asking, and only in durable mode.
     Durable,
+    /// Without asking, and only on a node of a cluster.
+    Clustered,
     /// With `all` and `everything`.
     All,
     /// With `everything`: what modules would add.
@@ -48,6 +51,7 @@ static SECTIONS: &[Section] = &[
     section("persistence", "Persistence", general::persistence),
     Section { shown: Shown::Durable, ..section("durability", "Durability", durability::durability) },
     Section { shown: Shown::Durable, ..section("storage", "Storage", durability::storage) },
+    Section { shown: Shown::Clustered, ..section("groups", "Groups", groups::groups) },
     section("stats", "Stats", statistics::stats),
     section("replication", "Replication", general::replication),
     section("cpu", "CPU", general::cpu),
@@ -85,6 +89,7 @@ pub fn render(server: &Server, names: &[&[u8]]) -> String {
         let wanted = match section.shown {
             Shown::Default => default || all || everything,
             Shown::Durable => server.durability().is_some() && (default || all || everything),
+            Shown::Clustered => server.cluster().is_some() && (default || all || everything),
             Shown::All => all || everything,
             Shown::Everything => default || everything,
         };

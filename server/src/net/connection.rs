@@ -11,6 +11,7 @@ use crate::client::{Client, REPLY_BUFFER_MAX, REPLY_BUFFER_MIN};
 use crate::dispatch::{self, Flow};
 use crate::durability::Durability;
 use crate::durability::gate::Passage;
+use crate::durability::losses::Reign;
 use crate::error::CommandError;
 use crate::limits;
 use crate::moment::Moment;
@@ -20,7 +21,7 @@ use crate::resp::batch::{Batch, Stop};
 use crate::resp::decode::{Decoded, Decoder, Limits, ProtocolError};
 use crate::server::Server;
 use crate::session::{Awaited, Session};
-use basalt_storage::keyspace::high_water;
+use basalt_storage::keyspace::high_water::{self, Span};
 use basalt_storage::seq::Seq;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -59,6 +60,8 @@ enum Ended {
     OutputLimit,
     #[error("its request is beyond client-query-buffer-limit")]
     QueryLimit,
+    #[error("it waits for a write of which nobody knows whether it has happened")]
+    UnknownFate,
 }
 
 /// What woke the connection.
@@ -76,7 +79,10 @@ enum Event {
 
 /// Output that depends on a batch that is not committed yet.
 struct Held {
-    depends_on: Seq,
+    /// Beginning behind what was committed when it was held back.
+    depends_on: Span,
+    /// It was read when it was not certain that this node still led.
+    needs_lease: bool,
     bytes: Vec<u8>,
 }
 
@@ -102,6 +108,8 @@ pub struct Connection {
     held: VecDeque<Held>,
     /// The commit that this connection has left its waker for.
     awaited: Seq,
+    /// What was evaluated since then has met no loss.
+    reign: Reign,
     /// There was no room in the log for what the next request may write.
     is_congested: bool,
     /// The next request waits for mail: its keys are being read from disk, or the cluster has to answer.
@@ -130,6 +138,7 @@ impl Connection {
             written: 0,
             held: VecDeque::new(),
             awaited: Seq::NONE,
+            reign: Reign::default(),
             is_congested: false,
             is_loading: false,
             is_at_end: false,
@@ -152,6 +161,7 @@ impl Connection {
 
     #[inline]
     fn step(&mut self, event: Event) -> Result<(), Ended> {
+        self.look_for_losses()?;
         match event {
             Event::Mail => self.on_mail()?,
             Event::Read(bytes) => self.on_read(bytes)?,
@@ -276,7 +286,18 @@ impl Connection {
 
     /// Whether output was committed that this connection holds; if not, its waker is left.
     fn poll_committed(&mut self, cx: &mut Context<'_>) -> Passage {
-        let next = self.held.front().expect("it holds output").depends_on;
+        if self.server.gate.reign() != self.reign {
+            return Passage::Open;
+        }
+        let held = self.held.front().expect("it holds output");
+        let next = held.depends_on.last;
+        if held.needs_lease && !self.server.gate.has_leases() {
+            self.server.gate.wait_for_room(cx.waker());
+            // Looked at again after the waker is in place, so that no renewal slips by.
+            if !self.server.gate.has_leases() {
+                return Passage::Closed;
+            }
+        }
         if self.awaited == next && !self.server.gate.is_committed(next) {
             return Passage::Closed;
         }
@@ -576,9 +597,15 @@ impl Connection {
         }
         if !self.out.bytes().is_empty() {
             self.check_output()?;
-            let depends_on = high_water::take();
-            if !self.held.is_empty() || !self.server.gate.is_committed(depends_on) {
-                self.hold(depends_on);
+            let depends_on = high_water::take_span();
+            let gate = &self.server.gate;
+            if gate.reign() != self.reign {
+                // What was evaluated on both sides of a loss may be anything.
+                return Err(Ended::UnknownFate);
+            }
+            let needs_lease = !gate.has_leases();
+            if !self.held.is_empty() || needs_lease || !gate.is_committed(depends_on.last) {
+                self.hold(depends_on, needs_lease);
             } else if self.backlog.is_empty() {
                 let written = self.try_write(self.out.bytes())?;
                 if written < self.out.bytes().len() {
@@ -595,18 +622,43 @@ impl Connection {
     }
 
     /// Keeps output back until what it depends on is committed, and what was kept before it.
-    fn hold(&mut self, depends_on: Seq) {
+    fn hold(&mut self, depends_on: Span, needs_lease: bool) {
         let bytes = self.out.bytes();
+        let first = depends_on.first.max(Seq(self.server.gate.committed().0 + 1));
         match self.held.back_mut() {
-            Some(last) if depends_on <= last.depends_on => last.bytes.extend_from_slice(bytes),
-            _ => self.held.push_back(Held { depends_on, bytes: bytes.to_vec() }),
+            Some(held) if depends_on.last <= held.depends_on.last => {
+                held.bytes.extend_from_slice(bytes);
+                held.needs_lease |= needs_lease;
+                held.depends_on.first = held.depends_on.first.min(first);
+            }
+            _ => {
+                let depends_on = Span { first, ..depends_on };
+                self.held.push_back(Held { depends_on, needs_lease, bytes: bytes.to_vec() });
+            }
         }
+    }
+
+    /// Ends the connection if output that it holds must not leave any more. Called before anything is evaluated and
+    /// before anything is let out.
+    #[inline]
+    fn look_for_losses(&mut self) -> Result<(), Ended> {
+        let reign = self.server.gate.reign();
+        if reign == self.reign {
+            return Ok(());
+        }
+        self.reign = reign;
+        // Its waker is gone with the loss.
+        self.awaited = Seq::NONE;
+        let is_lost = |held: &Held| held.needs_lease || self.server.gate.is_lost(held.depends_on);
+        if self.held.iter().any(is_lost) { Err(Ended::UnknownFate) } else { Ok(()) }
     }
 
     /// Writes the output that is committed by now.
     fn let_out(&mut self) -> Result<(), Ended> {
+        self.look_for_losses()?;
         while let Some(held) = self.held.front()
-            && self.server.gate.is_committed(held.depends_on)
+            && self.server.gate.is_committed(held.depends_on.last)
+            && (!held.needs_lease || self.server.gate.has_leases())
         {
             let held = self.held.pop_front().expect("the front was just looked at");
             if self.backlog.is_empty() {

@@ -3,7 +3,8 @@
 use super::file::{SaveError, compression, failed, replace_file, write_facts};
 use crate::durability::Durability;
 use crate::server::Server;
-use basalt_storage::engine::EngineError;
+use basalt_storage::effect::DbIndex;
+use basalt_storage::engine::{EngineError, EngineSnapshot, SlotCounts};
 use basalt_storage::rdb::file_writer::Writer;
 use basalt_storage::rdb::values::Limits;
 use basalt_storage::seq::Seq;
@@ -26,11 +27,12 @@ pub(super) fn write(server: &Server, at: Seq) -> Result<(), SaveError> {
 
 fn write_to(server: &Server, durability: &Durability, file: File) -> Result<File, SaveError> {
     let written = failed("writing the file");
-    let snapshot = durability.engine.snapshot();
+    let engines = durability.groups.led_engines();
+    let snapshots: Vec<_> = engines.iter().map(|engine| engine.snapshot()).collect();
     let limits = Limits::of(&server.keyspace.settings);
     let mut writer = Writer::new(file, compression(server)).map_err(&written)?;
     write_facts(server, &mut writer).map_err(&written)?;
-    for (db, counts) in snapshot.databases() {
+    for (snapshot, db, counts) in snapshots.iter().flat_map(|snapshot| with_databases(snapshot)) {
         writer.database(db.0.into(), counts.entries, counts.volatile).map_err(&written)?;
         snapshot.entries(db, &limits, |key, loaded| {
             server.persistence.keys_processed.fetch_add(1, Relaxed);
@@ -41,4 +43,11 @@ fn write_to(server: &Server, durability: &Durability, file: File) -> Result<File
         })?;
     }
     writer.finish().map_err(&written)
+}
+
+/// The databases of a snapshot, each with that snapshot.
+fn with_databases<'s, 'e>(
+    snapshot: &'s EngineSnapshot<'e>,
+) -> impl Iterator<Item = (&'s EngineSnapshot<'e>, DbIndex, SlotCounts)> {
+    snapshot.databases().map(move |(db, counts)| (snapshot, db, counts))
 }

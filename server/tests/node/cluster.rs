@@ -118,7 +118,7 @@ impl Node {
             }
         }
         let cluster = self.server.server.cluster().expect("it is a node of a cluster");
-        cluster.update(&self.server.server, cluster.picture().map.clone(), &Told(leader));
+        cluster.update(&self.server.server, || cluster.picture().map.clone(), &Told(leader));
     }
 }
 

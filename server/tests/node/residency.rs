@@ -117,7 +117,7 @@ impl ColdStore for Model {
         })
     }
 
-    fn part(&self, outline: &Outline, name: PartName<'_>, _: Tier) -> Result<Found<Part>, Unreadable> {
+    fn part(&self, _: Slot, outline: &Outline, name: PartName<'_>, _: Tier) -> Result<Found<Part>, Unreadable> {
         let part = match (self.value(outline)?, name) {
             (Value::Str(string), PartName::Range { start, len }) => {
                 let bytes = string.into_bytes();
@@ -139,7 +139,7 @@ impl ColdStore for Model {
         Ok(part.map_or(Found::Absent, Found::Found))
     }
 
-    fn value(&self, outline: &Outline) -> Result<Value, Unreadable> {
+    fn value(&self, _: Slot, outline: &Outline) -> Result<Value, Unreadable> {
         Ok(self.outlined.lock().expect("no holder panics")[outline.version() as usize].clone())
     }
 

@@ -21,6 +21,7 @@ use crate::engine::{Extent, Found, Part, PartName, Tier};
 use crate::entry::{Entry, EntryRef, ValueRef};
 use crate::number;
 use crate::outline::Outline;
+use crate::slot::Slot;
 use crate::table::ScanCursor;
 use crate::types::{Hash, List, Set, Zset};
 use crate::value::{Type, Value};
@@ -57,6 +58,7 @@ pub enum PartialStr<'v> {
 /// A value whose parts are read one by one.
 #[derive(Clone, Copy)]
 pub struct Remote<'v> {
+    slot: Slot,
     outline: &'v Outline,
     cold: &'v Cold,
 }
@@ -76,10 +78,10 @@ impl Remote<'_> {
     /// One part; from the disk if it must be, because an evaluation that has begun cannot be taken back.
     pub fn part(&self, name: PartName<'_>) -> Option<Part> {
         let store = self.cold.store();
-        let mut looked = store.part(self.outline, name, Tier::Memory);
+        let mut looked = store.part(self.slot, self.outline, name, Tier::Memory);
         if matches!(looked, Ok(Found::NeedsDisk)) {
             self.cold.stats.loaded_in_place.fetch_add(1, Relaxed);
-            looked = store.part(self.outline, name, Tier::Disk);
+            looked = store.part(self.slot, self.outline, name, Tier::Disk);
         }
         match looked {
             Ok(Found::Found(part)) => Some(part),
@@ -283,7 +285,7 @@ impl View<'_> {
         match (T::of(entry.value()), entry.value()) {
             (Some(collection), _) => Ok(Some(Partial::Whole(collection))),
             (None, ValueRef::Outline(outline)) if outline.value_type() == T::TYPE => {
-                Ok(Some(Partial::Remote(Remote { outline, cold: &keyspace.cold })))
+                Ok(Some(Partial::Remote(Remote { slot: key.slot, outline, cold: &keyspace.cold })))
             }
             _ => Err(WrongType),
         }
@@ -296,7 +298,7 @@ impl View<'_> {
         let Some(entry) = self.read_outline(db, key) else { return Ok(None) };
         match entry.value() {
             ValueRef::Outline(outline) if outline.value_type() == Type::String => {
-                Ok(Some(PartialStr::Remote(Remote { outline, cold: &keyspace.cold })))
+                Ok(Some(PartialStr::Remote(Remote { slot: key.slot, outline, cold: &keyspace.cold })))
             }
             _ => StrRef::of(entry).map(|string| Some(PartialStr::Whole(string))),
         }
@@ -365,7 +367,7 @@ impl View<'_> {
                 let Some(names) = select(outline.len()) else { return whole(self) };
                 let mut missing = Vec::new();
                 for name in names {
-                    if let Found::NeedsDisk = cold.store().part(outline, name, Tier::Memory)? {
+                    if let Found::NeedsDisk = cold.store().part(key.slot, outline, name, Tier::Memory)? {
                         missing.push(name.into());
                     }
                 }
@@ -389,7 +391,7 @@ impl View<'_> {
         let Some(outline) = self.outline_at(db, key) else { return };
         let cold = &self.keyspace().cold;
         cold.stats.loaded_in_place.fetch_add(1, Relaxed);
-        match cold.store().value(outline) {
+        match cold.store().value(key.slot, outline) {
             Ok(value) => self.put_completed(db, key, value),
             // An evaluation that has begun can neither go on without the value nor be taken back.
             Err(unreadable) => panic!("{unreadable}"),

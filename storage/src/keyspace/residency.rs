@@ -52,11 +52,11 @@ pub trait ColdStore: Send + Sync {
     /// Type, length and expiry of the entry of a key.
     fn summary(&self, db: PhysicalDb, key: &Key<'_>, tier: Tier) -> Result<Found<Summary>, Unreadable>;
 
-    /// A part of a value that was loaded as an outline.
-    fn part(&self, outline: &Outline, name: PartName<'_>, tier: Tier) -> Result<Found<Part>, Unreadable>;
+    /// A part of a value of this slot that was loaded as an outline.
+    fn part(&self, slot: Slot, outline: &Outline, name: PartName<'_>, tier: Tier) -> Result<Found<Part>, Unreadable>;
 
     /// All of it, from disk if need be. Nothing changes it meanwhile.
-    fn value(&self, outline: &Outline) -> Result<Value, Unreadable>;
+    fn value(&self, slot: Slot, outline: &Outline) -> Result<Value, Unreadable>;
 
     /// Shows about `count` keys of a slot in the order of [`key_hash`], from a hash on; returns where to go on, if the
     /// slot is not at its end. Keys of one hash are shown together.
@@ -210,18 +210,8 @@ impl Keyspace {
 
     /// The engine has these entries of a slot, none of which is in memory.
     pub fn note_cold(&self, db: DbIndex, slot: Slot, count: ColdCount) {
-        let mut view = self.lock(StripeSet::of(slot.stripe()), UnixMs(0));
-        let (stripe, core) = view.stripe_mut(slot.stripe());
-        let database = stripe.databases[db.0 as usize].get_or_insert_with(|| Box::new(Database::new()));
-        let table = database.slots.make(slot.within_stripe());
-        assert!(table.is_vacant(), "cold entries are counted before there are others");
-        (table.cold, table.cold_volatile) = (count.entries, count.volatile);
-        database.cold += u64::from(count.entries);
-        database.cold_volatile += u64::from(count.volatile);
-        core.keyspace.cold.stats.cold.fetch_add(u64::from(count.entries), Relaxed);
-        database.publish(&core.keyspace.counts[slot.stripe().number()][db.0 as usize]);
+        self.lock(StripeSet::of(slot.stripe()), UnixMs(0)).note_cold(db, slot, count);
     }
-
     /// The number under which the engine has a database. Steady while a stripe is locked.
     pub fn physical(&self, db: DbIndex) -> PhysicalDb {
         PhysicalDb(self.cold.physical[db.0 as usize].load(Relaxed))
@@ -269,7 +259,9 @@ impl Keyspace {
         let (physical, extent, as_of) = match &loading.what {
             What::Summary { physical } => return store.summary(*physical, &key, Tier::Disk).map(drop),
             What::Parts { outline, names } => {
-                return names.iter().try_for_each(|name| store.part(outline, name.borrow(), Tier::Disk).map(drop));
+                return names
+                    .iter()
+                    .try_for_each(|name| store.part(key.slot, outline, name.borrow(), Tier::Disk).map(drop));
             }
             What::Entry { physical, extent, as_of } => (*physical, *extent, *as_of),
             // The entry may have come here by a rename that the engine does not know of yet.
@@ -291,6 +283,19 @@ impl Keyspace {
 }
 
 impl View<'_> {
+    /// The engine has these entries of a slot, none of which is in memory.
+    pub fn note_cold(&mut self, db: DbIndex, slot: Slot, count: ColdCount) {
+        let (stripe, core) = self.stripe_mut(slot.stripe());
+        let database = stripe.databases[db.0 as usize].get_or_insert_with(|| Box::new(Database::new()));
+        let table = database.slots.make(slot.within_stripe());
+        assert!(table.is_vacant(), "cold entries are counted before there are others");
+        (table.cold, table.cold_volatile) = (count.entries, count.volatile);
+        database.cold += u64::from(count.entries);
+        database.cold_volatile += u64::from(count.volatile);
+        core.keyspace.cold.stats.cold.fetch_add(u64::from(count.entries), Relaxed);
+        database.publish(&core.keyspace.counts[slot.stripe().number()][db.0 as usize]);
+    }
+
     /// Whether the engine may have an entry that memory has not.
     pub(super) fn is_cold(&self, db: DbIndex, key: &Key<'_>) -> bool {
         let stripe = self.stripe(key.slot.stripe());

@@ -137,10 +137,11 @@ impl Core {
     fn promotion(&self) -> Option<ConfChangeV2> {
         let members = &self.node.store().state.members;
         let has_caught_up = |id: &&ReplicaId| {
-            let committed = self.node.raft.raft_log.committed;
+            let (begin, committed) = (self.node.raft.raft_log.first_index(), self.node.raft.raft_log.committed);
             // In an idle group, one that has everything may not be in raft-rs's state of replication.
             self.node.raft.prs().get(id.0).is_some_and(|progress| {
-                let is_near = progress.matched + PROMOTION_LAG_MAX >= committed;
+                // One that still waits for its first snapshot is near in a short log, and cannot vote for long.
+                let is_near = progress.matched + 1 >= begin && progress.matched + PROMOTION_LAG_MAX >= committed;
                 progress.state != ProgressState::Snapshot && progress.recent_active && is_near
             })
         };

@@ -131,6 +131,16 @@ struct Patience {
     drawn_for: (u64, StateRole),
 }
 
+/// How far a replica is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Positions {
+    /// The last entry of its log.
+    pub last: LogIndex,
+    /// As far as it knows.
+    pub committed: LogIndex,
+    pub applied: LogIndex,
+}
+
 impl Core {
     /// Starts from what the store holds and the state machine has applied. A sole voter elects itself at once.
     pub fn start(options: &CoreOptions, store: Arc<dyn LogStore>, applied: LogIndex) -> Result<Core, StartError> {
@@ -302,6 +312,12 @@ impl Core {
 
     pub fn applied(&self) -> LogIndex {
         self.applied
+    }
+
+    /// How far log and state machine are.
+    pub fn positions(&self) -> Positions {
+        let log = &self.node.raft.raft_log;
+        Positions { last: LogIndex(log.last_index()), committed: LogIndex(log.committed), applied: self.applied }
     }
 
     pub fn log_bytes(&self) -> u64 {

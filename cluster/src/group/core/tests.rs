@@ -26,11 +26,15 @@ struct Replica {
 
 impl Replica {
     fn start(me: ReplicaId, disk: Arc<MemoryLog>, applied: LogIndex) -> Replica {
+        Replica::start_as(Start::Found { voters: REPLICAS.to_vec() }, me, disk, applied)
+    }
+
+    fn start_as(start: Start, me: ReplicaId, disk: Arc<MemoryLog>, applied: LogIndex) -> Replica {
         // Different patience, so that it is known who is elected.
         let ticks = 20 + 2 * me.0 as usize;
         let options = CoreOptions {
             me,
-            start: Start::Found { voters: REPLICAS.to_vec() },
+            start,
             fsync: Fsync::Always,
             log_bytes_max: 1 << 20,
             election_ticks: ticks..ticks + 1,
@@ -217,4 +221,24 @@ fn a_new_leader_serves_when_it_has_applied_an_entry_of_its_own_term() {
     }
     cluster.settle();
     assert!(cluster.at(1).core.serves());
+}
+
+#[test]
+fn a_newcomer_that_was_never_heard_gets_no_vote() {
+    let mut alone = Replica::start_as(Start::Alone, ReplicaId(1), Arc::new(MemoryLog::new()), LogIndex(0));
+    alone.perform();
+    assert!(alone.core.serves());
+    let desired = [1, 2].map(|id| (ReplicaId(id), Desired::Voter));
+    alone.core.set_desired(desired.to_vec());
+    for number in 0..30 {
+        alone.propose(&number.to_string());
+        alone.core.tick();
+        // Whatever is said to the newcomer is lost.
+        alone.perform();
+    }
+    assert_eq!(
+        (alone.core.members().voters.as_slice(), alone.core.members().learners.as_slice()),
+        (&[ReplicaId(1)][..], &[ReplicaId(2)][..])
+    );
+    assert_eq!(alone.committed.len(), 30);
 }

@@ -100,6 +100,20 @@ fn voters_are_spread_over_zones_and_move_to_zones_that_come_later() {
 }
 
 #[test]
+fn a_silent_node_keeps_its_votes() {
+    let mut world = World::new(3, 2);
+    world.settle();
+    for silent in 1..=3 {
+        world.fail(silent);
+        world.react();
+        assert!(world.plan().is_empty(), "{:?}", texts(&world.plan()));
+        world.recover(silent);
+        world.settle();
+        assert_eq!(world.voters(ROOT), [1, 2, 3]);
+    }
+}
+
+#[test]
 fn a_lost_node_is_replaced_after_the_delay_and_its_home_comes_back_with_it() {
     let mut world = World::new(4, 2);
     world.settle();

@@ -136,6 +136,11 @@ impl Engine {
         (self.databases.read().map.clone(), PhysicalDb(progress.next_database))
     }
 
+    /// The number behind a database at this moment.
+    pub fn physical_database(&self, db: DbIndex) -> PhysicalDb {
+        self.databases.read().map[usize::from(db.0)]
+    }
+
     pub fn rocks(&self) -> &Arc<Rocks> {
         &self.rocks
     }

@@ -1,0 +1,268 @@
+//! This node as a member of a cluster of processes: [`Control`] over the cluster crate's [`Node`].
+
+use super::Cluster;
+use super::control::{
+    Answer, Contact, Control, Denied, Direction, Done, GroupStatus, Link, LinkState, Outcome, Quorum, Traffic,
+};
+use super::local::settings;
+use super::order::{self, Chance, Order, Rehearsal, Step};
+use super::place::{self, Placed};
+use super::stage::{Stage, StageOf};
+use crate::durability::open::{self, StartError};
+use crate::durability::replicas::Replicas;
+use crate::server::Server;
+use basalt_cluster::group::Role;
+use basalt_cluster::ids::NodeId;
+use basalt_cluster::map::{Change, ClusterMap};
+use basalt_cluster::node::{Decision, Hosted, Node, NodeOptions};
+use basalt_cluster::peer::{self, Timing};
+use parking_lot::{Condvar, Mutex};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+/// Threads that carry orders out. An order waits for the root group, so there are some.
+const THREADS: usize = 4;
+
+pub struct Member {
+    server: Weak<Server>,
+    stage: Arc<Stage>,
+    node: Arc<Node>,
+    orders: Arc<Orders>,
+    /// When this node was last known to be in touch with the root group.
+    in_touch: Mutex<Instant>,
+}
+
+struct Job {
+    orders: Vec<Order>,
+    done: Done,
+}
+
+/// Bound: a connection has one request that waits for orders, at most.
+#[derive(Default)]
+struct Orders {
+    waiting: Mutex<VecDeque<Job>>,
+    more: Condvar,
+}
+
+/// Opens the data directory and takes this node's place in its cluster again, or founds one. When this returns, the slots
+/// that it may serve are served.
+pub fn start(server: &Arc<Server>) -> Result<Arc<Member>, StartError> {
+    let opened = open::open(server)?;
+    open::refuse_other_databases(&opened.rocks, server.keyspace.databases())?;
+    let replicas = Arc::new(Replicas::new(opened.rocks.clone(), opened.fsync));
+    let stage = Arc::new(Stage::new(server, replicas.clone(), opened.log_bytes_max));
+    open::start_in_cluster(server, &opened, &replicas)?;
+    let config = &server.config;
+    let Placed { address, listeners } = place::place(config).map_err(StartError::Peers)?;
+    let clock = server.clone();
+    let options = NodeOptions {
+        address,
+        zone: config.text("cluster-zone"),
+        settings: settings(config),
+        listeners,
+        timing: Timing::default(),
+        join: place::nodes_to_join(config).map_err(StartError::Peers)?,
+        clock: Arc::new(move || clock.now()),
+    };
+    let node = Node::start(&opened.rocks, options, Arc::new(StageOf(stage.clone())))?;
+    let member = Arc::new(Member {
+        server: Arc::downgrade(server),
+        stage: stage.clone(),
+        node: node.clone(),
+        orders: Arc::default(),
+        in_touch: Mutex::new(Instant::now()),
+    });
+    for number in 0..THREADS {
+        let (orders, member) = (member.orders.clone(), Arc::downgrade(&member));
+        let thread = std::thread::Builder::new().name(format!("cluster-order-{number}"));
+        thread.spawn(move || carry_out_all(&orders, &member))?;
+    }
+    server.become_clustered(Cluster::new(member.clone(), Some(replicas)));
+    stage.open(&node);
+    tracing::info!(node = %node.id(), cluster = %node.map().cluster_id(), "this node is part of a cluster");
+    Ok(member)
+}
+
+fn carry_out_all(orders: &Orders, member: &Weak<Member>) {
+    loop {
+        let job = {
+            let mut waiting = orders.waiting.lock();
+            loop {
+                match waiting.pop_front() {
+                    Some(job) => break job,
+                    None => orders.more.wait(&mut waiting),
+                }
+            }
+        };
+        let Some(member) = member.upgrade() else { return };
+        let mut answers = Vec::with_capacity(job.orders.len());
+        for planned in order::plan(job.orders) {
+            let answer = member.carry_out(planned.order.clone());
+            answers.extend(planned.spread(answer));
+        }
+        (job.done)(answers);
+    }
+}
+
+impl Member {
+    /// Gives away what this node leads, and ends its part in the cluster. Blocks, for some seconds at most.
+    pub fn leave_the_stage(&self) {
+        self.node.hand_over();
+        self.node.stop();
+    }
+
+    fn carry_out(&self, order: Order) -> Answer {
+        match order.step(&self.map(), self.me(), &mut Chance)? {
+            Step::Nothing(outcome) => Ok(outcome),
+            Step::Change(change) => match self.node.decide(change.clone()) {
+                Decision::Made(applied) => Ok(order::outcome(&change, &applied.outcome)),
+                Decision::Refused(why) => Err(Denied::Impossible(why)),
+                Decision::Unknown => Err(Denied::NoQuorum),
+            },
+            Step::Act(order) => self.act(order),
+        }
+    }
+
+    fn act(&self, order: Order) -> Answer {
+        match order {
+            Order::Meet { ip, port, peer_port } => {
+                let peer_port = peer_port.unwrap_or_else(|| place::peer_port_of(port));
+                let met = self.node.meet(SocketAddr::new(ip, peer_port));
+                met.map(|()| Outcome::Done).map_err(|error| Denied::Impossible(error.to_string()))
+            }
+            // All of it is on disk before it is answered.
+            Order::SaveConfig => Ok(Outcome::Done),
+            Order::Balance(Rehearsal::Plan | Rehearsal::CarryOut) => Ok(Outcome::Planned(Vec::new())),
+            // It keeps its name and its epoch, as in Redis.
+            Order::Reset(order::Identity::Kept) if self.map().member_count() == 1 => self.carry_out(Order::FlushSlots),
+            _ => Err(Denied::Impossible("this is not possible yet".to_owned())),
+        }
+    }
+
+    /// Whether the root group's leader is in reach, as far as can be seen from here.
+    fn is_in_touch(&self) -> bool {
+        let map = self.map();
+        let root = map.root();
+        if let Some(hosted) = self.node.hosted().of(root.id) {
+            return match hosted.group.role() {
+                Role::Leader { serves, .. } => serves,
+                Role::Follower { leader, .. } => leader.is_some(),
+            };
+        }
+        root.members.replicas.iter().any(|replica| self.node.peers().node_status(replica.node).is_connected)
+    }
+}
+
+impl Control for Member {
+    fn map(&self) -> Arc<ClusterMap> {
+        self.stage.map().unwrap_or_else(|| self.node.map())
+    }
+
+    fn me(&self) -> NodeId {
+        self.node.id()
+    }
+
+    fn submit(&self, orders: Vec<Order>, done: Done) {
+        self.orders.waiting.lock().push_back(Job { orders, done });
+        self.orders.more.notify_one();
+    }
+
+    fn note_settings(&self) {
+        let Some(server) = self.server.upgrade() else { return };
+        match place::address(&server.config) {
+            Ok(address) => self.node.put_address(address),
+            Err(why) => tracing::warn!(%why, "the address of this node stays what it was"),
+        }
+        let wanted = settings(&server.config);
+        if self.map().settings() != &wanted {
+            // Nobody waits for it; whoever asks for the map sees when it is so.
+            let (node, change) = (self.node.clone(), Change::Configure(wanted));
+            let configure = move || {
+                if let Decision::Refused(why) = node.decide(change) {
+                    tracing::warn!(%why, "the cluster does not take over a setting");
+                }
+            };
+            if let Err(error) = std::thread::Builder::new().name("cluster-settings".into()).spawn(configure) {
+                tracing::error!(%error, "the system refused a thread");
+            }
+        }
+    }
+
+    fn contact(&self, node: NodeId) -> Contact {
+        if node == self.me() {
+            return Contact::default();
+        }
+        let status = self.node.peers().node_status(node);
+        let ms = |at: Option<basalt_storage::clock::UnixMs>| at.map_or(0, |at| at.0);
+        Contact {
+            ping_sent_ms: ms(status.ping_sent),
+            pong_received_ms: ms(status.pong_received),
+            link: if status.is_connected { LinkState::Connected } else { LinkState::Disconnected },
+            ..Contact::default()
+        }
+    }
+
+    fn links(&self) -> Vec<Link> {
+        let links = self.node.peers().links().into_iter();
+        let open = links.filter(|link| link.state == peer::LinkState::Connected);
+        let shown = open.map(|link| Link {
+            direction: match link.direction {
+                peer::Direction::To => Direction::To,
+                peer::Direction::From => Direction::From,
+            },
+            node: link.node,
+            created_ms: link.created.0,
+            events: if link.queued_bytes > 0 { "rw" } else { "r" },
+            buffer_allocated: link.buffer_bytes,
+            buffer_used: link.queued_bytes,
+        });
+        shown.collect()
+    }
+
+    fn traffic(&self) -> Traffic {
+        let figures = self.node.peers().figures();
+        let received = figures.incoming_calls.load(Relaxed);
+        Traffic {
+            sent: vec![("raft", figures.messages.load(Relaxed)), ("call", figures.calls.load(Relaxed))],
+            received: vec![("call", received)],
+            cut_links: figures.dropped_full.load(Relaxed),
+        }
+    }
+
+    fn groups(&self) -> Vec<GroupStatus> {
+        let map = self.map();
+        let (root, home) = (map.root().id, map.node(self.me()).map(|node| node.home));
+        let mut groups: Vec<GroupStatus> = Vec::new();
+        for (group, Hosted { replica, group: running }) in self.node.hosted().all() {
+            let kind = match group {
+                _ if group == root => "root",
+                _ if Some(group) == home => "home",
+                _ => "guest",
+            };
+            let others = running.replicas().into_iter().filter(|progress| progress.replica != replica);
+            groups.push(GroupStatus {
+                group,
+                kind,
+                replica,
+                role: running.role(),
+                positions: running.positions(),
+                followers: others.collect(),
+                log_bytes: running.figures().log_bytes.load(Relaxed),
+            });
+        }
+        groups.sort_by_key(|status| (status.group != root, status.group));
+        groups
+    }
+
+    fn quorum(&self) -> Quorum {
+        let mut in_touch = self.in_touch.lock();
+        if self.is_in_touch() {
+            *in_touch = Instant::now();
+        }
+        let patience = Duration::from_millis(self.map().settings().node_timeout_ms);
+        if in_touch.elapsed() <= patience { Quorum::InReach } else { Quorum::Lost }
+    }
+}

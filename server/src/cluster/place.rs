@@ -1,0 +1,117 @@
+//! Where this node is to be found, and where it finds others: from settings to addresses and sockets.
+
+use crate::config::Config;
+use basalt_cluster::map::Address;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
+
+/// What other nodes are told if nothing else is set: the client port plus this.
+const PEER_PORT_ADDED: u16 = 10_000;
+
+/// Somewhere outside; nothing is sent there. Which address a packet would leave from is where others find this node.
+const OUTSIDE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9);
+
+/// A node's address, and the sockets behind it.
+pub struct Placed {
+    pub address: Address,
+    pub listeners: Vec<TcpListener>,
+}
+
+/// Finds out where this node is, and begins to listen for other nodes.
+///
+/// # Errors
+/// What an operator has to change.
+pub fn place(config: &Config) -> Result<Placed, String> {
+    let address = address(config)?;
+    let port = own_peer_port(config)?;
+    let ips: Vec<IpAddr> = match explicit_ips(config) {
+        ips if !ips.is_empty() => ips,
+        _ if is_protected(config) => vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+        _ => vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
+    };
+    let listen = |ip: IpAddr| {
+        TcpListener::bind((ip, port))
+            .map_err(|error| format!("cannot listen for other nodes on {ip}:{port} (see `cluster-port`): {error}"))
+    };
+    let listeners = ips.into_iter().map(listen).collect::<Result<_, _>>()?;
+    Ok(Placed { address, listeners })
+}
+
+/// Where other nodes and clients find this one, by its settings.
+pub fn address(config: &Config) -> Result<Address, String> {
+    let announced = |name: &str| u16::try_from(config.int(name)).ok().filter(|port| *port != 0);
+    let port = announced("cluster-announce-port").or_else(|| announced("port"));
+    let port = port.ok_or("a node of a cluster needs a `port` for clients")?;
+    let peer_port = match announced("cluster-announce-bus-port") {
+        Some(port) => port,
+        None => own_peer_port(config)?,
+    };
+    let ip = match config.text("cluster-announce-ip").parse() {
+        Ok(ip) => ip,
+        Err(_) => find_ip(config),
+    };
+    Ok(Address { ip, port, tls_port: None, peer_port, hostname: config.text("cluster-announce-hostname") })
+}
+
+/// Where other nodes listen for each other whose clients use this port.
+pub fn peer_port_of(port: u16) -> u16 {
+    port.checked_add(PEER_PORT_ADDED).unwrap_or(port)
+}
+
+/// The nodes of `cluster-join`. Each is named as clients know it.
+pub fn nodes_to_join(config: &Config) -> Result<Vec<SocketAddr>, String> {
+    let mut found = Vec::new();
+    for word in config.text("cluster-join").split_whitespace() {
+        let wrong = || format!("cluster-join: '{word}' is not HOST:PORT");
+        let (host, port) = word.rsplit_once(':').ok_or_else(wrong)?;
+        let port: u16 = port.parse().map_err(|_| wrong())?;
+        let host = host.trim_matches(['[', ']']);
+        match (host, peer_port_of(port)).to_socket_addrs() {
+            Ok(addresses) => found.extend(addresses),
+            // Others may do, and this one may come to be.
+            Err(error) => tracing::warn!(%error, word, "a node to join cannot be found by its name"),
+        }
+    }
+    Ok(found)
+}
+
+fn own_peer_port(config: &Config) -> Result<u16, String> {
+    let set = |name: &str| u16::try_from(config.int(name)).ok().filter(|port| *port != 0);
+    let added = || set("port").and_then(|port| port.checked_add(PEER_PORT_ADDED));
+    set("cluster-port").or_else(added).ok_or_else(|| "`port` plus 10000 is no port: set `cluster-port`".to_owned())
+}
+
+/// Only clients on this machine are let in, so only nodes on this machine make sense.
+fn is_protected(config: &Config) -> bool {
+    config.is_yes("protected-mode") && !config.needs_password()
+}
+
+/// The addresses that `bind` names, if it names any.
+fn explicit_ips(config: &Config) -> Vec<IpAddr> {
+    let bind = config.text("bind");
+    let words = bind.split_whitespace().map(|word| word.trim_start_matches('-'));
+    words.filter_map(|word| word.parse().ok()).filter(|ip: &IpAddr| !ip.is_unspecified()).collect()
+}
+
+fn find_ip(config: &Config) -> IpAddr {
+    let explicit = explicit_ips(config);
+    let others = nodes_to_join(config).unwrap_or_default();
+    if others.is_empty()
+        && let Some(ip) = explicit.first()
+    {
+        return *ip;
+    }
+    if is_protected(config) {
+        return IpAddr::V4(Ipv4Addr::LOCALHOST);
+    }
+    let towards = others.into_iter().chain([OUTSIDE]);
+    let seen = towards.filter_map(|there| leaves_from(there).ok()).find(|ip| !ip.is_unspecified());
+    seen.or_else(|| explicit.first().copied()).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+}
+
+/// The address from which a packet to somewhere would leave.
+fn leaves_from(there: SocketAddr) -> std::io::Result<IpAddr> {
+    let here: IpAddr = if there.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((here, 0))?;
+    socket.connect(there)?;
+    Ok(socket.local_addr()?.ip())
+}

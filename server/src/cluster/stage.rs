@@ -1,0 +1,310 @@
+//! The replicas of data groups on this node, as its cluster sees them, and what their leading means for evaluation.
+//!
+//! Whenever the map or a role has changed, [`Stage::refresh`] brings the slots in line: who is sent where, and which
+//! group holds which slot. It is called by the group's own thread when this node stops leading, so that nothing of a new
+//! leader is applied before nothing is evaluated here any more.
+//!
+//! What happens then, in this order: the slots are not served any more and the keyspace forgets them, so that nothing
+//! more can come to depend on batches that are lost; those who do depend on one are closed; only then does the mark of
+//! what is committed pass these batches.
+
+use super::slots::Standing;
+use crate::durability::log;
+use crate::durability::losses::Fate;
+use crate::durability::replicas::{Replica, Replicas};
+use crate::server::Server;
+use basalt_cluster::group::state::LogState;
+use basalt_cluster::group::{
+    self, ApplyError, CommittedEntry, Group, GroupOptions, LogIndex, Role, SnapshotSink, StateMachine,
+};
+use basalt_cluster::ids::{GroupId, NodeId};
+use basalt_cluster::map::{ClusterMap, Known};
+use basalt_cluster::node::{Hosting, Node};
+use basalt_storage::engine::{Engine, EngineError, StateImport};
+use basalt_storage::seq::Seq;
+use parking_lot::Mutex;
+use std::ops::RangeInclusive;
+use std::sync::{Arc, OnceLock, Weak};
+
+/// Chunks of a state on its way to another node.
+const CHUNK_BYTES: usize = 128 << 10;
+
+/// A cluster has one database.
+const DATABASES: u16 = 1;
+
+pub struct Stage {
+    server: Weak<Server>,
+    pub replicas: Arc<Replicas>,
+    log_bytes_max: u64,
+    node: OnceLock<Weak<Node>>,
+    map: Mutex<Option<Arc<ClusterMap>>>,
+}
+
+impl Stage {
+    pub fn new(server: &Arc<Server>, replicas: Arc<Replicas>, log_bytes_max: u64) -> Stage {
+        Stage { server: Arc::downgrade(server), replicas, log_bytes_max, node: OnceLock::new(), map: Mutex::default() }
+    }
+
+    /// From now on the node hears of roles, and slots are served.
+    pub fn open(&self, node: &Arc<Node>) {
+        assert!(self.node.set(Arc::downgrade(node)).is_ok(), "a stage has one node");
+        self.refresh();
+    }
+
+    /// The newest map that this node was told of.
+    pub fn map(&self) -> Option<Arc<ClusterMap>> {
+        self.map.lock().clone()
+    }
+
+    fn node(&self) -> Option<Arc<Node>> {
+        self.node.get()?.upgrade()
+    }
+
+    /// Brings the slots in line with the map and the roles. Holds up nobody but evaluations of slots that change.
+    fn refresh(&self) {
+        let (Some(server), Some(node), Some(map)) = (self.server.upgrade(), self.node(), self.map.lock().clone())
+        else {
+            return;
+        };
+        if let Some(cluster) = server.cluster() {
+            let newest = || self.map.lock().clone().unwrap_or(map);
+            cluster.update(&server, newest, &Roles { stage: self, me: node.id() });
+        }
+    }
+
+    /// The fate of batches that are lost is known, or becomes so.
+    fn note_settled(&self, fate: Fate) {
+        if let (Fate::Settled, Some(server)) = (fate, self.server.upgrade()) {
+            server.gate.note_committed(self.replicas.committed());
+            self.note_applied(&server);
+        }
+    }
+
+    fn note_applied(&self, server: &Server) {
+        server.keyspace.note_applied(self.replicas.applied());
+        server.gate.note_room();
+        self.replicas.wake_waiting();
+    }
+
+    fn role_changed(&self, replica: &Replica, role: Role) {
+        let former = replica.role();
+        replica.put_role(role);
+        self.refresh();
+        let (was_leader, is_leader) = (matches!(former, Role::Leader { .. }), matches!(role, Role::Leader { .. }));
+        if was_leader && !is_leader {
+            if let Some(server) = self.server.upgrade() {
+                server.gate.note_deposed();
+            }
+            self.note_settled(replica.settle());
+        }
+        if is_leader != was_leader || role.serves() != former.serves() {
+            tracing::info!(group = %replica.id(), ?role, "the role of this node in a group has changed");
+        }
+        if let Some(node) = self.node() {
+            node.note_role();
+        }
+    }
+}
+
+/// What this node knows of its own groups.
+struct Roles<'a> {
+    stage: &'a Stage,
+    me: NodeId,
+}
+
+impl Standing for Roles<'_> {
+    fn leader(&self, group: GroupId) -> Known {
+        let Some(replica) = self.stage.replicas.replica(group) else { return Known::AsMapped };
+        match replica.role() {
+            Role::Leader { .. } if replica.serves() => Known::Leader(self.me),
+            Role::Leader { .. } | Role::Follower { leader: None, .. } => Known::Leaderless,
+            Role::Follower { leader: Some(leader), .. } => {
+                let map = self.stage.map.lock().clone();
+                let members = map.as_ref().and_then(|map| map.members(group));
+                let node = members.and_then(|members| members.replica(leader)).map(|replica| replica.node);
+                node.map_or(Known::Leaderless, Known::Leader)
+            }
+        }
+    }
+
+    fn holds(&self, group: GroupId) -> bool {
+        self.stage.replicas.replica(group).is_some_and(|replica| replica.holds())
+    }
+}
+
+impl basalt_cluster::node::Stage for StageOf {
+    fn host(&self, hosting: Hosting) -> Result<Arc<Group>, group::StartError> {
+        let Hosting { place, start, transport } = hosting;
+        let stage = &self.0;
+        let refused = |error: EngineError| group::StartError::Stopped(error.to_string());
+        let engine = Engine::open(place.rocks().clone(), place.store(), DATABASES).map_err(refused)?;
+        let replica = Arc::new(Replica::new(place.clone(), engine));
+        stage.replicas.add(replica.clone());
+        let options = GroupOptions {
+            me: place.replica(),
+            start,
+            transport,
+            seqs: stage.replicas.seqs(),
+            fsync: stage.replicas.fsync(),
+            log_bytes_max: stage.log_bytes_max,
+            ..GroupOptions::alone(place.group())
+        };
+        let observer = Arc::new(Observer { stage: Arc::downgrade(stage), replica: replica.clone() });
+        let machine = Arc::new(Machine(replica.clone()));
+        let server = stage.server.clone();
+        let clock = move || server.upgrade().map_or(basalt_storage::clock::UnixMs(0), |server| server.now());
+        match Group::start(options, place.clone(), machine, observer, Arc::new(clock)) {
+            Ok(group) => {
+                replica.put_group(group.clone());
+                stage.refresh();
+                Ok(group)
+            }
+            Err(error) => {
+                stage.replicas.remove(place.group());
+                Err(error)
+            }
+        }
+    }
+
+    fn unhost(&self, group: GroupId) {
+        if let Some(replica) = self.0.replicas.replica(group) {
+            let role = Role::Follower { term: replica.role().term(), leader: None };
+            self.0.role_changed(&replica, role);
+        }
+        self.0.replicas.remove(group);
+        self.0.refresh();
+    }
+
+    fn map_changed(&self, map: &Arc<ClusterMap>) {
+        *self.0.map.lock() = Some(map.clone());
+        self.0.refresh();
+    }
+}
+
+/// What the node holds of the stage.
+pub struct StageOf(pub Arc<Stage>);
+
+/// Told what becomes of the batches of one group.
+struct Observer {
+    stage: Weak<Stage>,
+    replica: Arc<Replica>,
+}
+
+impl Observer {
+    fn with_server(&self, f: impl FnOnce(&Stage, &Server)) {
+        if let Some(stage) = self.stage.upgrade()
+            && let Some(server) = stage.server.upgrade()
+        {
+            f(&stage, &server);
+        }
+    }
+}
+
+impl group::Observer for Observer {
+    fn committed(&self, up_to: group::Seq) {
+        self.replica.note_committed(Seq(up_to.0));
+        self.with_server(|stage, server| server.gate.note_committed(stage.replicas.committed()));
+    }
+
+    fn applied(&self, up_to: group::Seq) {
+        self.replica.note_applied(Seq(up_to.0));
+        self.with_server(|stage, server| stage.note_applied(server));
+    }
+
+    fn synced(&self, up_to: group::Seq) {
+        self.replica.note_synced(Seq(up_to.0));
+        self.with_server(|stage, server| {
+            if let Some(durability) = server.durability() {
+                durability.note_synced(server, stage.replicas.synced());
+            }
+        });
+    }
+
+    fn unknown(&self, batches: RangeInclusive<group::Seq>) {
+        let (first, last) = (Seq(batches.start().0), Seq(batches.end().0));
+        self.with_server(|stage, server| {
+            tracing::warn!(group = %self.replica.id(), ?batches, "the fate of writes is unknown: another node leads");
+            server.gate.note_lost(first..=last);
+            stage.note_settled(self.replica.note_lost(last));
+        });
+    }
+
+    fn role_changed(&self, role: Role) {
+        if let Some(stage) = self.stage.upgrade() {
+            stage.role_changed(&self.replica, role);
+        }
+    }
+
+    fn lease_renewed(&self) {
+        self.with_server(|_, server| server.gate.note_room());
+    }
+}
+
+/// The state of a group, as the group sees it.
+struct Machine(Arc<Replica>);
+
+impl StateMachine for Machine {
+    fn applied(&self) -> LogIndex {
+        self.0.engine().applied()
+    }
+
+    fn apply(&self, entries: Vec<CommittedEntry>) -> Result<(), ApplyError> {
+        log::apply(&self.0.engine(), &entries)
+    }
+
+    fn export(
+        &self,
+        begin: &mut dyn FnMut(LogIndex),
+        sink: &mut dyn FnMut(Vec<u8>) -> Result<(), ApplyError>,
+    ) -> Result<(), ApplyError> {
+        self.0
+            .engine()
+            .export(CHUNK_BYTES, begin, |(), chunk| sink(chunk).map_err(Failed))
+            .map_err(|Failed(error)| error)
+    }
+
+    fn import(&self) -> Result<Box<dyn SnapshotSink>, ApplyError> {
+        let rocks = self.0.place.rocks().clone();
+        let store = rocks.new_store().map_err(unusable)?;
+        let state = StateImport::new(rocks, store);
+        Ok(Box::new(Import { replica: self.0.clone(), state, store }))
+    }
+}
+
+/// Either side's failure, while a state is sent.
+struct Failed(ApplyError);
+
+impl From<EngineError> for Failed {
+    fn from(error: EngineError) -> Failed {
+        Failed(unusable(error))
+    }
+}
+
+fn unusable(error: EngineError) -> ApplyError {
+    ApplyError(Box::new(error))
+}
+
+/// A state that is being received, into a store of its own.
+struct Import {
+    replica: Arc<Replica>,
+    state: StateImport,
+    store: basalt_cluster::node::StoreId,
+}
+
+impl SnapshotSink for Import {
+    fn add(&mut self, chunk: &[u8]) -> Result<(), ApplyError> {
+        self.state.add(chunk).map_err(unusable)
+    }
+
+    fn complete(&mut self) -> Result<(), ApplyError> {
+        if self.state.is_complete() { Ok(()) } else { Err(ApplyError("a state that is cut off".into())) }
+    }
+
+    fn install(self: Box<Self>, state: &LogState) -> Result<(), ApplyError> {
+        let place = &self.replica.place;
+        place.move_to(self.store, state).map_err(unusable)?;
+        let engine = Engine::open(place.rocks().clone(), self.store, DATABASES).map_err(unusable)?;
+        self.replica.put_engine(engine);
+        Ok(())
+    }
+}

@@ -1,0 +1,142 @@
+//! The Raft groups behind this node's data: the only one of a node that is no cluster, or those of a cluster's node.
+
+use super::replicas::Replicas;
+use basalt_cluster::group::{self, Figures, Fsync, Group, Stopped};
+use basalt_storage::engine::{Engine, Rocks};
+use basalt_storage::seq::Seq;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+pub enum Groups {
+    Alone { group: Arc<Group>, engine: Arc<Engine> },
+    Cluster(Arc<Replicas>),
+}
+
+impl Groups {
+    /// Makes the group threads notice what was handed in.
+    pub fn announce(&self) {
+        match self {
+            Groups::Alone { group, .. } => group.announce(),
+            Groups::Cluster(replicas) => replicas.for_each_group(|group| group.announce()),
+        }
+    }
+
+    /// Too much waits to be written or applied.
+    #[inline]
+    pub fn is_congested(&self) -> bool {
+        match self {
+            Groups::Alone { group, .. } => group.is_congested(),
+            Groups::Cluster(replicas) => replicas.is_congested(),
+        }
+    }
+
+    /// Bytes of batches since the start.
+    pub fn proposal_bytes(&self) -> u64 {
+        match self {
+            Groups::Alone { group, .. } => group.figures().proposal_bytes.load(Relaxed),
+            Groups::Cluster(replicas) => {
+                let mut bytes = 0;
+                replicas.for_each_group(|group| bytes += group.figures().proposal_bytes.load(Relaxed));
+                bytes
+            }
+        }
+    }
+
+    pub fn fsync(&self) -> Fsync {
+        match self {
+            Groups::Alone { group, .. } => group.fsync(),
+            Groups::Cluster(replicas) => replicas.fsync(),
+        }
+    }
+
+    pub fn set_fsync(&self, fsync: Fsync) {
+        match self {
+            Groups::Alone { group, .. } => group.set_fsync(fsync),
+            Groups::Cluster(replicas) => replicas.set_fsync(fsync),
+        }
+    }
+
+    /// All batches up to this one are committed.
+    pub fn committed(&self) -> Seq {
+        match self {
+            Groups::Alone { group, .. } => Seq(group.committed().0),
+            Groups::Cluster(replicas) => replicas.committed(),
+        }
+    }
+
+    /// All batches up to this one are in the engines.
+    pub fn applied(&self) -> Seq {
+        match self {
+            Groups::Alone { group, .. } => Seq(group.applied().0),
+            Groups::Cluster(replicas) => replicas.applied(),
+        }
+    }
+
+    /// All batches up to this one survive the loss of power here.
+    pub fn synced(&self) -> Seq {
+        match self {
+            Groups::Alone { group, .. } => Seq(group.synced().0),
+            Groups::Cluster(replicas) => replicas.synced(),
+        }
+    }
+
+    /// Has what is committed applied now. Does not wait for it.
+    pub fn hurry(&self) {
+        match self {
+            Groups::Alone { group, .. } => group.hurry(),
+            Groups::Cluster(replicas) => replicas.for_each_group(|group| group.hurry()),
+        }
+    }
+
+    /// Blocks until the engines have applied a batch: not for network threads.
+    pub fn wait_applied(&self, seq: Seq) -> Result<(), Stopped> {
+        match self {
+            Groups::Alone { group, .. } => group.wait_applied(group::Seq(seq.0)),
+            Groups::Cluster(replicas) => replicas.wait_applied(seq),
+        }
+    }
+
+    /// Lets `show` look at what the groups count: of all of them together.
+    pub fn with_figures<R>(&self, show: impl FnOnce(&Figures) -> R) -> R {
+        match self {
+            Groups::Alone { group, .. } => show(group.figures()),
+            Groups::Cluster(replicas) => {
+                let sum = Figures::default();
+                replicas.for_each_group(|group| sum.add(group.figures()));
+                show(&sum)
+            }
+        }
+    }
+
+    pub fn rocks(&self) -> &Arc<Rocks> {
+        match self {
+            Groups::Alone { engine, .. } => engine.rocks(),
+            Groups::Cluster(replicas) => replicas.rocks(),
+        }
+    }
+
+    /// The states of all groups that are here.
+    pub fn engines(&self) -> Vec<Arc<Engine>> {
+        match self {
+            Groups::Alone { engine, .. } => vec![engine.clone()],
+            Groups::Cluster(replicas) => replicas.engines(),
+        }
+    }
+
+    /// The states of the groups that this node changes: where it is the one that decides what has expired, and whose keys
+    /// it shows.
+    pub fn led_engines(&self) -> Vec<Arc<Engine>> {
+        match self {
+            Groups::Alone { engine, .. } => vec![engine.clone()],
+            Groups::Cluster(replicas) => replicas.led_engines(),
+        }
+    }
+
+    /// Puts everything on disk, at the end. Nothing may be evaluated any more.
+    pub fn stop(&self) {
+        match self {
+            Groups::Alone { group, .. } => group.stop(),
+            Groups::Cluster(replicas) => replicas.for_each_group(|group| group.stop()),
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! The replicas of data groups on a node of a cluster, and which of them holds which slot.
+//!
+//! All groups that this node leads share the one keyspace, and the one order of batches ([`Seq`]). So *committed* and
+//! *applied* are fronts: the number below which no group has a batch outstanding.
+//!
+//! A slot is *held* by a group while the keyspace shows what that group has in it: only on its leader. The table of
+//! holders changes under the lock of the slot's stripe, and says where a batch has to go.
+
+use super::losses::Fate;
+use basalt_cluster::group::{self, Fsync, Group, Role, Stopped};
+use basalt_cluster::ids::GroupId;
+use basalt_cluster::node::Place;
+use basalt_storage::effect::DbIndex;
+use basalt_storage::engine::{Engine, Rocks};
+use basalt_storage::keyspace::{ColdCount, View};
+use basalt_storage::seq::Seq;
+use basalt_storage::slot::{SLOT_COUNT, Slot};
+use parking_lot::{Condvar, Mutex, RwLock};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+/// The only database of a cluster.
+const DB: DbIndex = DbIndex(0);
+
+/// In the table of holders: none. No group has this number.
+const NOBODY: u32 = 0;
+
+/// Who waits for something to be applied looks again after this time, should nobody have told.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// A replica of a data group.
+pub struct Replica {
+    pub place: Arc<Place>,
+    /// Replaced when a snapshot is.
+    engine: RwLock<Arc<Engine>>,
+    group: OnceLock<Arc<Group>>,
+    role: Mutex<Role>,
+    /// It has served in this reign.
+    has_served: AtomicBool,
+    /// The last batch whose fate is known: committed, or lost.
+    settled: AtomicU64,
+    applied: AtomicU64,
+    synced: AtomicU64,
+    /// The last batch that is lost.
+    lost: AtomicU64,
+}
+
+impl Replica {
+    pub fn new(place: Arc<Place>, engine: Engine) -> Replica {
+        let role = Role::Follower { term: group::Term(0), leader: None };
+        Replica {
+            place,
+            engine: RwLock::new(Arc::new(engine)),
+            group: OnceLock::new(),
+            role: Mutex::new(role),
+            has_served: AtomicBool::new(false),
+            settled: AtomicU64::new(0),
+            applied: AtomicU64::new(0),
+            synced: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+        }
+    }
+
+    pub fn id(&self) -> GroupId {
+        self.place.group()
+    }
+
+    pub fn engine(&self) -> Arc<Engine> {
+        self.engine.read().clone()
+    }
+
+    pub fn put_engine(&self, engine: Engine) {
+        *self.engine.write() = Arc::new(engine);
+    }
+
+    /// The group, once it runs.
+    pub fn group(&self) -> Option<&Arc<Group>> {
+        self.group.get()
+    }
+
+    pub fn put_group(&self, group: Arc<Group>) {
+        assert!(self.group.set(group).is_ok(), "a replica has one group");
+    }
+
+    pub fn role(&self) -> Role {
+        *self.role.lock()
+    }
+
+    pub fn put_role(&self, role: Role) {
+        match role {
+            Role::Leader { serves, .. } => drop(self.has_served.fetch_or(serves, Ordering::AcqRel)),
+            Role::Follower { .. } => self.has_served.store(false, Ordering::Release),
+        }
+        *self.role.lock() = role;
+    }
+
+    /// Whether the keyspace shows what the group has. One that is just handing over keeps it: it may go on.
+    pub fn holds(&self) -> bool {
+        self.group().is_some() && self.has_served.load(Ordering::Acquire)
+    }
+
+    /// Whether clients may be served from it.
+    pub fn serves(&self) -> bool {
+        self.group().is_some() && self.role().serves()
+    }
+
+    pub fn note_committed(&self, up_to: Seq) {
+        self.settled.fetch_max(up_to.0, Ordering::AcqRel);
+    }
+
+    pub fn note_applied(&self, up_to: Seq) {
+        self.applied.fetch_max(up_to.0, Ordering::AcqRel);
+    }
+
+    pub fn note_synced(&self, up_to: Seq) {
+        self.synced.fetch_max(up_to.0, Ordering::AcqRel);
+    }
+
+    /// These batches are lost. What depends on them may still be made while the group's slots are held.
+    pub fn note_lost(&self, up_to: Seq) -> Fate {
+        self.lost.fetch_max(up_to.0, Ordering::AcqRel);
+        if let Role::Leader { .. } = self.role() { Fate::Open } else { self.settle() }
+    }
+
+    /// The group's slots are not held any more, so nothing can come to depend on what is lost.
+    pub fn settle(&self) -> Fate {
+        let lost = self.lost.load(Ordering::Acquire);
+        for mark in [&self.settled, &self.applied, &self.synced] {
+            mark.fetch_max(lost, Ordering::AcqRel);
+        }
+        Fate::Settled
+    }
+}
+
+/// All replicas, and the holders of slots.
+pub struct Replicas {
+    rocks: Arc<Rocks>,
+    seqs: group::SeqCounter,
+    fsync: AtomicU8,
+    by_group: RwLock<BTreeMap<GroupId, Arc<Replica>>>,
+    holders: Box<[AtomicU32; SLOT_COUNT]>,
+    /// Whoever waits for something to be applied.
+    waiting: Mutex<usize>,
+    change: Condvar,
+}
+
+impl Replicas {
+    pub fn new(rocks: Arc<Rocks>, fsync: Fsync) -> Replicas {
+        Replicas {
+            rocks,
+            seqs: group::SeqCounter::default(),
+            fsync: AtomicU8::new(fsync as u8),
+            by_group: RwLock::default(),
+            holders: Box::new([const { AtomicU32::new(NOBODY) }; SLOT_COUNT]),
+            waiting: Mutex::new(0),
+            change: Condvar::new(),
+        }
+    }
+
+    pub fn rocks(&self) -> &Arc<Rocks> {
+        &self.rocks
+    }
+
+    /// What numbers the batches of all groups.
+    pub fn seqs(&self) -> group::SeqCounter {
+        self.seqs.clone()
+    }
+
+    pub fn add(&self, replica: Arc<Replica>) {
+        let former = self.by_group.write().insert(replica.id(), replica);
+        assert!(former.is_none(), "two replicas of a group on one node");
+    }
+
+    pub fn remove(&self, group: GroupId) -> Option<Arc<Replica>> {
+        self.by_group.write().remove(&group)
+    }
+
+    pub fn replica(&self, group: GroupId) -> Option<Arc<Replica>> {
+        self.by_group.read().get(&group).cloned()
+    }
+
+    pub fn all(&self) -> Vec<Arc<Replica>> {
+        self.by_group.read().values().cloned().collect()
+    }
+
+    pub fn for_each_group(&self, mut f: impl FnMut(&Group)) {
+        self.by_group.read().values().filter_map(|replica| replica.group()).for_each(|group| f(group));
+    }
+
+    /// Whether one of the groups is: which of them a command will write to is known only later.
+    pub fn is_congested(&self) -> bool {
+        self.by_group.read().values().filter_map(|replica| replica.group()).any(|group| group.is_congested())
+    }
+
+    pub fn engines(&self) -> Vec<Arc<Engine>> {
+        self.by_group.read().values().map(|replica| replica.engine()).collect()
+    }
+
+    pub fn led_engines(&self) -> Vec<Arc<Engine>> {
+        self.by_group.read().values().filter(|replica| replica.serves()).map(|replica| replica.engine()).collect()
+    }
+
+    /// The group that holds a slot. Steady while its stripe is locked.
+    pub fn holder(&self, slot: Slot) -> Option<GroupId> {
+        match self.holders[usize::from(slot.number())].load(Ordering::Acquire) {
+            NOBODY => None,
+            group => Some(GroupId(group)),
+        }
+    }
+
+    pub fn holding_replica(&self, slot: Slot) -> Option<Arc<Replica>> {
+        self.replica(self.holder(slot)?)
+    }
+
+    /// Changes who holds these slots, which the caller's view has locked: the keyspace forgets what it knew of them, and
+    /// counts what there is now.
+    pub fn hold(&self, view: &mut View<'_>, holders: &[(Slot, Option<GroupId>)]) {
+        let mut left = Vec::new();
+        for (slot, holder) in holders {
+            let number = holder.map_or(NOBODY, |group| group.0);
+            if self.holders[usize::from(slot.number())].swap(number, Ordering::AcqRel) != NOBODY {
+                left.push(*slot);
+            }
+        }
+        view.abandon(&left);
+        for (slot, holder) in holders {
+            let Some(replica) = holder.and_then(|group| self.replica(group)) else { continue };
+            let counts = replica.engine().counts(DB, *slot);
+            if counts.entries > 0 {
+                let entries = u32::try_from(counts.entries).expect("a slot has fewer than four billion keys");
+                view.note_cold(DB, *slot, ColdCount { entries, volatile: counts.volatile as u32 });
+            }
+        }
+    }
+
+    pub fn fsync(&self) -> Fsync {
+        match self.fsync.load(Ordering::Relaxed) {
+            0 => Fsync::Always,
+            1 => Fsync::EverySecond,
+            _ => Fsync::Never,
+        }
+    }
+
+    pub fn set_fsync(&self, fsync: Fsync) {
+        self.fsync.store(fsync as u8, Ordering::Relaxed);
+        self.for_each_group(|group| group.set_fsync(fsync));
+    }
+
+    pub fn committed(&self) -> Seq {
+        self.front(|replica| &replica.settled)
+    }
+
+    pub fn applied(&self) -> Seq {
+        self.front(|replica| &replica.applied)
+    }
+
+    pub fn synced(&self) -> Seq {
+        self.front(|replica| &replica.synced)
+    }
+
+    /// The last batch before which no group has one that is not done.
+    fn front(&self, done: impl Fn(&Replica) -> &AtomicU64) -> Seq {
+        // Read first: a group that has been given a number up to here shows it below, since numbers are given out under
+        // the lock behind which `proposed` looks.
+        let mut front = self.seqs.last().0;
+        for replica in self.by_group.read().values() {
+            let Some(group) = replica.group() else { continue };
+            let proposed = group.proposed().0;
+            let done = done(replica).load(Ordering::Acquire);
+            if done < proposed {
+                front = front.min(done);
+            }
+        }
+        Seq(front)
+    }
+
+    /// Blocks until all batches up to this one are applied, or lost.
+    pub fn wait_applied(&self, seq: Seq) -> Result<(), Stopped> {
+        let mut waiting = self.waiting.lock();
+        *waiting += 1;
+        while self.applied() < seq {
+            self.for_each_group(|group| {
+                group.announce();
+                group.hurry();
+            });
+            self.change.wait_until(&mut waiting, Instant::now() + LOOK_AGAIN);
+        }
+        *waiting -= 1;
+        Ok(())
+    }
+
+    /// Something has been applied.
+    pub fn wake_waiting(&self) {
+        if *self.waiting.lock() > 0 {
+            self.change.notify_all();
+        }
+    }
+}
+
+impl super::gate::Leases for Replicas {
+    fn are_valid(&self) -> bool {
+        let by_group = self.by_group.read();
+        let mut led = by_group.values().filter(|replica| matches!(replica.role(), Role::Leader { .. }));
+        let now = Instant::now();
+        led.all(|replica| replica.group().is_none_or(|group| group.lease_valid(now)))
+    }
+}
