@@ -52,6 +52,8 @@ const PERIOD: Duration = Duration::from_millis(100);
 pub struct NodeOptions {
     pub address: Address,
     pub zone: String,
+    /// The name of a node that is founded; none for a random one.
+    pub name: Option<NodeId>,
     /// Those of a cluster that this node founds.
     pub settings: Settings,
     /// Where other nodes reach this one.
@@ -417,7 +419,7 @@ fn found(rocks: &Arc<Rocks>, options: &NodeOptions) -> Result<NodeRecord, NodeEr
         bytes.fill_with(|| rng.below(256) as u8);
         bytes
     };
-    let (node, shard) = (NodeId::new(name()), ShardId::new(name()));
+    let (node, shard) = (options.name.unwrap_or_else(|| NodeId::new(name())), ShardId::new(name()));
     let cluster = ClusterId(rng.next_u64());
     // Zero is no group's number.
     let mut group = || GroupId(1 + rng.below(u64::from(u32::MAX)) as u32);
@@ -437,11 +439,13 @@ fn found(rocks: &Arc<Rocks>, options: &NodeOptions) -> Result<NodeRecord, NodeEr
         zone: options.zone.clone(),
         settings: options.settings,
     });
+    // What a node has that knew no cluster is what its home group has.
+    let home_store = if rocks.has_given_out_stores()? { rocks.new_store()? } else { HOME_STORE };
     let store = rocks.new_store()?;
     rocks.put_document(store, LogIndex(0), &encoded(&map))?;
     let replica =
         |group: GroupId, store| ReplicaRecord { group: group.0, replica: FIRST_REPLICA.0, store: Some(store) };
-    rocks.put_node_record(&record.encode(), &[replica(root, store), replica(home, HOME_STORE)])?;
+    rocks.put_node_record(&record.encode(), &[replica(root, store), replica(home, home_store)])?;
     tracing::info!(node = %record.node, cluster = %record.cluster, "founded a cluster of one node");
     Ok(record)
 }

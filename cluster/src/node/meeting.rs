@@ -8,21 +8,28 @@
 //! 2. the other root group has committed: asked again, it says the same;
 //! 3. the record names the other cluster, and the private root group's replica is gone, in one write: it has joined.
 
+use super::decide::Decision;
 use super::host::{Node, NodeError};
 use super::map_cell::encoded;
 use super::wire::{Answer, Greeting, Question};
-use crate::ids::Term;
-use crate::map::{Change, ClusterMap, Joining, SlotClaim};
+use crate::ids::{MigrationId, Term};
+use crate::map::{AutoBalance, Change, ClusterMap, Joining, SlotClaim};
+use crate::placement::{self, Load, Move};
 use basalt_storage::engine::ReplicaRecord;
 use basalt_storage::rng::Rng;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::Builder;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const CALL_PATIENCE: Duration = Duration::from_secs(5);
 /// Between two attempts to join, for as long as the node is to belong there.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// When no further node has come for so long, the slots of a new cluster are given out.
+const QUIET: Duration = Duration::from_secs(2);
+
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Why two nodes did not meet.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +99,7 @@ impl Node {
                     return;
                 }
                 match node.join(*address) {
-                    Ok(()) => return,
+                    Ok(()) => return node.share_out(),
                     Err(error) => tracing::warn!(%address, %error, "could not join a cluster; trying again"),
                 }
                 drop(node);
@@ -101,6 +108,36 @@ impl Node {
         };
         Builder::new().name("cluster-join".into()).spawn(keep_joining)?;
         Ok(())
+    }
+
+    /// Gives every node its share of the slots, if the cluster has been brought up by nodes that were told to join each
+    /// other, and nobody gives it slots. All of them want to do this; the first one does.
+    fn share_out(self: &Arc<Self>) {
+        let mut quiet_since = Instant::now();
+        let mut members = 0;
+        loop {
+            let map = self.map();
+            let is_wanted = map.slots().assigned() == 0 && map.settings().auto_balance == AutoBalance::Yes;
+            if self.is_stopping() || !is_wanted {
+                return;
+            }
+            if map.member_count() != members {
+                (members, quiet_since) = (map.member_count(), Instant::now());
+            }
+            if members > 1 && quiet_since.elapsed() >= QUIET {
+                break;
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        let now = (self.clock)();
+        let shares = placement::unassigned(&self.map(), &Load::even(), now);
+        let change = |share: &Move| share.step.change(MigrationId::new([0; MigrationId::BYTES]), now);
+        match self.decide(Change::All(shares.iter().map(change).collect())) {
+            Decision::Made(_) => tracing::info!(nodes = members, "gave every node its share of the slots"),
+            // Somebody else has.
+            Decision::Refused(why) => tracing::debug!(%why, "slots are given out already"),
+            Decision::Unknown => tracing::warn!("slots could not be given out: the root group has no quorum"),
+        }
     }
 
     /// Joins the cluster of whoever listens there. Blocks.

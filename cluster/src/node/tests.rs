@@ -199,6 +199,7 @@ impl TestNode {
         let options = NodeOptions {
             address,
             zone: String::new(),
+            name: None,
             settings: Settings { node_timeout_ms: 1000, replicas: 2, ..Settings::default() },
             listeners: vec![listener],
             timing: Timing::default(),

@@ -5,7 +5,7 @@ use super::control::{
     Answer, Contact, Control, Denied, Direction, Done, GroupStatus, Link, LinkState, Outcome, Quorum, Traffic,
 };
 use super::local::settings;
-use super::order::{self, Chance, Order, Rehearsal, Step};
+use super::order::{self, Chance, Identity, Order, Step};
 use super::place::{self, Placed};
 use super::stage::{Stage, StageOf};
 use crate::durability::open::{self, StartError};
@@ -16,7 +16,7 @@ use basalt_cluster::ids::NodeId;
 use basalt_cluster::map::{Change, ClusterMap};
 use basalt_cluster::node::{Decision, Hosted, Node, NodeOptions};
 use basalt_cluster::peer::{self, Timing};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, RwLock};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
@@ -26,10 +26,16 @@ use std::time::{Duration, Instant};
 /// Threads that carry orders out. An order waits for the root group, so there are some.
 const THREADS: usize = 4;
 
+/// How long a node that leaves waits until its groups have parted from it.
+const PARTING: Duration = Duration::from_secs(10);
+
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 pub struct Member {
     server: Weak<Server>,
     stage: Arc<Stage>,
-    node: Arc<Node>,
+    /// Another one after CLUSTER RESET.
+    node: RwLock<Arc<Node>>,
     orders: Arc<Orders>,
     /// When this node was last known to be in touch with the root group.
     in_touch: Mutex<Instant>,
@@ -47,31 +53,20 @@ struct Orders {
     more: Condvar,
 }
 
-/// Opens the data directory and takes this node's place in its cluster again, or founds one. When this returns, the slots
-/// that it may serve are served.
+/// Opens the data directory and takes this node's place in its cluster again, or founds one. When this returns, the
+/// slots that it may serve are served.
 pub fn start(server: &Arc<Server>) -> Result<Arc<Member>, StartError> {
     let opened = open::open(server)?;
     open::refuse_other_databases(&opened.rocks, server.keyspace.databases())?;
     let replicas = Arc::new(Replicas::new(opened.rocks.clone(), opened.fsync));
     let stage = Arc::new(Stage::new(server, replicas.clone(), opened.log_bytes_max));
     open::start_in_cluster(server, &opened, &replicas)?;
-    let config = &server.config;
-    let Placed { address, listeners } = place::place(config).map_err(StartError::Peers)?;
-    let clock = server.clone();
-    let options = NodeOptions {
-        address,
-        zone: config.text("cluster-zone"),
-        settings: settings(config),
-        listeners,
-        timing: Timing::default(),
-        join: place::nodes_to_join(config).map_err(StartError::Peers)?,
-        clock: Arc::new(move || clock.now()),
-    };
-    let node = Node::start(&opened.rocks, options, Arc::new(StageOf(stage.clone())))?;
+    let join = place::nodes_to_join(&server.config).map_err(StartError::Peers)?;
+    let node = start_node(server, &stage, None, join)?;
     let member = Arc::new(Member {
         server: Arc::downgrade(server),
         stage: stage.clone(),
-        node: node.clone(),
+        node: RwLock::new(node.clone()),
         orders: Arc::default(),
         in_touch: Mutex::new(Instant::now()),
     });
@@ -84,6 +79,28 @@ pub fn start(server: &Arc<Server>) -> Result<Arc<Member>, StartError> {
     stage.open(&node);
     tracing::info!(node = %node.id(), cluster = %node.map().cluster_id(), "this node is part of a cluster");
     Ok(member)
+}
+
+fn start_node(
+    server: &Arc<Server>,
+    stage: &Arc<Stage>,
+    name: Option<NodeId>,
+    join: Vec<SocketAddr>,
+) -> Result<Arc<Node>, StartError> {
+    let config = &server.config;
+    let Placed { address, listeners } = place::place(config).map_err(StartError::Peers)?;
+    let clock = server.clone();
+    let options = NodeOptions {
+        address,
+        zone: config.text("cluster-zone"),
+        name,
+        settings: settings(config),
+        listeners,
+        timing: Timing::default(),
+        join,
+        clock: Arc::new(move || clock.now()),
+    };
+    Ok(Node::start(stage.replicas.rocks(), options, Arc::new(StageOf(stage.clone())))?)
 }
 
 fn carry_out_all(orders: &Orders, member: &Weak<Member>) {
@@ -110,14 +127,63 @@ fn carry_out_all(orders: &Orders, member: &Weak<Member>) {
 impl Member {
     /// Gives away what this node leads, and ends its part in the cluster. Blocks, for some seconds at most.
     pub fn leave_the_stage(&self) {
-        self.node.hand_over();
-        self.node.stop();
+        let node = self.node();
+        node.hand_over();
+        node.stop();
+    }
+
+    fn node(&self) -> Arc<Node> {
+        self.node.read().clone()
+    }
+
+    /// Leaves the cluster, and founds another one that has nothing.
+    fn reset(&self, identity: Identity) -> Answer {
+        let failed = |error: &dyn std::fmt::Display| Denied::Impossible(error.to_string());
+        let Some(server) = self.server.upgrade() else { return Err(Denied::NoQuorum) };
+        let node = self.node();
+        if self.map().member_count() > 1 {
+            match node.decide(Change::Leave { node: node.id() }) {
+                Decision::Made(_) => self.wait_until_parted(node.id()),
+                // Others have forgotten it already.
+                Decision::Refused(_) if self.map().member(node.id()).is_none() => self.wait_until_parted(node.id()),
+                Decision::Refused(why) => return Err(Denied::Impossible(why)),
+                Decision::Unknown => return Err(Denied::NoQuorum),
+            }
+        }
+        node.stop();
+        self.stage.clear();
+        self.stage.replicas.rocks().forget_node().map_err(|error| failed(&error))?;
+        let name = match identity {
+            Identity::Kept => Some(node.id()),
+            Identity::New => None,
+        };
+        drop(node);
+        let fresh = start_node(&server, &self.stage, name, Vec::new()).map_err(|error| failed(&error))?;
+        *self.node.write() = fresh.clone();
+        self.stage.open(&fresh);
+        Ok(Outcome::Done)
+    }
+
+    /// Waits until no group counts on this node any more, but not for ever: nobody may be there to tell.
+    fn wait_until_parted(&self, me: NodeId) {
+        let deadline = Instant::now() + PARTING;
+        let is_counted_on = || {
+            let map = self.map();
+            let groups = map.groups().values().map(|group| &group.members).chain([&map.root().members]);
+            groups.into_iter().any(|members| members.is_on(me) && members.replicas.len() > 1)
+        };
+        while is_counted_on() && Instant::now() < deadline {
+            std::thread::sleep(LOOK_AGAIN);
+        }
     }
 
     fn carry_out(&self, order: Order) -> Answer {
+        if self.moves_slots(&order) {
+            return Err(Denied::Impossible("slots cannot be moved between nodes yet".to_owned()));
+        }
         match order.step(&self.map(), self.me(), &mut Chance)? {
             Step::Nothing(outcome) => Ok(outcome),
-            Step::Change(change) => match self.node.decide(change.clone()) {
+            Step::Change(change) => match self.node().decide(change.clone()) {
                 Decision::Made(applied) => Ok(order::outcome(&change, &applied.outcome)),
                 Decision::Refused(why) => Err(Denied::Impossible(why)),
                 Decision::Unknown => Err(Denied::NoQuorum),
@@ -126,18 +192,32 @@ impl Member {
         }
     }
 
+    /// Whether an order needs keys to go from one node to another.
+    fn moves_slots(&self, order: &Order) -> bool {
+        let map = self.map();
+        match order {
+            Order::SetMigrating { .. } | Order::SetImporting { .. } => true,
+            Order::Export(_) | Order::Import(_) | Order::Balance(_) => true,
+            Order::SetNode { slot, to } => {
+                let owner = map.slots().owner(*slot);
+                owner.is_some_and(|owner| map.face(owner) != Some(*to))
+            }
+            _ => false,
+        }
+    }
+
     fn act(&self, order: Order) -> Answer {
         match order {
             Order::Meet { ip, port, peer_port } => {
                 let peer_port = peer_port.unwrap_or_else(|| place::peer_port_of(port));
-                let met = self.node.meet(SocketAddr::new(ip, peer_port));
+                let met = self.node().meet(SocketAddr::new(ip, peer_port));
                 met.map(|()| Outcome::Done).map_err(|error| Denied::Impossible(error.to_string()))
             }
             // All of it is on disk before it is answered.
             Order::SaveConfig => Ok(Outcome::Done),
-            Order::Balance(Rehearsal::Plan | Rehearsal::CarryOut) => Ok(Outcome::Planned(Vec::new())),
             // It keeps its name and its epoch, as in Redis.
-            Order::Reset(order::Identity::Kept) if self.map().member_count() == 1 => self.carry_out(Order::FlushSlots),
+            Order::Reset(Identity::Kept) if self.map().member_count() == 1 => self.carry_out(Order::FlushSlots),
+            Order::Reset(identity) => self.reset(identity),
             _ => Err(Denied::Impossible("this is not possible yet".to_owned())),
         }
     }
@@ -146,23 +226,23 @@ impl Member {
     fn is_in_touch(&self) -> bool {
         let map = self.map();
         let root = map.root();
-        if let Some(hosted) = self.node.hosted().of(root.id) {
+        if let Some(hosted) = self.node().hosted().of(root.id) {
             return match hosted.group.role() {
                 Role::Leader { serves, .. } => serves,
                 Role::Follower { leader, .. } => leader.is_some(),
             };
         }
-        root.members.replicas.iter().any(|replica| self.node.peers().node_status(replica.node).is_connected)
+        root.members.replicas.iter().any(|replica| self.node().peers().node_status(replica.node).is_connected)
     }
 }
 
 impl Control for Member {
     fn map(&self) -> Arc<ClusterMap> {
-        self.stage.map().unwrap_or_else(|| self.node.map())
+        self.stage.map().unwrap_or_else(|| self.node().map())
     }
 
     fn me(&self) -> NodeId {
-        self.node.id()
+        self.node().id()
     }
 
     fn submit(&self, orders: Vec<Order>, done: Done) {
@@ -173,13 +253,13 @@ impl Control for Member {
     fn note_settings(&self) {
         let Some(server) = self.server.upgrade() else { return };
         match place::address(&server.config) {
-            Ok(address) => self.node.put_address(address),
+            Ok(address) => self.node().put_address(address),
             Err(why) => tracing::warn!(%why, "the address of this node stays what it was"),
         }
         let wanted = settings(&server.config);
         if self.map().settings() != &wanted {
             // Nobody waits for it; whoever asks for the map sees when it is so.
-            let (node, change) = (self.node.clone(), Change::Configure(wanted));
+            let (node, change) = (self.node(), Change::Configure(wanted));
             let configure = move || {
                 if let Decision::Refused(why) = node.decide(change) {
                     tracing::warn!(%why, "the cluster does not take over a setting");
@@ -195,7 +275,7 @@ impl Control for Member {
         if node == self.me() {
             return Contact::default();
         }
-        let status = self.node.peers().node_status(node);
+        let status = self.node().peers().node_status(node);
         let ms = |at: Option<basalt_storage::clock::UnixMs>| at.map_or(0, |at| at.0);
         Contact {
             ping_sent_ms: ms(status.ping_sent),
@@ -206,7 +286,7 @@ impl Control for Member {
     }
 
     fn links(&self) -> Vec<Link> {
-        let links = self.node.peers().links().into_iter();
+        let links = self.node().peers().links().into_iter();
         let open = links.filter(|link| link.state == peer::LinkState::Connected);
         let shown = open.map(|link| Link {
             direction: match link.direction {
@@ -223,7 +303,8 @@ impl Control for Member {
     }
 
     fn traffic(&self) -> Traffic {
-        let figures = self.node.peers().figures();
+        let node = self.node();
+        let figures = node.peers().figures();
         let received = figures.incoming_calls.load(Relaxed);
         Traffic {
             sent: vec![("raft", figures.messages.load(Relaxed)), ("call", figures.calls.load(Relaxed))],
@@ -236,7 +317,7 @@ impl Control for Member {
         let map = self.map();
         let (root, home) = (map.root().id, map.node(self.me()).map(|node| node.home));
         let mut groups: Vec<GroupStatus> = Vec::new();
-        for (group, Hosted { replica, group: running }) in self.node.hosted().all() {
+        for (group, Hosted { replica, group: running }) in self.node().hosted().all() {
             let kind = match group {
                 _ if group == root => "root",
                 _ if Some(group) == home => "home",

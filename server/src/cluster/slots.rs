@@ -57,7 +57,12 @@ pub trait Standing {
     /// Who leads. A node that leads without being ready to serve calls the group leaderless.
     fn leader(&self, group: GroupId) -> Known;
 
-    /// Whether this node's memory shows what the group has: it leads, and has not lost the lead since it began to serve.
+    /// Whether this node can show what it has a copy of and does not lead.
+    fn shows_copies(&self) -> bool {
+        true
+    }
+
+    /// Whether this node's memory shows what the group has: it leads, and has not lost the lead since it began to.
     fn holds(&self, _: GroupId) -> bool {
         false
     }
@@ -91,7 +96,8 @@ impl Layout {
                 Seen::Absent => SlotState::Absent,
                 Seen::Elsewhere { group, node } => {
                     layout.leaders.insert(group, node);
-                    let copies = map.node(me).is_some_and(|info| info.home == group)
+                    let copies = standing.shows_copies()
+                        && map.node(me).is_some_and(|info| info.home == group)
                         && matches!(role, Some(Role::ReplicaOf(_)))
                         && standing.leader(group) != Known::AsMapped;
                     if copies { SlotState::Copied } else { SlotState::Elsewhere }

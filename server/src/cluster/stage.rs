@@ -1,8 +1,8 @@
 //! The replicas of data groups on this node, as its cluster sees them, and what their leading means for evaluation.
 //!
 //! Whenever the map or a role has changed, [`Stage::refresh`] brings the slots in line: who is sent where, and which
-//! group holds which slot. It is called by the group's own thread when this node stops leading, so that nothing of a new
-//! leader is applied before nothing is evaluated here any more.
+//! group holds which slot. It is called by the group's own thread when this node stops leading, so that nothing of a
+//! new leader is applied before nothing is evaluated here any more.
 //!
 //! What happens then, in this order: the slots are not served any more and the keyspace forgets them, so that nothing
 //! more can come to depend on batches that are lost; those who do depend on one are closed; only then does the mark of
@@ -22,9 +22,9 @@ use basalt_cluster::map::{ClusterMap, Known};
 use basalt_cluster::node::{Hosting, Node};
 use basalt_storage::engine::{Engine, EngineError, StateImport};
 use basalt_storage::seq::Seq;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use std::ops::RangeInclusive;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 
 /// Chunks of a state on its way to another node.
 const CHUNK_BYTES: usize = 128 << 10;
@@ -36,18 +36,41 @@ pub struct Stage {
     server: Weak<Server>,
     pub replicas: Arc<Replicas>,
     log_bytes_max: u64,
-    node: OnceLock<Weak<Node>>,
+    node: RwLock<Weak<Node>>,
     map: Mutex<Option<Arc<ClusterMap>>>,
 }
 
 impl Stage {
     pub fn new(server: &Arc<Server>, replicas: Arc<Replicas>, log_bytes_max: u64) -> Stage {
-        Stage { server: Arc::downgrade(server), replicas, log_bytes_max, node: OnceLock::new(), map: Mutex::default() }
+        Stage {
+            server: Arc::downgrade(server),
+            replicas,
+            log_bytes_max,
+            node: RwLock::default(),
+            map: Mutex::default(),
+        }
     }
 
-    /// From now on the node hears of roles, and slots are served.
+    /// From now on this node hears of roles, and slots are served.
     pub fn open(&self, node: &Arc<Node>) {
-        assert!(self.node.set(Arc::downgrade(node)).is_ok(), "a stage has one node");
+        *self.node.write() = Arc::downgrade(node);
+        self.refresh();
+    }
+
+    /// Ends all replicas: nothing is served or held any more.
+    pub fn clear(&self) {
+        for replica in self.replicas.all() {
+            self.end(&replica);
+            if let Some(group) = replica.group() {
+                group.stop();
+            }
+        }
+    }
+
+    fn end(&self, replica: &Replica) {
+        let role = Role::Follower { term: replica.role().term(), leader: None };
+        self.role_changed(replica, role);
+        self.replicas.remove(replica.id());
         self.refresh();
     }
 
@@ -57,7 +80,7 @@ impl Stage {
     }
 
     fn node(&self) -> Option<Arc<Node>> {
-        self.node.get()?.upgrade()
+        self.node.read().upgrade()
     }
 
     /// Brings the slots in line with the map and the roles. Holds up nobody but evaluations of slots that change.
@@ -127,6 +150,11 @@ impl Standing for Roles<'_> {
         }
     }
 
+    /// A follower applies to its engine, and its memory shows nothing.
+    fn shows_copies(&self) -> bool {
+        false
+    }
+
     fn holds(&self, group: GroupId) -> bool {
         self.stage.replicas.replica(group).is_some_and(|replica| replica.holds())
     }
@@ -168,11 +196,8 @@ impl basalt_cluster::node::Stage for StageOf {
 
     fn unhost(&self, group: GroupId) {
         if let Some(replica) = self.0.replicas.replica(group) {
-            let role = Role::Follower { term: replica.role().term(), leader: None };
-            self.0.role_changed(&replica, role);
+            self.0.end(&replica);
         }
-        self.0.replicas.remove(group);
-        self.0.refresh();
     }
 
     fn map_changed(&self, map: &Arc<ClusterMap>) {

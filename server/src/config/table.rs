@@ -661,8 +661,8 @@ pub static SETTINGS: &[Setting] = &[
         "no",
         AtStart,
         Read,
-        "Whether this node is part of a cluster, or will be. For now it stays a cluster of its own, in cache mode, and \
-         does not remember its slots.",
+        "Whether this node is part of a cluster, or will be. In cache mode it stays a cluster of its own for now, \
+         which does not remember its slots.",
     ),
     row(
         "cluster-join",
@@ -670,7 +670,9 @@ pub static SETTINGS: &[Setting] = &[
         "",
         AtStart,
         Read,
-        "Nodes of the cluster that this one shall join, as HOST:PORT; may be given several times. Has no effect yet.",
+        "Nodes of the cluster that this one shall join, as HOST:PORT of their clients; may be given several times. \
+         If the cluster has no slots when all have come, each gets its share. A node that has joined once needs it \
+         no more.",
     ),
     row("cluster-config-file", Kind::Text, "nodes.conf", AtStart, Irrelevant, NO_CLUSTER_FILE),
     row(

@@ -123,8 +123,8 @@ impl Groups {
         }
     }
 
-    /// The states of the groups that this node changes: where it is the one that decides what has expired, and whose keys
-    /// it shows.
+    /// The states of the groups that this node changes: it is the one that decides what has expired there, and it shows
+    /// their keys.
     pub fn led_engines(&self) -> Vec<Arc<Engine>> {
         match self {
             Groups::Alone { engine, .. } => vec![engine.clone()],

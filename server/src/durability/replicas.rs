@@ -214,8 +214,8 @@ impl Replicas {
         self.replica(self.holder(slot)?)
     }
 
-    /// Changes who holds these slots, which the caller's view has locked: the keyspace forgets what it knew of them, and
-    /// counts what there is now.
+    /// Changes who holds these slots, which the caller's view has locked: the keyspace forgets what it knew of them,
+    /// and counts what there is now.
     pub fn hold(&self, view: &mut View<'_>, holders: &[(Slot, Option<GroupId>)]) {
         let mut left = Vec::new();
         for (slot, holder) in holders {

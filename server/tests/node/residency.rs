@@ -117,8 +117,8 @@ impl ColdStore for Model {
         })
     }
 
-    fn part(&self, _: Slot, outline: &Outline, name: PartName<'_>, _: Tier) -> Result<Found<Part>, Unreadable> {
-        let part = match (self.value(outline)?, name) {
+    fn part(&self, slot: Slot, outline: &Outline, name: PartName<'_>, _: Tier) -> Result<Found<Part>, Unreadable> {
+        let part = match (self.value(slot, outline)?, name) {
             (Value::Str(string), PartName::Range { start, len }) => {
                 let bytes = string.into_bytes();
                 let (start, end) = ((start as usize).min(bytes.len()), ((start + len) as usize).min(bytes.len()));

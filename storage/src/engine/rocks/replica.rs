@@ -70,6 +70,23 @@ impl Rocks {
         self.db.put(NODE_MAP, map).map_err(failed("writing the node's map"))
     }
 
+    /// Forgets who this node is and which replicas it has, in one write that survives the loss of power. What lay in
+    /// their stores is lost, and deleted at the next start.
+    pub fn forget_node(&self) -> Result<(), EngineError> {
+        let mut batch = WriteBatch::default();
+        batch.delete(NODE);
+        batch.delete(NODE_MAP);
+        for replica in self.replicas()? {
+            batch.delete([REPLICAS, &replica.group.to_be_bytes()].concat());
+        }
+        self.write_synced(batch, "forgetting the node's record")
+    }
+
+    /// Whether stores have been given out: what lies in the first one is then not that of a node that knows no cluster.
+    pub fn has_given_out_stores(&self) -> Result<bool, EngineError> {
+        Ok(self.db.get(NEXT_STORE).map_err(failed("reading the number of stores"))?.is_some())
+    }
+
     /// All replicas, removed ones too.
     pub fn replicas(&self) -> Result<Vec<ReplicaRecord>, EngineError> {
         let mut found = Vec::new();
@@ -133,7 +150,7 @@ impl Rocks {
         let found = self.db.get(NEXT_STORE).map_err(failed("reading the number of stores"))?;
         let end = found.and_then(|number| number.try_into().ok()).map_or(0, u32::from_be_bytes);
         let is_lost = |store: &GroupId| !used.contains(store) && self.holds_anything(*store);
-        let lost: Vec<GroupId> = (HOME_STORE.0 + 1..end).map(GroupId).filter(is_lost).collect();
+        let lost: Vec<GroupId> = (HOME_STORE.0..end).map(GroupId).filter(is_lost).collect();
         lost.iter().try_for_each(|store| self.delete_store(*store))?;
         Ok(lost.len())
     }

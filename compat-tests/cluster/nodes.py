@@ -1,0 +1,159 @@
+"""Several processes that form a cluster, for the tests: they are killed and come back where they were."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "harness"))
+
+from resp import Closed, Connection
+from server import free_port
+
+HOST = "127.0.0.1"
+PATIENCE = 60.0
+
+
+def until(what: str, is_so) -> None:
+    """Asks again and again; what cannot be asked is not so yet."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            if is_so():
+                return
+        except (OSError, Closed):
+            pass
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {PATIENCE} s")
+        time.sleep(0.05)
+
+
+class ClusterNode:
+    """A process on a port and in a directory that stay."""
+
+    def __init__(self, binary: str, directory: Path, *options: str):
+        self.binary, self.directory, self.options = binary, directory, options
+        # The other nodes dial the port plus 10000.
+        self.port = free_port()
+        while self.port > 55000:
+            self.port = free_port()
+        self.process = None
+        directory.mkdir(parents=True)
+        self.log = directory.parent / f"{directory.name}.log"
+
+    def start(self) -> None:
+        words = ["--port", str(self.port), "--cluster-enabled", "yes", "--cluster-node-timeout", "3000"]
+        words += ["--dir", str(self.directory), "--save", "", *self.options]
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                [self.binary, *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory
+            )
+        until(f"node {self.port} answers", lambda: self.call("PING") == ("+", b"PONG"))
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> None:
+        """In good order."""
+        self.process.terminate()
+        self.process.wait(60)
+
+    def call(self, *words):
+        connection = Connection(HOST, self.port, timeout=20)
+        try:
+            return connection.call(*words)
+        finally:
+            connection.close()
+
+    def text(self, *words) -> str:
+        return self.call(*words)[1].decode()
+
+    def nodes(self) -> dict:
+        """The lines of CLUSTER NODES by port: flags and slots."""
+        lines = [line.split() for line in self.text("CLUSTER", "NODES").splitlines()]
+        return {int(line[1].split("@")[0].split(":")[1]): (line[2], line[8:]) for line in lines}
+
+    def name(self) -> str:
+        return self.text("CLUSTER", "MYID")
+
+
+class Nodes:
+    """A context of nodes that are ended with it. If it ends by an exception, their logs are shown."""
+
+    def __init__(self, binary: str):
+        self.binary = binary
+        self.directory = Path(tempfile.mkdtemp(prefix="basalt-cluster-"))
+        self.all: list = []
+
+    def add(self, *options: str) -> ClusterNode:
+        node = ClusterNode(self.binary, self.directory / str(len(self.all)), *options)
+        self.all.append(node)
+        node.start()
+        return node
+
+    def agree(self) -> bool:
+        """Whether all nodes show the same owners of all slots, and call the cluster up."""
+        shown = [node.text("CLUSTER", "INFO") for node in self.all]
+        slots = [{port: line[1] for port, line in node.nodes().items()} for node in self.all]
+        return all("cluster_state:ok" in info for info in shown) and all(line == slots[0] for line in slots)
+
+    def __enter__(self) -> "Nodes":
+        return self
+
+    def __exit__(self, kind, *_) -> None:
+        for node in self.all:
+            if node.process is not None and node.process.poll() is None:
+                node.kill()
+            if kind is not None and node.log.exists():
+                print(f"--- node {node.port}:", node.log.read_text(errors="replace")[-3000:], sep="\n")
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class Client:
+    """Follows redirections, and goes elsewhere when a node is not there: what any cluster client does."""
+
+    def __init__(self, ports: list):
+        self.ports = ports
+        self.connections: dict = {}
+
+    def connection(self, port: int) -> Connection:
+        if port not in self.connections:
+            self.connections[port] = Connection(HOST, port, timeout=20)
+        return self.connections[port]
+
+    def drop(self, port: int) -> None:
+        connection = self.connections.pop(port, None)
+        if connection is not None:
+            connection.close()
+
+    def call(self, *words, patience: float = PATIENCE):
+        """The reply; raises `Closed` if a connection ended when the command may have been executed."""
+        deadline = time.monotonic() + patience
+        port = self.ports[0]
+        turn = 0
+        while time.monotonic() < deadline:
+            try:
+                connection = self.connection(port)
+            except OSError:
+                turn += 1
+                port = self.ports[turn % len(self.ports)]
+                time.sleep(0.02)
+                continue
+            try:
+                reply = connection.call(*words)
+            except (OSError, Closed) as error:
+                self.drop(port)
+                raise Closed(str(error)) from error
+            kind, value = reply
+            if kind == "-" and value.startswith(b"MOVED "):
+                port = int(value.split()[2].rsplit(b":", 1)[1])
+                continue
+            if kind == "-" and value.startswith((b"CLUSTERDOWN", b"TRYAGAIN", b"LOADING")):
+                time.sleep(0.05)
+                continue
+            return reply
+        raise AssertionError(f"no answer to {words[:2]} within {patience} s")

@@ -1,0 +1,223 @@
+#!/usr/bin/env python3
+"""Three nodes and more: forming a cluster, losing nodes, getting them back, and nothing lost that was acknowledged."""
+
+import subprocess
+import sys
+import threading
+import time
+
+from nodes import HOST, Client, Nodes, until
+from resp import Closed
+from server import binary_under_test
+
+# Names that have nothing in common with each other's slots.
+COUNTERS = [f"counter:{number}" for number in range(24)]
+
+
+class Load:
+    """Counts up on several connections, and knows what was acknowledged."""
+
+    def __init__(self, ports: list):
+        self.ports = ports
+        self.acknowledged = dict.fromkeys(COUNTERS, 0)
+        self.uncertain = dict.fromkeys(COUNTERS, 0)
+        # The longest time without an acknowledgement.
+        self.gap = 0.0
+        self.is_over = threading.Event()
+        self.failures: list = []
+        self.threads = [threading.Thread(target=self.run, args=(COUNTERS[start::4],)) for start in range(4)]
+
+    def run(self, names: list) -> None:
+        client = Client(self.ports)
+        try:
+            while not self.is_over.is_set():
+                for name in names:
+                    began = time.monotonic()
+                    self.count(client, name)
+                    self.gap = max(self.gap, time.monotonic() - began)
+        except Exception as error:  # noqa: BLE001: shown by the main thread
+            self.failures.append(error)
+
+    def count(self, client: Client, name: str) -> None:
+        while True:
+            try:
+                kind, value = client.call("INCR", name)
+            except Closed:
+                # It may have happened or not.
+                self.uncertain[name] += 1
+                continue
+            assert kind == ":", (name, kind, value)
+            low = self.acknowledged[name] + 1
+            assert low <= value <= low + self.uncertain[name], f"{name}: {value} after {self.acknowledged[name]}"
+            self.uncertain[name] -= value - low
+            self.acknowledged[name] = value
+            return
+
+    def __enter__(self) -> "Load":
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.is_over.set()
+        for thread in self.threads:
+            thread.join()
+        if self.failures:
+            raise self.failures[0]
+
+    def check(self, client: Client) -> int:
+        """All that was acknowledged is there; returns how much that is."""
+        for name, least in self.acknowledged.items():
+            kind, value = client.call("GET", name)
+            number = int(value or 0)
+            assert least <= number <= least + self.uncertain[name], f"{name} is {number}, acknowledged were {least}"
+        return sum(self.acknowledged.values())
+
+
+def form_by_joining(nodes: Nodes) -> list:
+    first = nodes.add()
+    for _ in range(2):
+        nodes.add("--cluster-join", f"{HOST}:{first.port}")
+    until("slots are given out, and all agree", nodes.agree)
+    return [node.port for node in nodes.all]
+
+
+def is_settled(nodes: Nodes) -> bool:
+    """Whether every group that a node leads has three voters that have everything."""
+    for node in nodes.all:
+        lines = node.text("INFO", "groups").splitlines()
+        led = [line for line in lines if "role=leader," in line and not line.startswith("#")]
+        for line in led:
+            name = line.split(":")[0]
+            followers = [other for other in lines if other.startswith(name + "_")]
+            if len(followers) < 2 or any("votes=1" not in other or ",lag=0," not in other for other in followers):
+                return False
+    return True
+
+
+def nodes_that_join_share_the_slots(binary: str) -> str:
+    with Nodes(binary) as nodes:
+        form_by_joining(nodes)
+        shares = sorted(line[1][0] for line in nodes.all[0].nodes().values())
+        assert shares == ["0-5460", "10922-16383", "5461-10921"], shares
+    return "three nodes"
+
+
+def any_node_may_be_killed(binary: str) -> str:
+    with Nodes(binary) as nodes:
+        ports = form_by_joining(nodes)
+        until("there are copies", lambda: is_settled(nodes))
+        gaps = []
+        for victim in nodes.all:
+            with Load(ports) as load:
+                time.sleep(0.5)
+                load.gap = 0.0
+                victim.kill()
+                time.sleep(5)
+                gaps.append(load.gap)
+                victim.start()
+                time.sleep(1)
+            until("all agree again", nodes.agree)
+            load.check(Client(ports))
+            # The counters begin anew, so that each round knows what it should find.
+            for name in COUNTERS:
+                Client(ports).call("DEL", name)
+            until("copies are complete", lambda: is_settled(nodes))
+    shown = ", ".join(f"{gap:.2f}" for gap in gaps)
+    assert max(gaps) < 10, f"writes were held up for {shown} s"
+    return f"gaps {shown} s"
+
+
+def all_nodes_killed_at_once_come_back_with_everything(binary: str) -> str:
+    with Nodes(binary) as nodes:
+        ports = form_by_joining(nodes)
+        with Load(ports) as load:
+            time.sleep(1)
+            for node in nodes.all:
+                node.kill()
+            for node in nodes.all:
+                node.start()
+            until("all agree again", nodes.agree)
+            time.sleep(1)
+        count = load.check(Client(ports))
+    return f"{count} writes"
+
+
+def a_planned_stop_hands_over(binary: str) -> str:
+    with Nodes(binary) as nodes:
+        ports = form_by_joining(nodes)
+        until("there are copies", lambda: is_settled(nodes))
+        with Load(ports) as load:
+            time.sleep(0.5)
+            load.gap = 0.0
+            nodes.all[1].stop()
+            time.sleep(2)
+            gap = load.gap
+            nodes.all[1].start()
+            time.sleep(1)
+        until("all agree again", nodes.agree)
+        load.check(Client(ports))
+    return f"gap {gap:.2f} s"
+
+
+def redis_cli_creates_a_cluster(binary: str) -> str:
+    with Nodes(binary) as nodes:
+        for _ in range(6):
+            nodes.add()
+        places = [f"{HOST}:{node.port}" for node in nodes.all]
+        words = ["redis-cli", "--cluster", "create", *places, "--cluster-replicas", "1", "--cluster-yes"]
+        created = subprocess.run(words, capture_output=True, text=True, timeout=120)
+        assert created.returncode == 0 and "[OK] All 16384 slots covered." in created.stdout, created.stdout
+        until("all agree", nodes.agree)
+        roles = [line[0].removeprefix("myself,") for line in nodes.all[0].nodes().values()]
+        assert sorted(roles) == ["master"] * 3 + ["slave"] * 3, roles
+        checked = subprocess.run(
+            ["redis-cli", "--cluster", "check", places[3]], capture_output=True, text=True, timeout=60
+        )
+        assert checked.returncode == 0, checked.stdout
+        client = Client([node.port for node in nodes.all])
+        for number in range(200):
+            assert client.call("SET", f"key:{number}", str(number)) == ("+", b"OK")
+        until("there are copies", lambda: is_settled(nodes))
+        nodes.all[0].kill()
+        for number in range(200):
+            assert client_get(client, f"key:{number}") == str(number).encode()
+    return "six nodes"
+
+
+def client_get(client: Client, key: str) -> bytes:
+    while True:
+        try:
+            return client.call("GET", key)[1]
+        except Closed:
+            pass
+
+
+CASES = [
+    nodes_that_join_share_the_slots,
+    any_node_may_be_killed,
+    all_nodes_killed_at_once_come_back_with_everything,
+    a_planned_stop_hands_over,
+    redis_cli_creates_a_cluster,
+]
+
+
+def main() -> int:
+    binary = binary_under_test()
+    wanted = sys.argv[1:]
+    status = 0
+    for case in CASES:
+        if wanted and case.__name__ not in wanted:
+            continue
+        began = time.monotonic()
+        try:
+            note = case(binary)
+            print(f"ok   {case.__name__}: {note} ({time.monotonic() - began:.1f} s)")
+        except Exception as error:  # noqa: BLE001: the next case may say more
+            print(f"FAIL {case.__name__}: {type(error).__name__}: {error}")
+            status = 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
