@@ -94,7 +94,11 @@ impl Target {
         match self {
             Target::Basalt => vec!["--mode", "durable", "--fsync", "always"],
             Target::BasaltCache => vec!["--mode", "cache"],
-            Target::BasaltCluster => vec!["--mode", "durable", "--fsync", "always", "--cluster-enabled", "yes"],
+            Target::BasaltCluster => {
+                let mut options = vec!["--mode", "durable", "--fsync", "always", "--cluster-enabled", "yes"];
+                options.extend(["--cluster-node-timeout", "3000"]);
+                options
+            }
             Target::Redis => vec!["--save", "", "--appendonly", "no"],
             Target::RedisCluster => {
                 let mut options = vec!["--save", "", "--appendonly", "no", "--cluster-enabled", "yes"];

@@ -11,6 +11,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 const SLOTS: usize = 16384;
+/// Of every group, in a cluster of Basalt, if it has as many nodes.
+const COPIES: usize = 3;
+
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub fn form(deployment: &mut Deployment, form: Form) -> Result<()> {
@@ -22,13 +25,32 @@ pub fn form(deployment: &mut Deployment, form: Form) -> Result<()> {
             meet(deployment)?;
             share_out(deployment)?;
         }
-        Form::Join => share_out(deployment)?,
+        // Whoever joins gets a share by itself.
+        Form::Join => {}
     }
     deployment.wait_until("the cluster is up", |connection| {
         says(connection, "cluster_state:ok")?;
         says(connection, "cluster_slots_ok:16384")?;
         says(connection, &format!("cluster_known_nodes:{nodes}"))
-    })
+    })?;
+    if deployment.target.is_basalt() {
+        let copies = nodes.min(COPIES);
+        deployment.wait_until("the copies are there", |connection| has_copies(connection, copies))?;
+    }
+    Ok(())
+}
+
+/// Whether every group that a node leads has so many voters, itself among them, and none of them lags behind.
+fn has_copies(connection: &mut Connection, copies: usize) -> Option<()> {
+    let Reply::Text(info) = connection.call(&["INFO", "groups"]).ok()? else { return None };
+    let lines: Vec<(&str, &str)> = info.lines().filter_map(|line| line.split_once(':')).collect();
+    let is_whole = |group: &str| {
+        let of_group = |line: &&(&str, &str)| line.0.strip_prefix(group).is_some_and(|rest| rest.starts_with('_'));
+        let has_all = |line: &&(&str, &str)| line.1.contains("votes=1") && line.1.contains(",lag=0,");
+        lines.iter().filter(of_group).filter(has_all).count() + 1 >= copies
+    };
+    let mut led = lines.iter().filter(|line| line.1.contains("role=leader,"));
+    led.all(|(group, _)| is_whole(group)).then_some(())
 }
 
 fn meet(deployment: &Deployment) -> Result<()> {
@@ -41,7 +63,7 @@ fn meet(deployment: &Deployment) -> Result<()> {
     Ok(())
 }
 
-/// Gives slots to all nodes alike, unless somebody has done so already.
+/// Gives slots to all nodes alike, unless they have some already.
 fn share_out(deployment: &mut Deployment) -> Result<()> {
     let addresses = deployment.addresses();
     let nodes = addresses.len();
