@@ -17,8 +17,8 @@ REFERENCE = "redis-server"
 class Server:
     """A server process on a free port, in a directory of its own. Use it as a context manager."""
 
-    def __init__(self, binary: str, *options: str):
-        self.port = free_port()
+    def __init__(self, binary: str, *options: str, port: int = 0):
+        self.port = port or free_port()
         self.directory = Path(tempfile.mkdtemp(prefix="basalt-test-"))
         self.log = self.directory / "log"
         words = ["--port", str(self.port), "--save", "", "--enable-debug-command", "yes", "--dir", str(self.directory)]

@@ -196,7 +196,10 @@ impl Member {
     fn moves_slots(&self, order: &Order) -> bool {
         let map = self.map();
         match order {
-            Order::SetMigrating { .. } | Order::SetImporting { .. } => true,
+            // Whoever does not exist is refused by the map, in Redis's words.
+            Order::SetMigrating { to: other, .. } | Order::SetImporting { from: other, .. } => {
+                map.member(*other).is_some() && *other != self.me()
+            }
             Order::Export(_) | Order::Import(_) | Order::Balance(_) => true,
             Order::SetNode { slot, to } => {
                 let owner = map.slots().owner(*slot);
@@ -253,7 +256,10 @@ impl Control for Member {
     fn note_settings(&self) {
         let Some(server) = self.server.upgrade() else { return };
         match place::address(&server.config) {
-            Ok(address) => self.node().put_address(address),
+            Ok(address) => {
+                self.node().put_address(address.clone());
+                self.stage.put_address(address);
+            }
             Err(why) => tracing::warn!(%why, "the address of this node stays what it was"),
         }
         let wanted = settings(&server.config);

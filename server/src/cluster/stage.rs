@@ -18,7 +18,7 @@ use basalt_cluster::group::{
     self, ApplyError, CommittedEntry, Group, GroupOptions, LogIndex, Role, SnapshotSink, StateMachine,
 };
 use basalt_cluster::ids::{GroupId, NodeId};
-use basalt_cluster::map::{ClusterMap, Known};
+use basalt_cluster::map::{Address, Change, ClusterMap, Known};
 use basalt_cluster::node::{Hosting, Node};
 use basalt_storage::engine::{Engine, EngineError, StateImport};
 use basalt_storage::seq::Seq;
@@ -38,6 +38,8 @@ pub struct Stage {
     log_bytes_max: u64,
     node: RwLock<Weak<Node>>,
     map: Mutex<Option<Arc<ClusterMap>>>,
+    /// Where this node is to be found, if that was changed while it ran.
+    address: Mutex<Option<Address>>,
 }
 
 impl Stage {
@@ -48,6 +50,7 @@ impl Stage {
             log_bytes_max,
             node: RwLock::default(),
             map: Mutex::default(),
+            address: Mutex::default(),
         }
     }
 
@@ -74,9 +77,22 @@ impl Stage {
         self.refresh();
     }
 
-    /// The newest map that this node was told of.
+    /// The newest map that this node was told of, with its own address as it is now: whoever has changed it sees that at
+    /// once.
     pub fn map(&self) -> Option<Arc<ClusterMap>> {
-        self.map.lock().clone()
+        let map = self.map.lock().clone()?;
+        let (Some(address), Some(node)) = (self.address.lock().clone(), self.node()) else { return Some(map) };
+        let Some(known) = map.node(node.id()).filter(|known| known.address != address) else { return Some(map) };
+        let (incarnation, zone) = (known.incarnation, known.zone.clone());
+        let mut shown = ClusterMap::clone(&map);
+        let applied = shown.apply(&Change::Register { node: node.id(), incarnation, address, zone });
+        Some(if applied.is_ok() { Arc::new(shown) } else { map })
+    }
+
+    /// This node is to be found there from now on.
+    pub fn put_address(&self, address: Address) {
+        *self.address.lock() = Some(address);
+        self.refresh();
     }
 
     fn node(&self) -> Option<Arc<Node>> {
@@ -85,12 +101,11 @@ impl Stage {
 
     /// Brings the slots in line with the map and the roles. Holds up nobody but evaluations of slots that change.
     fn refresh(&self) {
-        let (Some(server), Some(node), Some(map)) = (self.server.upgrade(), self.node(), self.map.lock().clone())
-        else {
+        let (Some(server), Some(node), Some(map)) = (self.server.upgrade(), self.node(), self.map()) else {
             return;
         };
         if let Some(cluster) = server.cluster() {
-            let newest = || self.map.lock().clone().unwrap_or(map);
+            let newest = || self.map().unwrap_or(map);
             cluster.update(&server, newest, &Roles { stage: self, me: node.id() });
         }
     }
