@@ -7,7 +7,7 @@ import threading
 import time
 
 from nodes import HOST, Client, Nodes, until
-from resp import Closed
+from resp import Closed, Connection
 from server import binary_under_test
 
 # Names that have nothing in common with each other's slots.
@@ -160,21 +160,60 @@ def a_planned_stop_hands_over(binary: str) -> str:
     return f"gap {gap:.2f} s"
 
 
+def wait_counts_copies(binary: str) -> str:
+    with Nodes(binary) as nodes:
+        form_by_joining(nodes)
+        until("there are copies", lambda: is_settled(nodes))
+        owner = next(node for node in nodes.all if node.call("SET", "a", "1") == ("+", b"OK"))
+        connection = Connection(HOST, owner.port)
+        for number in range(20):
+            assert connection.call("SET", "a", str(number)) == ("+", b"OK")
+            assert connection.call("WAIT", "2", "5000") == (":", 2)
+        assert connection.call("WAITAOF", "1", "2", "5000") == ("*", [(":", 1), (":", 2)])
+        assert connection.call("WAIT", "0", "0") == (":", 2)
+        next(node for node in nodes.all if node is not owner).kill()
+        assert connection.call("SET", "a", "x") == ("+", b"OK")
+        began = time.monotonic()
+        assert connection.call("WAIT", "2", "300") == (":", 1)
+        assert time.monotonic() - began >= 0.3
+        assert connection.call("WAIT", "1", "0") == (":", 1)
+    return "two copies, then one"
+
+
+def nodes_come_and_go_by_redis_cli(binary: str) -> str:
+    with Nodes(binary) as nodes:
+        for _ in range(4):
+            nodes.add()
+        places = [f"{HOST}:{node.port}" for node in nodes.all]
+        cli("create", *places[:3], "--cluster-yes")
+        cli("add-node", places[3], places[0], "--cluster-slave")
+        until("it is a replica", lambda: "slave" in nodes.all[0].nodes()[nodes.all[3].port][0])
+        until("it knows its master", lambda: nodes.all[3].call("ROLE")[1][0] == ("$", b"slave"))
+        cli("del-node", places[0], nodes.all[3].name())
+        until("it is alone again", lambda: len(nodes.all[3].nodes()) == 1 and len(nodes.all[1].nodes()) == 3)
+        cli("add-node", places[3], places[1])
+        until("it is back", lambda: all(len(node.nodes()) == 4 for node in nodes.all))
+        cli("check", places[2])
+    return "a fourth node, twice"
+
+
+def cli(command: str, *words: str) -> str:
+    done = subprocess.run(["redis-cli", "--cluster", command, *words], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 def redis_cli_creates_a_cluster(binary: str) -> str:
     with Nodes(binary) as nodes:
         for _ in range(6):
             nodes.add()
         places = [f"{HOST}:{node.port}" for node in nodes.all]
-        words = ["redis-cli", "--cluster", "create", *places, "--cluster-replicas", "1", "--cluster-yes"]
-        created = subprocess.run(words, capture_output=True, text=True, timeout=120)
-        assert created.returncode == 0 and "[OK] All 16384 slots covered." in created.stdout, created.stdout
+        created = cli("create", *places, "--cluster-replicas", "1", "--cluster-yes")
+        assert "[OK] All 16384 slots covered." in created, created
         until("all agree", nodes.agree)
         roles = [line[0].removeprefix("myself,") for line in nodes.all[0].nodes().values()]
         assert sorted(roles) == ["master"] * 3 + ["slave"] * 3, roles
-        checked = subprocess.run(
-            ["redis-cli", "--cluster", "check", places[3]], capture_output=True, text=True, timeout=60
-        )
-        assert checked.returncode == 0, checked.stdout
+        cli("check", places[3])
         client = Client([node.port for node in nodes.all])
         for number in range(200):
             assert client.call("SET", f"key:{number}", str(number)) == ("+", b"OK")
@@ -198,6 +237,8 @@ CASES = [
     any_node_may_be_killed,
     all_nodes_killed_at_once_come_back_with_everything,
     a_planned_stop_hands_over,
+    wait_counts_copies,
+    nodes_come_and_go_by_redis_cli,
     redis_cli_creates_a_cluster,
 ]
 

@@ -116,6 +116,8 @@ impl<'a> Driver<'a> {
                     self.core.on_written(number);
                 }
                 Action::Commit { up_to, entries } => {
+                    // Whoever sees that something is committed sees the log that has it.
+                    shared.progress.set_positions(self.core.positions());
                     // Clients first: the state machine is in no hurry.
                     if let Some(up_to) = up_to {
                         self.tell_committed(up_to);

@@ -4,6 +4,7 @@
 //! its orders with [`Control::submit`], the connection waits for mail, and the results are there when the request is
 //! tried again. Reading is local.
 
+use super::copies::Copies;
 use super::order::Order;
 use crate::error::CommandError;
 use basalt_cluster::group::{Positions, ReplicaProgress, Role};
@@ -88,6 +89,11 @@ pub trait Control: Send + Sync {
     /// The groups of which this node has a replica, the root group first.
     fn groups(&self) -> Vec<GroupStatus> {
         Vec::new()
+    }
+
+    /// Who knows which nodes have copies of what was written here, if there are others.
+    fn copies(&self) -> Option<&Copies> {
+        None
     }
 
     /// How many nodes say that this one is down.

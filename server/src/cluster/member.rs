@@ -4,6 +4,7 @@ use super::Cluster;
 use super::control::{
     Answer, Contact, Control, Denied, Direction, Done, GroupStatus, Link, LinkState, Outcome, Quorum, Traffic,
 };
+use super::copies::Copies;
 use super::local::settings;
 use super::order::{self, Chance, Identity, Order, Step};
 use super::place::{self, Placed};
@@ -37,6 +38,7 @@ pub struct Member {
     /// Another one after CLUSTER RESET.
     node: RwLock<Arc<Node>>,
     orders: Arc<Orders>,
+    copies: Arc<Copies>,
     /// When this node was last known to be in touch with the root group.
     in_touch: Mutex<Instant>,
 }
@@ -68,6 +70,7 @@ pub fn start(server: &Arc<Server>) -> Result<Arc<Member>, StartError> {
         stage: stage.clone(),
         node: RwLock::new(node.clone()),
         orders: Arc::default(),
+        copies: Copies::start(server, replicas.clone())?,
         in_touch: Mutex::new(Instant::now()),
     });
     for number in 0..THREADS {
@@ -342,6 +345,10 @@ impl Control for Member {
         }
         groups.sort_by_key(|status| (status.group != root, status.group));
         groups
+    }
+
+    fn copies(&self) -> Option<&Copies> {
+        Some(&self.copies)
     }
 
     fn quorum(&self) -> Quorum {

@@ -77,8 +77,8 @@ impl Stage {
         self.refresh();
     }
 
-    /// The newest map that this node was told of, with its own address as it is now: whoever has changed it sees that at
-    /// once.
+    /// The newest map that this node was told of, with its own address as it is now: whoever has changed it sees that
+    /// at once.
     pub fn map(&self) -> Option<Arc<ClusterMap>> {
         let map = self.map.lock().clone()?;
         let (Some(address), Some(node)) = (self.address.lock().clone(), self.node()) else { return Some(map) };

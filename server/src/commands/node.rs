@@ -3,6 +3,8 @@
 use super::ctx::{Ctx, SessionCtx};
 use super::spec::{Flags, Group, Handler::Data, Handler::Session, Locks, Spec};
 use crate::blocked::BlockRequest;
+use crate::cluster::Neighbours;
+use crate::cluster::copies::{Copies, CopyWait, Told};
 use crate::error::{CommandError, CommandResult, NOT_INTEGER, SYNTAX};
 use crate::resp::{Args, ReplyBuf};
 use crate::version::REDIS_VERSION;
@@ -98,7 +100,7 @@ pub const COMMANDS: &[Spec] = &[
 ];
 
 /// Waits until what was written so far survives the loss of power here. With `fsync always` every acknowledged write
-/// does. There are no replicas yet, so whoever asks for one waits until time runs out.
+/// does. Without a cluster there are no replicas, so whoever asks for one waits until time runs out.
 fn wait_aof(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     const RANGE: CommandError = CommandError::new("ERR value is out of range, value must between 0 and 1");
     const NO_LOG: CommandError =
@@ -122,6 +124,13 @@ fn wait_aof(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     if replicas == 0 && (local == 0 || is_synced) {
         // Where a reply waits for its batch anyway, that is what makes it true.
         write_pair(ctx.out, i64::from(is_synced));
+        return Ok(());
+    }
+    if replicas > 0
+        && let Some(copies) = ctx.server.cluster().and_then(|cluster| cluster.control().copies())
+    {
+        // With a copy elsewhere on disk it is on this node's disk too.
+        wait_for_copies(ctx, copies, replicas, timeout, Told::LocalAndCopies);
         return Ok(());
     }
     ctx.block(match is_synced {
@@ -162,25 +171,61 @@ fn time(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
     Ok(())
 }
 
-/// A node by itself is a master without replicas.
+/// A node by itself is a master without replicas. In a cluster it is what CLUSTER NODES says.
 fn role(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
-    ctx.out.array(3);
-    ctx.out.bulk(b"master");
-    ctx.out.integer(0);
-    ctx.out.array(0);
+    let Neighbours { master, replicas } = Neighbours::of(ctx.server);
+    let out = &mut ctx.out;
+    if let Some(master) = master {
+        out.array(5);
+        out.bulk(b"slave");
+        out.bulk(master.ip.to_string().as_bytes());
+        out.integer(master.port.into());
+        out.bulk(b"connected");
+        out.integer(0);
+        return Ok(());
+    }
+    out.array(3);
+    out.bulk(b"master");
+    out.integer(0);
+    out.array(replicas.len());
+    for replica in replicas {
+        out.array(3);
+        out.bulk(replica.ip.to_string().as_bytes());
+        out.bulk(replica.port.to_string().as_bytes());
+        out.bulk(b"0");
+    }
     Ok(())
 }
 
-/// There are no replicas: enough of them are there if none is asked for; otherwise time runs out.
+/// In a cluster, until other nodes have what was written here. Without one there are none: enough of them are there if
+/// none is asked for; otherwise time runs out.
 fn wait(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     let replicas = number::parse_i64(args.at(1)).ok_or(NOT_INTEGER)?;
     let timeout = timeout_ms(args.at(2))?;
+    let copies = ctx.server.cluster().and_then(|cluster| cluster.control().copies());
     if replicas <= 0 {
-        ctx.out.integer(0);
+        ctx.out.integer(copies.map_or(0, |copies| copies.count() as i64));
         return Ok(());
     }
-    ctx.block(without_keys(timeout, |out| out.integer(0)));
+    match copies {
+        Some(copies) => wait_for_copies(ctx, copies, replicas, timeout, Told::Copies),
+        None => ctx.block(without_keys(timeout, |out| out.integer(0))),
+    }
     Ok(())
+}
+
+fn wait_for_copies(ctx: &mut Ctx<'_, '_>, copies: &Copies, wanted: i64, timeout: Option<Duration>, told: Told) {
+    let timeout_reply = match told {
+        Told::Copies => |out: &mut ReplyBuf| out.integer(0),
+        Told::LocalAndCopies => |out: &mut ReplyBuf| write_pair(out, 0),
+    };
+    // Those who know the copies know the time as well: what is told then is how many there are.
+    ctx.block(without_keys(None, timeout_reply));
+    if ctx.outcome.blocks() {
+        let until = timeout.map(|timeout| std::time::Instant::now() + timeout);
+        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+        copies.add(CopyWait { client: ctx.client, wanted, written: ctx.server.keyspace.proposed(), until, told });
+    }
 }
 
 fn monitor(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {

@@ -1,9 +1,10 @@
 //! Who the server is, its clients, its databases, and what it does not have.
 
 use super::Fields;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Neighbours};
 use crate::server::Server;
 use crate::version::{BASALT_VERSION, REDIS_VERSION};
+use basalt_cluster::map::Address;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -127,7 +128,18 @@ pub fn persistence(server: &Server, fields: &mut Fields) {
 
 pub fn replication(server: &Server, fields: &mut Fields) {
     fields.put("role", if server.cluster().is_some_and(Cluster::is_replica) { "slave" } else { "master" });
-    fields.put("connected_slaves", 0);
+    let Neighbours { master, replicas } = Neighbours::of(server);
+    if let Some(master) = master {
+        fields.put("master_host", master.ip);
+        fields.put("master_port", master.port);
+        fields.put("master_link_status", "up");
+        fields.put("slave_read_only", 1);
+    }
+    fields.put("connected_slaves", replicas.len());
+    for (number, replica) in replicas.iter().enumerate() {
+        let Address { ip, port, .. } = replica;
+        fields.put(&format!("slave{number}"), format!("ip={ip},port={port},state=online,offset=0,lag=0"));
+    }
     fields.put("master_failover_state", "no-failover");
     fields.put("master_replid", &server.run_id);
     fields.put("master_replid2", "0".repeat(40));
