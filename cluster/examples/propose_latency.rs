@@ -26,6 +26,10 @@ impl StateMachine for Nowhere {
         LogIndex(0)
     }
 
+    fn saved(&self) -> LogIndex {
+        self.applied()
+    }
+
     fn apply(&self, _entries: Vec<CommittedEntry>) -> Result<(), ApplyError> {
         Ok(())
     }

@@ -80,14 +80,14 @@ impl<'a> Driver<'a> {
             if awaits_applied {
                 self.shared.apply_queue.hurry_all();
             }
-            self.core.on_applied(self.shared.progress.applied_index().max(self.core.applied()));
+            self.note_applied();
             self.perform()?;
             self.note_progress();
             let room = if self.core.accepts_proposals() { Room::Some } else { Room::None };
             let patience = self.core.needs_ticks().then_some(TICK);
             let taken = self.shared.inbox.take(room, patience, &self.shared.figures);
             self.core.set_fsync(self.shared.fsync());
-            self.core.on_applied(self.shared.progress.applied_index().max(self.core.applied()));
+            self.note_applied();
             self.tick();
             for order in self.shared.mailbox.take() {
                 self.follow(order)?;
@@ -188,6 +188,11 @@ impl<'a> Driver<'a> {
             self.shared.progress.note_synced(up_to);
             self.shared.observer.synced(up_to);
         }
+    }
+
+    fn note_applied(&mut self) {
+        self.core.on_applied(self.shared.progress.applied_index().max(self.core.applied()));
+        self.core.on_saved(self.shared.machine.saved().min(self.core.applied()));
     }
 
     fn note_progress(&mut self) {

@@ -3,8 +3,7 @@
 //! A [`LogStore`] holds, for one group, entries of contiguous indexes and one [`LogState`]. It must keep three
 //! promises: a write is whole or not at all after a crash; writes survive in the order in which they were made (what
 //! a crash leaves is a prefix of them, and all that was synced belongs to it); and a damaged entry is an error, never
-//! a gap that looks like an end. The state machine's writes go to the same order of writes, so that one sync covers
-//! both.
+//! a gap that looks like an end.
 //!
 //! Implementations: [`super::rocks_log::RocksLog`], [`super::memory_log::MemoryLog`], and the simulator's disk.
 

@@ -17,8 +17,15 @@ pub trait StateMachine: Send + Sync {
     /// Applies all batches of these entries in order, and the last entry's index, in one write that a crash leaves
     /// whole or not at all. Each call goes on where the one before ended. An error ends the process.
     ///
-    /// Not synced: the log is, and the write must lie behind those of the log in the same order of writes.
+    /// It need not be on the disk: the log keeps the entries until [`StateMachine::saved`] says that it is. But what is
+    /// on the disk must never be ahead of the log there: it may get there only together with, or after, what was
+    /// written to the log before.
     fn apply(&self, entries: Vec<CommittedEntry>) -> Result<(), ApplyError>;
+
+    /// The last entry whose outcome will be there after a restart: no later one leaves the log. That is
+    /// [`StateMachine::applied`] for a machine whose writes lie behind those of the log in the same order, because the
+    /// synced write which cuts the log is then also what puts them on the disk.
+    fn saved(&self) -> LogIndex;
 
     /// Hands out a copy of everything, as it is after one entry, in chunks. `begin` is told that entry before the first
     /// chunk; there is at least one. Entries may be applied meanwhile, and are not in the copy.

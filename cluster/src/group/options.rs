@@ -28,12 +28,12 @@ pub const APPLY_LAG_BYTES_MAX: usize = 64 << 20;
 pub const APPLY_QUEUE_BYTES_MAX: usize = 256 << 20;
 
 /// Committed entries gather to this much before they are applied together, or for this long, unless somebody waits for
-/// them. More of them would be cheaper still, but their write holds up that of the log.
-pub const APPLY_GATHER_BYTES: usize = 4 << 20;
+/// them. More of them would be cheaper still, but whoever comes to wait would wait longer.
+pub const APPLY_GATHER_BYTES: usize = 16 << 20;
 pub const APPLY_DELAY_MAX: Duration = Duration::from_millis(100);
 
 /// What the state machine is given in one call at most, unless a single entry is larger.
-pub const APPLY_BYTES_MAX: usize = 2 * APPLY_GATHER_BYTES;
+pub const APPLY_BYTES_MAX: usize = APPLY_GATHER_BYTES;
 
 /// Messages of other replicas that wait for the group thread. Above this they are dropped, and sent again later.
 pub const MAILBOX_BYTES_MAX: usize = 64 << 20;

@@ -9,7 +9,7 @@ use super::ids::{GroupId, LogIndex};
 use super::log::{Durability, LogError, LogRecord, LogStore, LogWrite};
 use super::state::LogState;
 
-/// Shares the database, and its order of writes, with the state of the group and with other groups.
+/// Shares the database with the state of the group, and the order of writes with other groups.
 pub struct RocksLog {
     rocks: Arc<Rocks>,
     group: GroupId,

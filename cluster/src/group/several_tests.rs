@@ -52,6 +52,10 @@ impl StateMachine for Machine {
         self.contents.lock().index
     }
 
+    fn saved(&self) -> LogIndex {
+        self.applied()
+    }
+
     fn apply(&self, entries: Vec<CommittedEntry>) -> Result<(), ApplyError> {
         let mut contents = self.contents.lock();
         let first = entries.first().map(|entry| entry.index);

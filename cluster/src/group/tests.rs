@@ -41,6 +41,10 @@ impl StateMachine for Machine {
         self.contents.lock().index
     }
 
+    fn saved(&self) -> LogIndex {
+        self.applied()
+    }
+
     fn apply(&self, entries: Vec<CommittedEntry>) -> Result<(), ApplyError> {
         self.contents.lock().apply(entries);
         Ok(())

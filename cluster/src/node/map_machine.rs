@@ -107,6 +107,10 @@ impl StateMachine for MapMachine {
         self.0.state.lock().applied
     }
 
+    fn saved(&self) -> LogIndex {
+        self.applied()
+    }
+
     fn apply(&self, entries: Vec<CommittedEntry>) -> Result<(), ApplyError> {
         let Some(last) = entries.last().map(|entry| entry.index) else { return Ok(()) };
         let mut map = ClusterMap::clone(self.0.state.lock().map.as_ref().ok_or(MapError::Missing)?);

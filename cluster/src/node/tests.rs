@@ -78,6 +78,10 @@ impl StateMachine for Data {
         self.0.state.lock().0
     }
 
+    fn saved(&self) -> LogIndex {
+        self.applied()
+    }
+
     fn apply(&self, entries: Vec<CommittedEntry>) -> Result<(), ApplyError> {
         let mut state = self.0.state.lock();
         for entry in entries {

@@ -1,9 +1,11 @@
-//! A disk that forgets: one order of writes for log and data, of which the synced part survives, and of the rest what
-//! chance leaves.
+//! A disk that forgets: one order of writes for the log, of which the synced part survives, and of the rest what chance
+//! leaves; and data that is in memory until it is flushed.
 //!
-//! A crash keeps everything synced and a random prefix of the writes after it, each whole or not at all. Cutting the
-//! log is worse than any real database: it is on the disk at once, before writes made earlier. After a failed sync,
-//! what was not synced by then never will be, though it can still be read until the machine goes down.
+//! The loss of power keeps everything synced and a random prefix of the writes after it, each whole or not at all. The
+//! end of a process keeps all writes, but of the data only what was flushed. A flush takes all data that was there when
+//! it began, and syncs what was written to the log before that. Cutting the log is worse than any real database: it is
+//! on the disk at once, before writes made earlier. After a failed sync, what was not synced by then never will be,
+//! though it can still be read until the machine goes down.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::{Range, RangeInclusive};
@@ -34,7 +36,7 @@ impl Item {
     }
 }
 
-/// One write.
+/// One write, to the log or to the data.
 #[derive(Clone, Debug)]
 pub enum Op {
     Log(LogWrite),
@@ -100,13 +102,24 @@ pub struct Contents {
     pub seen: Image,
     /// What would be left if the power failed and nothing else made it.
     pub durable: Image,
-    /// What lies between them.
+    /// What lies between them, but for data.
     unsynced: Vec<Op>,
+    /// Data that is not flushed.
+    memory: Vec<Op>,
+    /// What of the data the next process would find.
+    flushed: (Vec<Item>, LogIndex),
     damaged: BTreeSet<u64>,
     /// A sync has failed, so something that can be read may not be on the disk, and is not among the unsynced.
     has_lied: bool,
     /// All items whose log entry ever was synced.
     pub synced_items: HashSet<u64>,
+}
+
+/// What a flush that has begun covers.
+pub struct Flush {
+    data: usize,
+    log: usize,
+    pub applied: LogIndex,
 }
 
 pub struct Disk {
@@ -122,11 +135,33 @@ impl Disk {
     pub fn append(&self, op: Op) {
         let mut contents = self.contents.lock();
         contents.seen.write(&op);
-        if self.planted == Planted::StateInItsOwnOrder && matches!(op, Op::Data { .. }) {
-            contents.durable.write(&op);
-        } else {
-            contents.unsynced.push(op);
+        match &op {
+            Op::Data { .. } => return contents.memory.push(op),
+            Op::Install { items, applied, .. } => {
+                contents.memory.clear();
+                contents.flushed = (items.clone(), *applied);
+            }
+            Op::Log(_) => (),
         }
+        contents.unsynced.push(op);
+    }
+
+    /// A flush begins: what it will cover.
+    pub fn begin_flush(&self) -> Flush {
+        let contents = self.contents.lock();
+        Flush { data: contents.memory.len(), log: contents.unsynced.len(), applied: contents.seen.applied }
+    }
+
+    /// It ends. Nothing else may have flushed meanwhile, or replaced the data.
+    pub fn end_flush(&self, flush: Flush) {
+        if self.planted != Planted::StateInItsOwnOrder {
+            self.sync_first(flush.log);
+        }
+        let contents = &mut *self.contents.lock();
+        for op in contents.memory.drain(..flush.data) {
+            contents.durable.write(&op);
+        }
+        contents.flushed = (contents.durable.items.clone(), contents.durable.applied);
     }
 
     /// How many writes a sync that begins now would cover.
@@ -155,10 +190,13 @@ impl Disk {
         contents.has_lied = true;
     }
 
-    /// What a database does when a process opens it: what it can read, it writes anew. Matters after a failed sync
-    /// only: otherwise the next sync covers what the last process has written.
+    /// What a database does when a process opens it. The memory of the process before is gone. What it can read, it
+    /// writes anew, which matters after a failed sync only: otherwise the next sync covers what the last process has
+    /// written.
     pub fn open(&self) {
         let contents = &mut *self.contents.lock();
+        contents.memory.clear();
+        (contents.seen.items, contents.seen.applied) = contents.flushed.clone();
         if std::mem::take(&mut contents.has_lied) {
             contents.unsynced.clear();
             contents.durable = contents.seen.clone();
@@ -179,6 +217,8 @@ impl Disk {
             contents.durable.write(&Op::Log(write.clone()));
         }
         contents.seen = contents.durable.clone();
+        contents.memory.clear();
+        contents.flushed = (contents.durable.items.clone(), contents.durable.applied);
         contents.has_lied = false;
     }
 

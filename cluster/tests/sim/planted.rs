@@ -31,8 +31,10 @@ pub enum Planted {
     TruncatedTermLost,
     /// Entries of a new term are written without the state that names the term.
     StateNotWithEntries,
-    /// The state machine's writes are synced apart from the log's.
+    /// The data is flushed without the log that it was made of.
     StateInItsOwnOrder,
+    /// The log is cut up to what is applied, whether that is flushed or not (07).
+    CompactUnsaved,
     /// A commit notice is taken to cover all that was handed in.
     AckWholeQueue,
     /// Batches that waited together are proposed in the wrong order.
@@ -46,7 +48,7 @@ pub enum Planted {
 }
 
 impl Planted {
-    pub const ALL: [Planted; 19] = [
+    pub const ALL: [Planted; 20] = [
         Planted::AckAtWrite,
         Planted::AckBeforeWrite,
         Planted::VoteNotSynced,
@@ -61,6 +63,7 @@ impl Planted {
         Planted::TruncatedTermLost,
         Planted::StateNotWithEntries,
         Planted::StateInItsOwnOrder,
+        Planted::CompactUnsaved,
         Planted::AckWholeQueue,
         Planted::QueueReversed,
         Planted::SyncedByLaterSync,

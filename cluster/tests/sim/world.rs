@@ -15,7 +15,7 @@ use crate::checkers::{
     AppliedNeverAhead, AppliedOnce, Checked, NoLostAck, NothingFalseAcked, OneLeaderPerTerm, OrderPerSlot, Violation,
     damage_refused, restart_works, settles,
 };
-use crate::disk::{Disk, Item, Op};
+use crate::disk::{Disk, Flush, Item, Op};
 use crate::planted::Planted;
 use crate::rng::Rng;
 
@@ -84,6 +84,8 @@ struct Node {
     background_sync: Option<(usize, Seq)>,
     to_apply: VecDeque<CommittedEntry>,
     applied: LogIndex,
+    flush: Option<Flush>,
+    saved: LogIndex,
     has_written: bool,
     has_served: bool,
 }
@@ -160,8 +162,9 @@ impl World {
         match choice {
             0..20 => self.propose(),
             20..70 => self.log_thread()?,
-            70..92 => self.apply_thread()?,
-            _ => self.sync_thread()?,
+            70..90 => self.apply_thread()?,
+            90..96 => self.sync_thread()?,
+            _ => self.flush_thread(),
         }
         Ok(true)
     }
@@ -225,6 +228,8 @@ impl World {
             background_sync: None,
             to_apply: VecDeque::new(),
             applied,
+            flush: None,
+            saved: applied,
             has_written: false,
             has_served: false,
         });
@@ -255,6 +260,8 @@ impl World {
         }
         node.core.set_fsync(node.fsync);
         node.core.on_applied(node.applied.max(node.core.applied()));
+        let saved = if self.planted == Planted::CompactUnsaved { node.applied } else { node.saved };
+        node.core.on_saved(saved.min(node.core.applied()));
         if !node.has_served && node.core.serves() {
             node.has_served = true;
             return self.check_data();
@@ -387,12 +394,21 @@ impl World {
         let data = Op::Data { items: items.clone(), applied: None };
         let index = Op::Data { items: Vec::new(), applied: Some(last) };
         match self.planted {
-            Planted::AppliedAfterData => [data, index].into_iter().for_each(|op| self.disk.append(op)),
-            Planted::AppliedBeforeData => [index, data].into_iter().for_each(|op| self.disk.append(op)),
+            Planted::AppliedAfterData => self.append_apart(data, index),
+            Planted::AppliedBeforeData => self.append_apart(index, data),
             _ => self.disk.append(Op::Data { items, applied: Some(last) }),
         }
-        node.applied = last;
+        self.node.as_mut().expect("it runs").applied = last;
         Ok(())
+    }
+
+    /// Two writes of what should be one: a flush may begin between them.
+    fn append_apart(&mut self, one: Op, other: Op) {
+        self.disk.append(one);
+        if self.rng.chance(200) {
+            self.node.as_mut().expect("it runs").flush = Some(self.disk.begin_flush());
+        }
+        self.disk.append(other);
     }
 
     /// One step of what the sync thread does: begin a sync, or end it.
@@ -408,6 +424,18 @@ impl World {
                 let committed = if self.planted == Planted::SyncedByLaterSync { node.committed } else { committed };
                 self.disk.sync_first(count);
                 self.tell_synced(committed)
+            }
+        }
+    }
+
+    /// One step of what flushes: begin it, or end it.
+    fn flush_thread(&mut self) {
+        let node = self.node.as_mut().expect("it runs");
+        match node.flush.take() {
+            None => node.flush = Some(self.disk.begin_flush()),
+            Some(flush) => {
+                node.saved = flush.applied;
+                self.disk.end_flush(flush);
             }
         }
     }

@@ -288,6 +288,10 @@ impl StateMachine for Machine {
         self.0.engine().applied()
     }
 
+    fn saved(&self) -> LogIndex {
+        self.0.engine().saved()
+    }
+
     fn apply(&self, entries: Vec<CommittedEntry>) -> Result<(), ApplyError> {
         log::apply(&self.0.engine(), &entries)
     }

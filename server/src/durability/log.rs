@@ -65,6 +65,10 @@ impl group::StateMachine for Machine {
         self.engine.applied()
     }
 
+    fn saved(&self) -> LogIndex {
+        self.engine.saved()
+    }
+
     fn apply(&self, entries: Vec<CommittedEntry>) -> Result<(), ApplyError> {
         apply(&self.engine, &entries)
     }

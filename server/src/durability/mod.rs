@@ -112,6 +112,10 @@ impl Durability {
     /// Puts everything on disk, at the end. Nothing may be evaluated any more.
     pub fn stop(&self) {
         self.groups.stop();
+        // The logs have everything, so a failure costs the next start a moment only.
+        if let Err(error) = self.groups.rocks().save() {
+            tracing::warn!(%error, "the state is not on the disk; the next start makes it anew from the log");
+        }
     }
 }
 

@@ -23,9 +23,13 @@ use basalt_storage::slot::Slot;
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The directory below `dir` that holds the log and the data.
 pub const DATA_DIRECTORY: &str = "basalt-data";
+
+/// For how long entries gather before they are applied. Whoever needs them says so.
+const APPLY_DELAY: Duration = Duration::from_secs(1);
 
 /// Why a durable node cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -67,8 +71,12 @@ pub fn start(server: &Arc<Server>) -> Result<(), StartError> {
     if rocks.node_record()?.is_some() {
         return Err(StartError::OfACluster);
     }
-    let options =
-        GroupOptions { fsync: opened.fsync, log_bytes_max: opened.log_bytes_max, ..GroupOptions::alone(HOME_STORE) };
+    let options = GroupOptions {
+        fsync: opened.fsync,
+        log_bytes_max: opened.log_bytes_max,
+        apply_delay_max: APPLY_DELAY,
+        ..GroupOptions::alone(HOME_STORE)
+    };
     let engine = Arc::new(Engine::open(rocks.clone(), HOME_STORE, server.keyspace.databases())?);
     let store = Arc::new(RocksLog::new(rocks, HOME_STORE));
     let machine = Arc::new(Machine { engine: engine.clone() });

@@ -28,10 +28,10 @@ use std::time::Duration;
 const PAUSE: Duration = Duration::from_millis(50);
 /// With more left than this nothing that happens between two measurements can use it up.
 const PLENTY_BYTES: u64 = 2 << 30;
-/// A byte of a batch is written to the log, to the log's table, to the state's log and to the state's table.
-const COPIES: u64 = 4;
-/// Of which the two of the state are still to come when the log has it.
-const COPIES_OF_STATE: u64 = 2;
+/// A byte of a batch is written to the log, to the log's table and to the state's table.
+const COPIES: u64 = 3;
+/// Of which that of the state is still to come when the log has it.
+const COPIES_OF_STATE: u64 = 1;
 /// The reserve that is chosen if none is set: this part of the volume, within bounds.
 const RESERVE_PART: u64 = 20;
 const RESERVE_BYTES: std::ops::RangeInclusive<u64> = (4 << 20)..=(64 << 20);
@@ -325,8 +325,8 @@ mod tests {
     fn what_is_left_bounds_what_is_admitted_until_the_next_look() {
         let space = Space::default();
         note(&space, 28 * MIB);
-        assert_eq!(space.growth_limit.load(Relaxed), 1000 + 5 * MIB);
-        assert_eq!(space.change_limit.load(Relaxed), 1000 + 26 * MIB / 4);
+        assert_eq!(space.growth_limit.load(Relaxed), 1000 + 20 * MIB / COPIES);
+        assert_eq!(space.change_limit.load(Relaxed), 1000 + 26 * MIB / COPIES);
         assert!(!space.is_short());
     }
 
@@ -341,7 +341,7 @@ mod tests {
         assert_eq!(states, [false, true, true, true, false, false]);
         note(&space, 7 * MIB);
         assert_eq!(space.growth_limit.load(Relaxed), 0);
-        assert_eq!(space.change_limit.load(Relaxed), 1000 + 5 * MIB / 4);
+        assert_eq!(space.change_limit.load(Relaxed), 1000 + 5 * MIB / COPIES);
     }
 
     #[test]
@@ -350,7 +350,7 @@ mod tests {
         let needs = Needs { proposed: 0, queued: MIB, unapplied: MIB, commitments };
         let space = Space::default();
         space.note(Volume { total: 100 * MIB, free: 21 * MIB }, 8 * MIB, needs);
-        assert_eq!(space.growth_limit.load(Relaxed), 4 * MIB / COPIES);
-        assert_eq!(space.change_limit.load(Relaxed), 12 * MIB / COPIES);
+        assert_eq!(space.growth_limit.load(Relaxed), 6 * MIB / COPIES);
+        assert_eq!(space.change_limit.load(Relaxed), 14 * MIB / COPIES);
     }
 }

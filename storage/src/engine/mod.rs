@@ -4,9 +4,9 @@
 //! through [`Engine::apply`], in the order of the log, each entry once; everything else reads. Cold keys are read by
 //! whoever needs them, from any thread.
 //!
-//! Invariants: data, counts, index of expiries, garbage and the applied index change in one write, so that a restart
-//! finds a state that is the log up to some entry, never half of one. A collection on disk is never empty. Only
-//! [`rocks`] knows the database underneath.
+//! Invariants: data, counts, index of expiries, garbage and the applied index get to the disk together, so that a
+//! restart finds a state that is the log up to some entry, never half of one. [`Engine::saved`] says which entry that
+//! would be. A collection on disk is never empty. Only [`rocks`] knows the database underneath.
 
 pub mod rocks;
 #[cfg(test)]

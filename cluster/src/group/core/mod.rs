@@ -61,7 +61,7 @@ use lease::Lease;
 use promise::Promise;
 use ready::{InFlight, Proposal};
 use restart::{Found, IsNew};
-use size::LogSize;
+use size::{Keep, LogSize};
 use transfer::Transfer;
 use view::LogView;
 
@@ -112,6 +112,7 @@ pub struct Core {
     taken: Seq,
     delivered: LogIndex,
     applied: LogIndex,
+    saved: LogIndex,
     log_bytes_max: u64,
     size: LogSize,
     /// The latest clock in any entry that was ever in the log.
@@ -174,6 +175,7 @@ impl Core {
             taken: Seq(0),
             delivered: applied,
             applied,
+            saved: applied,
             log_bytes_max: options.log_bytes_max,
             size,
             time,
@@ -279,7 +281,19 @@ impl Core {
         }
         self.applied = index;
         self.tell_applied();
-        if let Some(up_to) = self.size.take_excess(self.applied) {
+    }
+
+    /// What the state machine has written up to here will be there after a restart, at the latest when the next write
+    /// to the log is synced.
+    pub fn on_saved(&mut self, index: LogIndex) {
+        assert!(index <= self.applied, "entry {index} is saved, but only {} are applied", self.applied);
+        if index <= self.saved {
+            return;
+        }
+        self.saved = index;
+        // Nobody lags behind a replica that is alone.
+        let keep = if self.has_others() { Keep::Half } else { Keep::Nothing };
+        if let Some(up_to) = self.size.take_excess(index, keep) {
             self.truncate(up_to);
         }
     }

@@ -179,8 +179,7 @@ impl Core {
         self.actions.push_back(Action::Unknown(first..=last));
     }
 
-    /// Writes where the log will begin, with a sync: it is also what puts the applied state up to there on the disk,
-    /// which lies before it in the same order of writes. Only then may entries go.
+    /// Writes where the log will begin, with a sync. Only then may entries go.
     pub(super) fn truncate(&mut self, up_to: LogIndex) {
         self.node.mut_store().truncate(up_to);
         self.write(LogWrite::default(), Durability::Synced, None, Vec::new());

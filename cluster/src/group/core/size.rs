@@ -19,6 +19,14 @@ pub(super) struct LogSize {
     bytes_max: u64,
 }
 
+/// What is to be left of a log for replicas that lag behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// Of the bound.
+    Half,
+    Nothing,
+}
+
 impl LogSize {
     pub(super) fn new(bytes_max: u64) -> LogSize {
         LogSize { marks: VecDeque::new(), total: 0, gone: 0, bytes_max }
@@ -41,15 +49,19 @@ impl LogSize {
         self.total - self.gone
     }
 
-    /// When the log is too large, the last entry that should go so that at most half of the bound is left, or as many
-    /// as are applied. Takes them for gone.
-    pub(super) fn take_excess(&mut self, applied: LogIndex) -> Option<LogIndex> {
-        if self.bytes() <= self.bytes_max {
+    /// When the log is too large, the last entry that should go so that no more is left than should be kept, or than
+    /// is not saved. Takes what goes for gone.
+    pub(super) fn take_excess(&mut self, saved: LogIndex, keep: Keep) -> Option<LogIndex> {
+        let (begin, end) = match keep {
+            Keep::Half => (self.bytes_max, self.bytes_max / 2),
+            Keep::Nothing => (self.bytes_max / 8, 0),
+        };
+        if self.bytes() <= begin {
             return None;
         }
         let mut excess = None;
-        while self.bytes() > self.bytes_max / 2 {
-            let Some((index, total)) = self.marks.front().copied().filter(|(index, _)| *index <= applied) else {
+        while self.bytes() > end {
+            let Some((index, total)) = self.marks.front().copied().filter(|(index, _)| *index <= saved) else {
                 break;
             };
             (excess, self.gone) = (Some(index), total);
@@ -69,29 +81,31 @@ mod tests {
         for index in 1..=8 {
             size.add(LogIndex(index), 100);
         }
-        assert_eq!(size.take_excess(LogIndex(8)), None);
+        assert_eq!(size.take_excess(LogIndex(8), Keep::Half), None);
         size.add(LogIndex(9), 100);
-        assert_eq!(size.take_excess(LogIndex(9)), Some(LogIndex(5)));
+        assert_eq!(size.take_excess(LogIndex(9), Keep::Half), Some(LogIndex(5)));
         assert_eq!(size.bytes(), 400);
+        assert_eq!(size.take_excess(LogIndex(8), Keep::Nothing), Some(LogIndex(8)));
+        assert_eq!((size.bytes(), size.take_excess(LogIndex(9), Keep::Nothing)), (100, None));
     }
 
     #[test]
-    fn what_is_not_applied_stays() {
+    fn what_is_not_saved_stays() {
         let mut size = LogSize::new(800);
         for index in 1..=9 {
             size.add(LogIndex(index), 100);
         }
-        assert_eq!(size.take_excess(LogIndex(0)), None);
-        assert_eq!(size.take_excess(LogIndex(2)), Some(LogIndex(2)));
+        assert_eq!(size.take_excess(LogIndex(0), Keep::Half), None);
+        assert_eq!(size.take_excess(LogIndex(2), Keep::Half), Some(LogIndex(2)));
         assert_eq!(size.bytes(), 700);
     }
 
     #[test]
-    fn an_entry_larger_than_the_bound_goes_when_it_is_applied() {
+    fn an_entry_larger_than_the_bound_goes_when_it_is_saved() {
         let mut size = LogSize::new(800);
         size.add(LogIndex(1), 5000);
         size.add(LogIndex(2), 10);
-        assert_eq!(size.take_excess(LogIndex(2)), Some(LogIndex(1)));
+        assert_eq!(size.take_excess(LogIndex(2), Keep::Half), Some(LogIndex(1)));
         assert_eq!(size.bytes(), 10);
     }
 }

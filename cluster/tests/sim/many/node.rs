@@ -14,7 +14,7 @@ use super::bugs::Bug;
 use super::faults::Faults;
 use super::truth::{self, Truth};
 use crate::checkers::{Checked, Violation};
-use crate::disk::{Disk, Item, Op};
+use crate::disk::{Disk, Flush, Item, Op};
 use crate::rng::Rng;
 
 /// What a process does in one round at most.
@@ -42,6 +42,10 @@ pub struct Node {
     write: Option<Underway>,
     to_apply: VecDeque<CommittedEntry>,
     pub applied: LogIndex,
+    /// Of its own: when something is flushed must not change what happens between replicas.
+    flush_rng: Rng,
+    flush: Option<Flush>,
+    saved: LogIndex,
     pub delivered: LogIndex,
     state: u64,
     pub role: Role,
@@ -107,6 +111,9 @@ impl Node {
             write: None,
             to_apply: VecDeque::new(),
             applied,
+            flush_rng: Rng::new(process << 8 | replica),
+            flush: None,
+            saved: applied,
             delivered,
             state,
             role,
@@ -183,7 +190,20 @@ impl Node {
         if world.rng.chance(600) && !self.is_installing() {
             self.apply(world)?;
         }
+        if self.flush_rng.chance(200) {
+            self.flush();
+        }
         Ok(())
+    }
+
+    fn flush(&mut self) {
+        match self.flush.take() {
+            None => self.flush = Some(self.disk.begin_flush()),
+            Some(flush) => {
+                self.saved = flush.applied;
+                self.disk.end_flush(flush);
+            }
+        }
     }
 
     /// A crash would now meet a change that is easily done by halves.
@@ -202,6 +222,7 @@ impl Node {
             }
         }
         self.core.on_applied(self.applied.max(self.core.applied()));
+        self.core.on_saved(self.saved.min(self.core.applied()));
         self.tick(world.now);
         if world.now >= self.lease_round + LEASE_ROUND_MS {
             self.lease_round = world.now;
@@ -280,6 +301,8 @@ impl Node {
                     self.apply(world)?;
                 }
                 let items = self.staged.take().expect("its data is here");
+                // What it would save is replaced.
+                self.flush = None;
                 let applied = state.truncated.index;
                 if self.bug == Bug::InstallInTwoWrites {
                     self.disk.append(Op::Install { items: items.clone(), applied, state: None });
@@ -368,7 +391,7 @@ impl Node {
             self.disk.sync_first(done.unsynced);
         }
         if let Some(index) = done.installs {
-            (self.applied, self.delivered) = (index, index);
+            (self.applied, self.delivered, self.saved) = (index, index, index);
             self.state = truth::fold_items(truth::EMPTY, &self.disk.contents.lock().seen.items);
             world.truth.check_state(self.replica, self.applied, self.state)?;
         }
@@ -387,6 +410,9 @@ impl Node {
         self.applied = last;
         if self.bug == Bug::AppliedAfterData {
             self.disk.append(Op::Data { items, applied: None });
+            if self.flush_rng.chance(200) {
+                self.flush = Some(self.disk.begin_flush());
+            }
             self.disk.append(Op::Data { items: Vec::new(), applied: Some(last) });
         } else {
             self.disk.append(Op::Data { items, applied: Some(last) });

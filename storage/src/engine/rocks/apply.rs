@@ -1,9 +1,11 @@
-//! Effects into one write: data, counts, index of expiries, garbage and the applied index.
+//! Effects into one write, which may be of several pieces: data, counts, index of expiries, garbage and the applied
+//! index.
 
 use super::counts::{self, Delta, Place};
 use super::engine::{Engine, MAP, PROGRESS, Progress, encode_map};
 use super::layout::{self, DUE, GARBAGE, Garbage, KEYS, PARTS, PhysicalDb, due_key};
 use super::meta::{Data, Large, Meta, STRING_BYTES_MAX, collection_bytes_max};
+use super::saving::StateWrite;
 use super::staged::{Staged, parse_id};
 use crate::clock::UnixMs;
 use crate::effect::body::{Kind, put_value, read_value};
@@ -42,6 +44,7 @@ impl Engine {
         batches: impl Iterator<Item = (LogIndex, B)>,
         apply: impl Fn(&mut Applying<'_>, B) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
+        self.rocks.admit_state();
         let mut progress = self.progress.lock();
         let mut applying = Applying::new(self, *progress);
         for (index, batch) in batches {
@@ -229,18 +232,19 @@ impl<'e> Applying<'e> {
             next_version: self.staged.next_version,
             next_database: self.next_database,
         };
-        let mut batch = WriteBatch::with_capacity_bytes(self.staged.records.len() * RECORD_BYTES);
-        let deltas = self.write_records(&mut batch);
-        self.write_parts(&mut batch);
-        self.write_garbage(&mut batch);
-        let changed = self.write_counts(&mut batch, &deltas)?;
+        let mut write = self.engine.rocks.begin_state_write();
+        let deltas = self.write_records(&mut write);
+        self.write_parts(&mut write);
+        let batch = &mut write.batch;
+        self.write_garbage(batch);
+        let changed = self.write_counts(batch, &deltas)?;
         let group = self.engine.group;
         batch.put(layout::group_property(group, PROGRESS), progress.encode());
         if self.is_map_changed {
             batch.put(layout::group_property(group, MAP), encode_map(&self.map));
         }
         let new_map = self.is_map_changed.then(|| self.map.clone());
-        self.engine.commit(batch, progress, new_map, |databases| {
+        self.engine.commit(write, progress, new_map, |databases| {
             self.flushed.iter().for_each(|db| drop(databases.counts.remove(db)));
             for ((db, slot), counts) in changed {
                 databases.counts.entry(db).or_default().put(slot, counts);
@@ -260,12 +264,14 @@ impl<'e> Applying<'e> {
         self.staged.records.values().filter_map(|record| record.now.as_ref()?.expiry).min()
     }
 
-    fn write_records(&self, batch: &mut WriteBatch) -> HashMap<Place, Delta> {
+    fn write_records(&self, write: &mut StateWrite<'_>) -> HashMap<Place, Delta> {
         let rocks = &self.engine.rocks;
         let (keys, due, group) = (rocks.family(KEYS), rocks.family(DUE), self.engine.group);
         let mut deltas: HashMap<Place, Delta> = HashMap::new();
         let mut value = Vec::new();
         for (id, record) in sorted(&self.staged.records) {
+            write.divide();
+            let batch = &mut write.batch;
             match &record.now {
                 Some(meta) => {
                     value.clear();
@@ -295,19 +301,21 @@ impl<'e> Applying<'e> {
         deltas
     }
 
-    fn write_parts(&self, batch: &mut WriteBatch) {
+    fn write_parts(&self, write: &mut StateWrite<'_>) {
         let (family, group) = (self.engine.rocks.family(PARTS), self.engine.group);
         let mut key = Vec::new();
         for (version, parts) in &self.staged.parts {
             let prefix = layout::version_prefix(group, *version);
             for range in &parts.dropped {
                 let (start, end) = (layout::part_key(group, *version, &range.start), &range.end);
-                batch.delete_range_cf(family, start, layout::part_key(group, *version, end));
+                write.batch.delete_range_cf(family, start, layout::part_key(group, *version, end));
             }
             for (name, value) in sorted(&parts.changed) {
+                write.divide();
                 key.clear();
                 key.extend_from_slice(&prefix);
                 key.extend_from_slice(name);
+                let batch = &mut write.batch;
                 match value {
                     Some(value) => batch.put_cf(family, &key, value),
                     None => batch.delete_cf(family, &key),
@@ -346,9 +354,6 @@ impl<'e> Applying<'e> {
         Ok(changed)
     }
 }
-
-/// What a record takes in a batch, about.
-const RECORD_BYTES: usize = 128;
 
 /// Kind and length of a string, or an integer.
 const HEAD_BYTES_MAX: usize = 11;

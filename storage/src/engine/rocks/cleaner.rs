@@ -14,7 +14,7 @@ use super::read::parse;
 use super::{corrupt, failed};
 use crate::effect::wire::{Malformed, Reader, put_varint};
 use crate::engine::EngineError;
-use rocksdb::{WriteBatch, WriteOptions};
+use rocksdb::WriteBatch;
 use std::sync::atomic::Ordering;
 
 /// Whether the cleaner has more to do.
@@ -37,6 +37,7 @@ const POINTS_MAX: u64 = 512;
 impl Engine {
     /// Deletes about `budget` things.
     pub fn clean_some(&self, budget: usize) -> Result<Cleaning, EngineError> {
+        self.rocks.admit_state();
         let mut sweep = self.sweep.lock();
         let known = self.garbage.load(Ordering::Acquire);
         if known == 0 {
@@ -158,9 +159,8 @@ impl Engine {
         if batch.is_empty() {
             return Ok(());
         }
-        let mut options = WriteOptions::default();
-        options.set_low_pri(true);
-        self.rocks.db.write_opt(batch, &options).map_err(failed("cleaning"))
+        // If it is lost, so is the deletion of what says that it is to be done.
+        self.rocks.write_state_low(batch, "cleaning")
     }
 }
 

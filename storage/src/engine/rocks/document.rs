@@ -4,8 +4,7 @@ use super::layout::group_property;
 use super::open::Rocks;
 use super::{corrupt, failed};
 use crate::effect::wire::Malformed;
-use crate::engine::{EngineError, GroupId, LogIndex};
-use rocksdb::WriteBatch;
+use crate::engine::{Durability, EngineError, GroupId, LogIndex};
 
 const DOCUMENT: &str = "document";
 const INDEX: usize = 8;
@@ -20,11 +19,11 @@ impl Rocks {
         Ok(Some((LogIndex(u64::from_be_bytes(*index)), document.to_vec())))
     }
 
-    /// Replaces the document, and the log entry that it is the state of, in one write. Not synced, like everything that
-    /// is applied: its entry is in the log, which lies before it in the same order of writes.
+    /// Replaces the document, and the log entry that it is the state of, in one write. Not synced: its entry is in the
+    /// log, which lies before it in the same write-ahead log. So does what says later that the log is cut.
     pub fn put_document(&self, store: GroupId, applied: LogIndex, document: &[u8]) -> Result<(), EngineError> {
-        let mut batch = WriteBatch::default();
+        let (mut batch, number) = self.marked_batch(document.len());
         batch.put(group_property(store, DOCUMENT), [&applied.0.to_be_bytes(), document].concat());
-        self.db.write(batch).map_err(failed("writing a document"))
+        self.write_marked(batch, number, Durability::Written, "writing a document")
     }
 }

@@ -8,6 +8,7 @@ use super::cleaner::Sweep;
 use super::counts::{self, Journal};
 use super::layout::{self, PhysicalDb};
 use super::open::Rocks;
+use super::saving::{Mark, StateWrite};
 use super::{corrupt, failed};
 use crate::clock::UnixMs;
 use crate::effect::DbIndex;
@@ -16,7 +17,6 @@ use crate::engine::{EngineError, GroupId, LogIndex, SlotCounts};
 use crate::slot::{SLOT_COUNT, Slot};
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
-use rocksdb::WriteBatch;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -26,7 +26,7 @@ pub struct Engine {
     pub(super) group: GroupId,
     /// Held by whoever applies, or needs nobody to.
     pub(super) progress: Mutex<Progress>,
-    applied: AtomicU64,
+    mark: Arc<Mark>,
     pub(super) databases: RwLock<Databases>,
     /// How often the map has changed.
     generation: AtomicU64,
@@ -99,11 +99,13 @@ impl Engine {
             progress.next_database += 1;
         }
         let (counts, journal) = counts::load(&rocks, group, &map)?;
+        let mark = Arc::new(Mark::new(progress.applied));
+        rocks.saving.watch(&mark);
         Ok(Engine {
             rocks,
             group,
             progress: Mutex::new(progress),
-            applied: AtomicU64::new(progress.applied.0),
+            mark,
             databases: RwLock::new(Databases { map, counts, is_saved }),
             generation: AtomicU64::new(0),
             journal: Mutex::new(journal),
@@ -116,7 +118,12 @@ impl Engine {
 
     /// The last log entry that has been applied.
     pub fn applied(&self) -> LogIndex {
-        LogIndex(self.applied.load(Ordering::Acquire))
+        self.mark.applied()
+    }
+
+    /// The last log entry whose outcome is on the disk: a restart needs the entries after it.
+    pub fn saved(&self) -> LogIndex {
+        self.mark.saved()
     }
 
     /// How many entries a slot has, as of [`Engine::applied`].
@@ -166,12 +173,12 @@ impl Engine {
     /// Writes, and changes what is in memory accordingly. If the map changes, no reader sees the one without the other.
     pub(super) fn commit(
         &self,
-        batch: WriteBatch,
+        write: StateWrite<'_>,
         progress: Progress,
         new_map: Option<Vec<PhysicalDb>>,
         counts: impl FnOnce(&mut Databases),
     ) -> Result<(), EngineError> {
-        let write = || self.rocks.db.write(batch).map_err(failed("writing what was applied"));
+        let write = || self.rocks.write_state(write, "writing what was applied");
         match new_map {
             Some(map) => {
                 let mut databases = self.databases.write();
@@ -186,7 +193,7 @@ impl Engine {
                 counts(&mut self.databases.write());
             }
         }
-        self.applied.store(progress.applied.0, Ordering::Release);
+        self.mark.note_applied(progress.applied);
         Ok(())
     }
 }

@@ -32,6 +32,9 @@ pub(super) const GARBAGE: &str = "garbage";
 /// All families but `default`, which is always there.
 pub(super) const FAMILIES: [&str; 6] = [LOG, KEYS, PARTS, DUE, COUNTS, GARBAGE];
 
+/// All that is not the log. Flushed together, see [`super::saving`].
+pub(super) const STATE_FAMILIES: [&str; 6] = ["default", KEYS, PARTS, DUE, COUNTS, GARBAGE];
+
 /// The property that holds [`LAYOUT_VERSION`].
 pub(super) const LAYOUT_PROPERTY: &[u8] = b"layout";
 

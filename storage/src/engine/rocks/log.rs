@@ -7,12 +7,10 @@
 use super::failed;
 use super::layout::{LOG, log_entry_index, log_entry_key, log_state_key};
 use super::open::Rocks;
-use super::wal;
 use crate::engine::{EngineError, GroupId};
 use crate::rdb::crc64::crc64;
 use rocksdb::{DBRawIterator, ReadOptions, WriteBatch, WriteOptions};
 use std::ops::{Range, RangeInclusive};
-use std::sync::atomic::Ordering;
 
 /// What one group has to write. First the tail goes, then the entries come.
 pub struct LogWrite<'a> {
@@ -43,8 +41,7 @@ impl Rocks {
     pub fn log_write(&self, writes: &[LogWrite<'_>], durability: Durability) -> Result<(), EngineError> {
         let log = self.family(LOG);
         let bytes = writes.iter().flat_map(|write| write.entries).map(|(_, bytes)| bytes.len() + 40).sum::<usize>();
-        let mut batch = WriteBatch::with_capacity_bytes(bytes + 64);
-        batch.put_log_data(wal::mark(self.run, self.synced.load(Ordering::Acquire)));
+        let (mut batch, number) = self.marked_batch(bytes);
         for write in writes {
             let tail = write.delete_tail.clone();
             if tail.end.saturating_sub(tail.start) >= RANGE_MIN {
@@ -65,22 +62,38 @@ impl Rocks {
                 batch.put_cf(log, key, with_checksum(&key, state));
             }
         }
+        self.write_marked(batch, number, durability, "writing the log")?;
+        self.saving.note_log(bytes);
+        Ok(())
+    }
+
+    /// The beginning of a write that goes to the write-ahead log, and the number that it gets there.
+    pub(super) fn marked_batch(&self, capacity: usize) -> (WriteBatch, u64) {
+        let mut batch = WriteBatch::with_capacity_bytes(capacity + 64);
+        let (number, mark) = self.numbers.next();
+        batch.put_log_data(mark);
+        (batch, number)
+    }
+
+    pub(super) fn write_marked(
+        &self,
+        batch: WriteBatch,
+        number: u64,
+        durability: Durability,
+        action: &'static str,
+    ) -> Result<(), EngineError> {
         let mut options = WriteOptions::default();
         options.set_sync(durability == Durability::Synced);
-        let written = self.db.latest_sequence_number();
-        self.db.write_opt(batch, &options).map_err(failed("writing the log"))?;
-        if durability == Durability::Synced {
-            // What was written before lies before it in the same log.
-            self.synced.fetch_max(written, Ordering::AcqRel);
-        }
+        self.db.write_opt(batch, &options).map_err(failed(action))?;
+        self.numbers.note_written(number, durability);
         Ok(())
     }
 
     /// Makes everything that was written so far survive the loss of power.
     pub fn log_sync(&self) -> Result<(), EngineError> {
-        let written = self.db.latest_sequence_number();
+        let written = self.numbers.written();
         self.db.flush_wal(true).map_err(failed("syncing the log"))?;
-        self.synced.fetch_max(written, Ordering::AcqRel);
+        self.numbers.note_written(written, Durability::Synced);
         Ok(())
     }
 
@@ -132,9 +145,11 @@ impl Rocks {
 
     /// Forgets all entries before this index.
     pub fn log_compact(&self, group: GroupId, before: u64) -> Result<(), EngineError> {
-        let mut batch = WriteBatch::default();
+        let (mut batch, number) = self.marked_batch(0);
         batch.delete_range_cf(self.family(LOG), log_entry_key(group, 0), log_entry_key(group, before));
-        self.db.write(batch).map_err(failed("compacting the log"))
+        self.write_marked(batch, number, Durability::Written, "compacting the log")?;
+        self.saving.note_cut();
+        Ok(())
     }
 
     fn log_entries(&self, group: GroupId, range: Range<u64>) -> DBRawIterator<'_> {

@@ -8,6 +8,7 @@
 //! | `layout` | column families and the form of keys |
 //! | `meta` | the record of one key |
 //! | `log` | the raw log of a group |
+//! | `log_file` | the length of the file that it is written to |
 //! | `engine` | the state of one group: its databases and counts in memory |
 //! | `counts` | how many entries each slot has, on disk |
 //! | `apply`, `staged`, `parts`, `lists`, `strings` | effects into one write |
@@ -17,6 +18,7 @@
 //! | `replica` | which replicas this node has, and where they lie |
 //! | `cleaner` | deleting what nothing refers to any more |
 //! | `room` | what disk space it needs besides its files |
+//! | `saving` | when the state goes to the disk, and how much of it is there |
 //! | `statistics` | figures for INFO |
 
 mod apply;
@@ -27,6 +29,7 @@ mod engine;
 mod layout;
 mod lists;
 mod log;
+mod log_file;
 mod meta;
 mod open;
 mod options;
@@ -34,6 +37,7 @@ mod parts;
 mod read;
 mod replica;
 mod room;
+mod saving;
 mod snapshot;
 mod staged;
 mod statistics;

@@ -4,8 +4,10 @@
 //! wrong is said with the path and with what can be done about it.
 
 use super::layout::{FAMILIES, LAYOUT_PROPERTY, LAYOUT_VERSION};
+use super::log_file;
 use super::options::{self, Memory, RocksOptions};
-use super::wal::{self, Run};
+use super::saving::{Saver, Saving};
+use super::wal::{self, Numbers};
 use parking_lot::Mutex;
 use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, ErrorKind, Options};
 use std::fs::{self, File, OpenOptions};
@@ -13,17 +15,17 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 /// The database of this node: the logs and the states of all its groups.
 pub struct Rocks {
-    pub(super) db: DB,
+    /// Before the database, so that it ends first.
+    _saver: Saver,
+    pub(super) saving: Arc<Saving>,
+    pub(super) db: Arc<DB>,
     /// Keeps the statistics, which belong to the options.
     pub(super) options: Options,
     pub(super) memory: Memory,
-    /// The sequence number up to which everything that was written is known to survive the loss of power.
-    pub(super) synced: AtomicU64,
-    pub(super) run: Run,
+    pub(super) numbers: Numbers,
     /// Held by whoever gives out a store.
     pub(super) store_numbers: Mutex<()>,
 }
@@ -84,12 +86,19 @@ impl Rocks {
         if layout(directory, &db)?.is_none() {
             db.put(LAYOUT_PROPERTY, LAYOUT_VERSION.to_be_bytes()).map_err(|error| classify(directory, &error))?;
         }
+        log_file::lengthen_newest(directory, options.flush_bytes());
+        let (db, saving) = (Arc::new(db), Saving::new(options));
+        let saver = Saver::start(&saving, &db).map_err(|error| {
+            let detail = format!("the system refused a thread: {error}");
+            OpenError::Database { path: directory.into(), detail }
+        })?;
         Ok(Arc::new(Rocks {
+            _saver: saver,
+            saving,
             db,
             options: db_options,
             memory,
-            synced: AtomicU64::new(0),
-            run: Run::new(),
+            numbers: Numbers::new(),
             store_numbers: Mutex::default(),
         }))
     }

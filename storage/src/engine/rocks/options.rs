@@ -4,7 +4,7 @@
 //! lz4 where data moves often, zstd where it rests. Safety: everything that checks is on, and a log that ends torn is
 //! cut where it tore. Compaction is rate-limited, so that reads and fsyncs get through.
 
-use super::layout::{COUNTS, DUE, GARBAGE, KEYS, LOG, PARTS, SLOT_PREFIX, VERSION_PREFIX};
+use super::layout::{KEYS, LOG, PARTS, SLOT_PREFIX, VERSION_PREFIX};
 use rocksdb::WriteBufferManager;
 use rocksdb::statistics::StatsLevel;
 use rocksdb::{
@@ -21,7 +21,7 @@ pub struct RocksOptions {
     pub memory_bytes: usize,
     /// What flushes and compactions write at most.
     pub background_bytes_per_second: u64,
-    /// From this size on the oldest part of the write-ahead log is made unnecessary by flushing.
+    /// What write-ahead logs may take. They are made unnecessary by flushing before.
     pub wal_bytes_max: u64,
     pub background_jobs: i32,
 }
@@ -37,9 +37,23 @@ impl Default for RocksOptions {
     }
 }
 
-/// The part of the budget that memtables may take before the largest is flushed.
+/// The part of the budget that memtables may take, about.
 const MEMTABLES_PART: usize = 3;
+
+impl RocksOptions {
+    /// What the state, or the log, grows by before it is flushed; memtables of both are kept while that is done.
+    pub(super) fn flush_bytes(&self) -> u64 {
+        let memory = (self.memory_bytes / MEMTABLES_PART / 4).clamp(MIB, 64 * MIB) as u64;
+        memory.min((self.wal_bytes_max / 8).max(MIB as u64 / 2))
+    }
+}
 const BITS_PER_KEY: f64 = 10.0;
+
+/// RocksDB never flushes by itself: [`super::saving`] has everything flushed long before any of RocksDB's own bounds.
+const MEMTABLE_BYTES_MAX: usize = 64 << 30;
+
+/// How large the filter of a memtable is, compared to what is written between two flushes.
+const MEMTABLE_BLOOM_PART: f64 = 0.02;
 
 /// The budget as RocksDB sees it; shared by all families.
 pub(super) struct Memory {
@@ -50,11 +64,8 @@ pub(super) struct Memory {
 impl Memory {
     pub fn new(options: &RocksOptions) -> Memory {
         let cache = Cache::new_lru_cache(options.memory_bytes);
-        let memtables = WriteBufferManager::new_write_buffer_manager_with_cache(
-            options.memory_bytes / MEMTABLES_PART,
-            false,
-            cache.clone(),
-        );
+        // Without a bound of its own: it charges memtables to the cache, and `saving` bounds them.
+        let memtables = WriteBufferManager::new_write_buffer_manager_with_cache(0, false, cache.clone());
         Memory { cache, memtables }
     }
 }
@@ -67,7 +78,11 @@ pub(super) fn database(options: &RocksOptions, memory: &Memory) -> Options {
     db.set_paranoid_checks(true);
     db.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     db.set_track_and_verify_wals_in_manifest(true);
-    db.set_max_total_wal_size(options.wal_bytes_max);
+    // What was written without the write-ahead log is on the disk as it was at one moment.
+    db.set_atomic_flush(true);
+    db.set_max_total_wal_size(u64::MAX);
+    // Bounds nothing, since there is a manager. But it is what a new write-ahead log is given on the disk.
+    db.set_db_write_buffer_size(options.flush_bytes() as usize);
     db.set_bytes_per_sync(MIB as u64);
     db.set_wal_bytes_per_sync(MIB as u64);
     db.set_write_buffer_manager(&memory.memtables);
@@ -94,8 +109,7 @@ pub(super) fn family(name: &str, options: &RocksOptions, memory: &Memory) -> Opt
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
     blocks.set_format_version(5);
     blocks.set_block_size(8 << 10);
-    let memtable_bytes = (options.memory_bytes / MEMTABLES_PART / 4).clamp(MIB, 64 * MIB);
-    family.set_write_buffer_size(memtable_bytes);
+    family.set_write_buffer_size(MEMTABLE_BYTES_MAX);
     family.set_max_write_buffer_number(4);
     family.set_level_compaction_dynamic_level_bytes(true);
     family.set_compression_type(DBCompressionType::Lz4);
@@ -107,11 +121,11 @@ pub(super) fn family(name: &str, options: &RocksOptions, memory: &Memory) -> Opt
             let prefix = if name == KEYS { SLOT_PREFIX } else { VERSION_PREFIX };
             family.set_prefix_extractor(SliceTransform::create_fixed_prefix(prefix));
             family.set_memtable_whole_key_filtering(true);
-            family.set_memtable_prefix_bloom_ratio(0.02);
+            let bloom_bytes = options.flush_bytes() as f64 * MEMTABLE_BLOOM_PART;
+            family.set_memtable_prefix_bloom_ratio(bloom_bytes / MEMTABLE_BYTES_MAX as f64);
         }
         // Entries are deleted soon after they were written; packing them tightly would be wasted.
         LOG => family.set_bottommost_compression_type(DBCompressionType::Lz4),
-        DUE | COUNTS | GARBAGE => family.set_write_buffer_size((memtable_bytes / 4).max(MIB)),
         _ => {}
     }
     family.set_block_based_table_factory(&blocks);

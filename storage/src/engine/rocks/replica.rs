@@ -11,8 +11,8 @@ use super::layout::{FAMILIES, LOG, end_of, group_property, log_state_key};
 use super::open::Rocks;
 use super::{corrupt, failed};
 use crate::effect::wire::{Reader, put_varint};
-use crate::engine::{EngineError, GroupId};
-use rocksdb::{WriteBatch, WriteOptions};
+use crate::engine::{Durability, EngineError, GroupId};
+use rocksdb::WriteBatch;
 
 const NODE: &[u8] = b"node";
 const NODE_MAP: &[u8] = b"node-map";
@@ -54,10 +54,10 @@ impl Rocks {
     /// Replaces the node's record, and those of some replicas: all or none. They survive the loss of power when this
     /// returns.
     pub fn put_node_record(&self, record: &[u8], replicas: &[ReplicaRecord]) -> Result<(), EngineError> {
-        let mut batch = WriteBatch::default();
+        let (mut batch, number) = self.marked_batch(record.len());
         batch.put(NODE, record);
         replicas.iter().for_each(|replica| replica.put(&mut batch));
-        self.write_synced(batch, "writing the node's record")
+        self.write_marked(batch, number, Durability::Synced, "writing the node's record")
     }
 
     /// The copy of the cluster's map that this node has kept, if any.
@@ -67,19 +67,21 @@ impl Rocks {
 
     /// Replaces the copy of the map. Not synced: an older one does as well.
     pub fn put_node_map(&self, map: &[u8]) -> Result<(), EngineError> {
-        self.db.put(NODE_MAP, map).map_err(failed("writing the node's map"))
+        let (mut batch, number) = self.marked_batch(map.len());
+        batch.put(NODE_MAP, map);
+        self.write_marked(batch, number, Durability::Written, "writing the node's map")
     }
 
     /// Forgets who this node is and which replicas it has, in one write that survives the loss of power. What lay in
     /// their stores is lost, and deleted at the next start.
     pub fn forget_node(&self) -> Result<(), EngineError> {
-        let mut batch = WriteBatch::default();
+        let (mut batch, number) = self.marked_batch(0);
         batch.delete(NODE);
         batch.delete(NODE_MAP);
         for replica in self.replicas()? {
             batch.delete([REPLICAS, &replica.group.to_be_bytes()].concat());
         }
-        self.write_synced(batch, "forgetting the node's record")
+        self.write_marked(batch, number, Durability::Synced, "forgetting the node's record")
     }
 
     /// Whether stores have been given out: what lies in the first one is then not that of a node that knows no cluster.
@@ -103,13 +105,15 @@ impl Rocks {
     /// Replaces the record of a replica, and with it the state of its log, if there is a new one: both or neither, and
     /// with everything that was written before. Survives the loss of power when this returns.
     pub fn put_replica(&self, record: &ReplicaRecord, log_state: Option<&[u8]>) -> Result<(), EngineError> {
-        let mut batch = WriteBatch::default();
+        // State has no log of its own.
+        self.save()?;
+        let (mut batch, number) = self.marked_batch(0);
         record.put(&mut batch);
         if let (Some(store), Some(state)) = (record.store, log_state) {
             let key = log_state_key(store);
             batch.put_cf(self.family(LOG), key, super::log::with_checksum(&key, state));
         }
-        self.write_synced(batch, "writing the record of a replica")
+        self.write_marked(batch, number, Durability::Synced, "writing the record of a replica")
     }
 
     /// A store that nothing lies in.
@@ -124,23 +128,23 @@ impl Rocks {
                 return Err(EngineError::Corrupt { what: "the number of stores".to_owned(), detail });
             }
         };
-        let mut batch = WriteBatch::default();
+        let (mut batch, number) = self.marked_batch(0);
         batch.put(NEXT_STORE, (next + 1).to_be_bytes());
         // Synced before anything lies there: the number must not be given out again.
-        self.write_synced(batch, "giving out a store")?;
+        self.write_marked(batch, number, Durability::Synced, "giving out a store")?;
         Ok(GroupId(next))
     }
 
     /// Deletes all that lies in a store: log, state and properties. Nothing may use it any more.
     pub fn delete_store(&self, store: GroupId) -> Result<(), EngineError> {
-        let mut batch = WriteBatch::default();
+        let (mut batch, number) = self.marked_batch(0);
         let prefix = store.0.to_be_bytes();
         for family in FAMILIES {
             batch.delete_range_cf(self.family(family), &prefix[..], &end_of(&prefix)[..]);
         }
         let properties = group_property(store, "");
         batch.delete_range(&properties[..], &end_of(&properties)[..]);
-        self.db.write(batch).map_err(failed("deleting a store"))
+        self.write_marked(batch, number, Durability::Written, "deleting a store")
     }
 
     /// Deletes the stores that were given out and belong to no replica: what a crash has left. At the start, before
@@ -162,12 +166,6 @@ impl Rocks {
             records.valid()
         };
         FAMILIES.iter().any(|family| has(family, &store.0.to_be_bytes())) || has("default", &group_property(store, ""))
-    }
-
-    fn write_synced(&self, batch: WriteBatch, action: &'static str) -> Result<(), EngineError> {
-        let mut options = WriteOptions::default();
-        options.set_sync(true);
-        self.db.write_opt(batch, &options).map_err(failed(action))
     }
 }
 

@@ -5,9 +5,9 @@
 
 use super::layout::FAMILIES;
 use super::open::Rocks;
-use super::{failed, options};
+use super::options;
 use crate::engine::EngineError;
-use rocksdb::{FlushOptions, properties};
+use rocksdb::properties;
 use std::path::Path;
 
 /// What the database may still write without being handed anything further.
@@ -39,8 +39,8 @@ impl Rocks {
 
     /// Writes all memtables into tables, after which no write-ahead log but the last is needed.
     pub fn flush_memtables(&self) -> Result<(), EngineError> {
-        let families: Vec<_> = FAMILIES.iter().copied().chain(["default"]).map(|name| self.family(name)).collect();
-        self.db.flush_cfs_opt(&families, &FlushOptions::default()).map_err(failed("flushing"))
+        self.save()?;
+        self.save_log()
     }
 
     /// Gives back the space of what was deleted, if that takes no more room than is kept for compactions. Takes long.
@@ -49,9 +49,13 @@ impl Rocks {
         if self.table_bytes() > COMPACTION_BYTES_MAX {
             return Ok(());
         }
-        for name in FAMILIES {
-            self.db.compact_range_cf_opt(self.family(name), None::<&[u8]>, None::<&[u8]>, &options::whole_compaction());
-        }
+        let options = options::whole_compaction();
+        // It flushes what came meanwhile.
+        self.with_exchanges(|| {
+            for name in FAMILIES {
+                self.db.compact_range_cf_opt(self.family(name), None::<&[u8]>, None::<&[u8]>, &options);
+            }
+        });
         Ok(())
     }
 

@@ -110,7 +110,7 @@ impl StateImport {
         StateImport { rocks, into, next: 0, records: 0, is_complete: false }
     }
 
-    /// Writes a chunk; they must come in order. Not synced: [`Rocks::put_replica`] does that for all of them.
+    /// Writes a chunk; they must come in order. [`Rocks::put_replica`] puts all of them on the disk.
     ///
     /// # Errors
     /// If the chunk is not the one that was sent, or cannot be written. The import is then of no use.
@@ -125,9 +125,11 @@ impl StateImport {
             return Err(damaged("it is not the next one"));
         }
         self.next += 1;
-        let mut batch = WriteBatch::with_capacity_bytes(body.len());
-        self.take(reader, &mut batch).map_err(corrupt("a chunk of a transfer"))?;
-        self.rocks.db.write(batch).map_err(failed("writing a transfer"))
+        self.rocks.admit_state();
+        let rocks = self.rocks.clone();
+        let mut write = rocks.begin_state_write();
+        self.take(reader, &mut write.batch).map_err(corrupt("a chunk of a transfer"))?;
+        rocks.write_state(write, "writing a transfer")
     }
 
     /// Whether the last chunk was there.

@@ -2,20 +2,23 @@
 //!
 //! RocksDB recovers up to the first record that is not sound, and forgets the rest. That is right for what was not
 //! synced when the power went: it may be torn, or have holes. It would be wrong for damage to what was synced. So each
-//! write of the log carries a mark: the sequence number up to which everything was synced by then. If behind an
-//! unsound record there is a sound one that says the unsound one was synced, then data has been lost, and the database
-//! is not opened. The witness may be in a later file, but only of the same run: another run may number anew what a
-//! crash tore off. So a mark names its run.
+//! write to this log is numbered, and carries a mark: its number, and up to which number everything was synced by then.
+//! If behind an unsound record there is a sound one that says the unsound one was synced, then data has been lost, and
+//! the database is not opened. The witness may be in a later file, but only of the same run, since each run begins its
+//! numbers anew. So a mark names its run. If several threads write, RocksDB makes one record of their writes; it has
+//! the marks of all of them, in any order.
 //!
-//! Knows of RocksDB's file format only records (checksum, length, type, in blocks) and where a batch has its sequence
-//! number, its count and its first blob.
+//! Knows of RocksDB's file format only records (checksum, length, type, in blocks) and where a batch has its first
+//! blob.
 
 use crate::crc32c::crc32c;
 use crate::effect::wire::Reader;
+use crate::engine::Durability;
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const BLOCK: usize = 32 << 10;
 const HEADER: usize = 4 + 2 + 1;
@@ -27,7 +30,8 @@ const TYPE_MAX: u8 = 11;
 const BATCH_HEAD: usize = 8 + 4;
 /// What a blob in a batch begins with.
 const BLOB: u8 = 3;
-const MARK: &[u8; 6] = b"synced";
+const MARK: &[u8; 6] = b"number";
+const MARK_BYTES: usize = MARK.len() + 3 * 8;
 
 /// One opening of the database. What one opening has written is numbered once, also over several files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,12 +44,50 @@ impl Run {
     }
 }
 
-/// The blob that says up to which sequence number everything was synced.
-pub(super) fn mark(run: Run, synced: u64) -> [u8; 22] {
-    let mut mark = [0; 22];
-    mark[..6].copy_from_slice(MARK);
-    mark[6..14].copy_from_slice(&run.0.to_le_bytes());
-    mark[14..].copy_from_slice(&synced.to_le_bytes());
+/// The numbers of one run's writes.
+pub(super) struct Numbers {
+    run: Run,
+    given: AtomicU64,
+    written: AtomicU64,
+    synced: AtomicU64,
+}
+
+impl Numbers {
+    pub fn new() -> Numbers {
+        let zero = || AtomicU64::new(0);
+        Numbers { run: Run::new(), given: zero(), written: zero(), synced: zero() }
+    }
+
+    /// The number of the next write, and the blob that it has to begin with.
+    pub fn next(&self) -> (u64, [u8; MARK_BYTES]) {
+        let synced = self.synced.load(Ordering::Acquire);
+        let number = self.given.fetch_add(1, Ordering::AcqRel) + 1;
+        (number, mark(self.run, number, synced))
+    }
+
+    /// The highest number that is in the log.
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Acquire)
+    }
+
+    /// This write is in the log. A sync covers all that lies before it there.
+    pub fn note_written(&self, number: u64, durability: Durability) {
+        self.written.fetch_max(number, Ordering::AcqRel);
+        if durability == Durability::Synced {
+            self.synced.fetch_max(number, Ordering::AcqRel);
+        }
+    }
+}
+
+fn mark(run: Run, number: u64, synced: u64) -> [u8; MARK_BYTES] {
+    let mut mark = [0; MARK_BYTES];
+    let fields = [&MARK[..], &run.0.to_le_bytes(), &number.to_le_bytes(), &synced.to_le_bytes()];
+    let mut rest = &mut mark[..];
+    for field in fields {
+        let (place, behind) = rest.split_at_mut(field.len());
+        place.copy_from_slice(field);
+        rest = behind;
+    }
     mark
 }
 
@@ -71,20 +113,28 @@ pub(super) fn check(directory: &Path) -> io::Result<Result<(), String>> {
 
 /// Where this file is unsound although it was synced there.
 fn lost(scans: &[Scan], at: usize) -> Option<u64> {
-    let (offset, sequence) = scans[at].unsound?;
+    let Some(offset) = scans[at].unsound else { return lost_end(scans, at) };
     let before = at.checked_sub(1).map(|before| &scans[before]);
     let behind = scans.get(at + 1);
     // A file of one record that is unsound does not say whose it is, but its neighbours do.
     let run = scans[at].run.or_else(|| before?.run.filter(|run| behind.is_some_and(|scan| scan.run == Some(*run))))?;
-    let first_lost = match (sequence, before) {
-        (0, Some(before)) if before.run == Some(run) => before.next,
-        _ => sequence,
-    };
-    let of_run = scans[at..].iter().filter(|scan| scan.run == Some(run));
-    let synced = of_run.map(|scan| scan.synced).max()?;
-    // Zero: nothing sound came before, so the number of what is unsound is not known.
-    let is_lost = (first_lost > 0 && synced >= first_lost) || scans[at].behind.is_some_and(|behind| synced >= behind);
+    let of_run = |from: usize| scans[from..].iter().filter(|scan| scan.run == Some(run));
+    let synced = of_run(at).map(|scan| scan.synced).max()?;
+    let last = scans[at].last.or_else(|| before.filter(|before| before.run == Some(run))?.last);
+    // If nothing sound came before, the number of what is unsound is not known. But a sync covers what lies before.
+    let behind = scans[at].behind.or_else(|| of_run(at + 1).find_map(|scan| scan.first));
+    let is_lost = last.is_some_and(|last| synced > last) || behind.is_some_and(|behind| synced >= behind);
     is_lost.then_some(offset)
+}
+
+/// Where this file ends, although something that was synced came behind: the numbers go on elsewhere, with a gap.
+fn lost_end(scans: &[Scan], at: usize) -> Option<u64> {
+    let offset = scans[at].blank?;
+    let run = scans[at].run?;
+    let last = scans[at].last?;
+    let behind = || scans[at + 1..].iter().filter(|scan| scan.run == Some(run));
+    let (least, synced) = (behind().filter_map(|scan| scan.least).min()?, behind().map(|scan| scan.synced).max()?);
+    (least > last + 1 && synced > last).then_some(offset)
 }
 
 /// What one file holds.
@@ -92,13 +142,20 @@ fn lost(scans: &[Scan], at: usize) -> Option<u64> {
 struct Scan {
     /// Who wrote it.
     run: Option<Run>,
-    /// The record whose end has not come yet: its sequence number and count.
-    open: Option<(u64, u64)>,
-    /// The first sequence number that has not been seen.
-    next: u64,
-    /// Where the first unsound record is, and its sequence number if that is known.
-    unsound: Option<(u64, u64)>,
-    /// The first sequence number that was found sound behind it.
+    /// The first number that was found, and the least.
+    first: Option<u64>,
+    least: Option<u64>,
+    /// From here on there are only zeros.
+    blank: Option<u64>,
+    /// The highest number in the record whose end has not come yet.
+    open: Option<u64>,
+    /// The end of what there is of it, in which a mark may begin.
+    carried: Vec<u8>,
+    /// The highest number of a write that is whole, and lies before what is unsound.
+    last: Option<u64>,
+    /// Where the first unsound record is.
+    unsound: Option<u64>,
+    /// The first number that was found sound behind it.
     behind: Option<u64>,
     /// The furthest that a mark says was synced.
     synced: u64,
@@ -119,6 +176,13 @@ impl Scan {
     }
 
     fn block(&mut self, block: &[u8], start: u64) {
+        if self.blank.is_some() {
+            if is_blank(block) {
+                return;
+            }
+            // A hole.
+            self.unsound = self.unsound.or(self.blank.take());
+        }
         let mut at = 0;
         while at + HEADER <= block.len() {
             match record(&block[at..]) {
@@ -126,15 +190,16 @@ impl Scan {
                     self.record(kind, payload);
                     at += HEADER + payload.len();
                 }
+                // The part of a file that was not written to yet.
+                None if self.open.is_none() && self.unsound.is_none() && is_blank(&block[at..]) => {
+                    self.blank = Some(start + at as u64);
+                    return;
+                }
                 None => {
-                    if self.unsound.is_none() {
-                        let sequence = self.open.map_or(self.next, |(sequence, _)| sequence);
-                        self.unsound = Some((start + at as u64, sequence));
-                    }
+                    self.unsound.get_or_insert(start + at as u64);
                     self.open = None;
                     // That these bytes name a run by accident cannot be.
-                    let mark = batch_head(&block[at + HEADER..]).and_then(|head| head.mark);
-                    self.run = self.run.or(mark.map(|(run, _)| run));
+                    self.run = self.run.or(marked(&block[at + HEADER..]).map(|mark| mark.run));
                     // The length may be what is wrong: the next sound record can be anywhere.
                     let next = (at + 1..block.len()).find(|&next| record(&block[next..]).is_some());
                     at = next.unwrap_or(block.len());
@@ -145,22 +210,42 @@ impl Scan {
 
     fn record(&mut self, kind: u8, payload: &[u8]) {
         if matches!(kind, FULL | FIRST)
-            && let Some(BatchHead { sequence, count, mark }) = batch_head(payload)
+            && let Some(Mark { run, number, synced }) = marked(payload)
         {
-            self.open = Some((sequence, count));
+            self.run = Some(run);
+            self.first.get_or_insert(number);
+            self.least = Some(self.least.map_or(number, |least| least.min(number)));
+            self.synced = self.synced.max(synced);
+            self.open = Some(number);
+            self.carried.clear();
             if self.unsound.is_some() {
-                self.behind.get_or_insert(sequence);
-            }
-            if let Some((run, synced)) = mark {
-                self.run = Some(run);
-                self.synced = self.synced.max(synced);
+                self.behind.get_or_insert(number);
             }
         }
-        if matches!(kind, FULL | LAST)
-            && let Some((sequence, count)) = self.open.take()
-        {
-            self.next = sequence + count;
+        self.note_marks(payload);
+        if matches!(kind, FULL | LAST) {
+            let number = self.open.take().filter(|_| self.unsound.is_none());
+            self.last = self.last.max(number);
         }
+    }
+}
+
+impl Scan {
+    /// Looks for the marks of further writes in a part of the open record.
+    fn note_marks(&mut self, payload: &[u8]) {
+        let (Some(open), Some(run)) = (&mut self.open, self.run) else { return };
+        let begin = [&MARK[..], &run.0.to_le_bytes()].concat();
+        let mut note = |bytes: &[u8]| {
+            for at in memchr::memmem::find_iter(bytes, &begin) {
+                let number = bytes[at + begin.len()..].first_chunk::<8>();
+                *open = number.map_or(*open, |number| u64::from_le_bytes(*number).max(*open));
+            }
+        };
+        note(payload);
+        self.carried.extend_from_slice(&payload[..payload.len().min(MARK_BYTES)]);
+        note(&self.carried);
+        self.carried.clear();
+        self.carried.extend_from_slice(&payload[payload.len().saturating_sub(MARK_BYTES)..]);
     }
 }
 
@@ -177,28 +262,24 @@ fn record(bytes: &[u8]) -> Option<(u8, &[u8])> {
     (masked(!sum) == stored).then_some((kind, payload))
 }
 
-/// How a batch begins.
-struct BatchHead {
-    sequence: u64,
-    count: u64,
-    /// What its mark says, if it begins with one: the run, and what was known to be synced.
-    mark: Option<(Run, u64)>,
+fn is_blank(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
 }
 
-fn batch_head(payload: &[u8]) -> Option<BatchHead> {
-    let (head, rest) = payload.split_first_chunk::<BATCH_HEAD>()?;
-    let (sequence, count) = head.split_first_chunk::<8>()?;
-    let count = u32::from_le_bytes(count.try_into().ok()?);
-    Some(BatchHead { sequence: u64::from_le_bytes(*sequence), count: count.into(), mark: marked(rest) })
+/// What the mark of a write says.
+struct Mark {
+    run: Run,
+    number: u64,
+    synced: u64,
 }
 
-fn marked(rest: &[u8]) -> Option<(Run, u64)> {
-    let mut reader = Reader::new(rest);
+/// What the batch at the start of these bytes is marked with.
+fn marked(payload: &[u8]) -> Option<Mark> {
+    let mut reader = Reader::new(payload.get(BATCH_HEAD..)?);
     (reader.byte().ok()? == BLOB).then_some(())?;
-    let (mark, rest) = reader.bytes().ok()?.split_first_chunk::<6>()?;
-    (mark == MARK).then_some(())?;
-    let (run, synced) = rest.split_first_chunk::<8>()?;
-    Some((Run(u64::from_le_bytes(*run)), u64::from_le_bytes(synced.try_into().ok()?)))
+    let mut mark = Reader::new(reader.bytes().ok()?.strip_prefix(MARK)?);
+    let mut number = || mark.fixed().ok().map(u64::from_le_bytes);
+    Some(Mark { run: Run(number()?), number: number()?, synced: number()? })
 }
 
 fn fill(file: &mut impl Read, block: &mut [u8]) -> io::Result<usize> {

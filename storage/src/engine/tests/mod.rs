@@ -5,6 +5,7 @@ mod large;
 mod law;
 mod log;
 mod open;
+mod saving;
 mod steps;
 mod tiers;
 mod transfer;

@@ -87,7 +87,9 @@ fn a_witness_in_a_later_file_counts_if_it_is_of_the_same_run() {
     drop(rocks);
     let damaged = |bytes: &[u8]| {
         let mut damaged = bytes.to_vec();
-        *damaged.last_mut().unwrap() ^= 1;
+        // What follows was not written to.
+        let last = damaged.iter_mut().rev().find(|byte| **byte != 0);
+        *last.unwrap() ^= 0x10;
         damaged
     };
     fs::write(&first, damaged(&kept)).unwrap();
@@ -113,4 +115,72 @@ fn holes_in_what_was_not_synced_cut_the_log_there() {
     fs::write(&log, &bytes).unwrap();
     let last = reopened(&scratch).unwrap();
     assert!((100..ENTRIES).contains(&last), "{last} entries are left");
+}
+
+#[test]
+fn zeros_at_the_end_are_where_nothing_was_written() {
+    let scratch = Scratch::new("wal-zeros");
+    let (first, whole) = {
+        let rocks = scratch.open();
+        (1..=3).for_each(|index| put(&rocks, index));
+        let first = newest_log(&scratch);
+        // As a crash leaves it: with the length that it was given, and kept as if another family still needed it.
+        let whole = fs::read(&first).unwrap();
+        rocks.flush_memtables().unwrap();
+        (4..=6).for_each(|index| put(&rocks, index));
+        (first, whole)
+    };
+    assert!(whole.ends_with(&[0; 1000]), "it has its length beforehand");
+    fs::write(&first, &whole).unwrap();
+    assert_eq!(reopened(&scratch).unwrap(), 6);
+}
+
+#[test]
+fn zeros_in_place_of_what_was_synced_are_refused() {
+    let scratch = Scratch::new("wal-lost");
+    let rocks = scratch.open();
+    (1..=2).for_each(|index| put(&rocks, index));
+    let first = newest_log(&scratch);
+    let short = fs::read(&first).unwrap();
+    put(&rocks, 3);
+    rocks.flush_memtables().unwrap();
+    (4..=5).for_each(|index| put(&rocks, index));
+    drop(rocks);
+    fs::write(&first, &short).unwrap();
+    let error = reopened(&scratch).unwrap_err();
+    assert!(matches!(&error, OpenError::Corrupt { detail, .. } if detail.contains("synced")), "{error}");
+}
+
+#[test]
+fn writes_of_several_threads_are_all_known_to_be_there() {
+    let scratch = Scratch::new("wal-threads");
+    let rocks = scratch.open();
+    std::thread::scope(|scope| {
+        for group in 2..8 {
+            let rocks = &rocks;
+            scope.spawn(move || (1..=200).for_each(|index| put_in(rocks, GroupId(group), index)));
+        }
+    });
+    put(&rocks, 1);
+    let log = newest_log(&scratch);
+    drop(rocks);
+    // Torn where nothing was synced, behind records of many writes each.
+    let bytes = fs::read(&log).unwrap();
+    fs::write(&log, &bytes[..bytes.len() - 10]).unwrap();
+    assert_eq!(reopened(&scratch).unwrap(), 0);
+}
+
+fn put(rocks: &Rocks, index: u64) {
+    put_in(rocks, GROUP, index);
+}
+
+fn put_in(rocks: &Rocks, group: GroupId, index: u64) {
+    let entry = vec![index as u8; 300];
+    let write = LogWrite { group, entries: &[(index, &entry)], delete_tail: 0..0, state: None };
+    rocks.log_write(&[write], Durability::Synced).unwrap();
+}
+
+fn newest_log(scratch: &Scratch) -> PathBuf {
+    let logs = fs::read_dir(scratch.path()).unwrap().map(|file| file.unwrap().path());
+    logs.filter(|path| path.extension().is_some_and(|extension| extension == "log")).max().unwrap()
 }
