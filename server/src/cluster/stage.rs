@@ -11,7 +11,7 @@
 use super::slots::Standing;
 use crate::durability::log;
 use crate::durability::losses::Fate;
-use crate::durability::replicas::{Replica, Replicas};
+use crate::durability::replicas::{Replica, Replicas, Snapshot};
 use crate::server::Server;
 use basalt_cluster::group::state::LogState;
 use basalt_cluster::group::{
@@ -23,6 +23,8 @@ use basalt_cluster::node::{Hosting, Node};
 use basalt_storage::engine::{Engine, EngineError, StateImport};
 use basalt_storage::seq::Seq;
 use parking_lot::{Mutex, RwLock};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Weak};
 
@@ -106,7 +108,7 @@ impl Stage {
         };
         if let Some(cluster) = server.cluster() {
             let newest = || self.map().unwrap_or(map);
-            cluster.update(&server, newest, &Roles { stage: self, me: node.id() });
+            cluster.update(&server, newest, &Roles { stage: self, me: node.id(), seen: RefCell::default() });
         }
     }
 
@@ -148,13 +150,23 @@ impl Stage {
 struct Roles<'a> {
     stage: &'a Stage,
     me: NodeId,
+    /// Each group is looked at once, when the update begins that asks: a role that changes meanwhile has an update of
+    /// its own.
+    seen: RefCell<BTreeMap<GroupId, Option<Snapshot>>>,
+}
+
+impl Roles<'_> {
+    fn snapshot(&self, group: GroupId) -> Option<Snapshot> {
+        let look = || self.stage.replicas.replica(group).map(|replica| replica.snapshot());
+        *self.seen.borrow_mut().entry(group).or_insert_with(look)
+    }
 }
 
 impl Standing for Roles<'_> {
     fn leader(&self, group: GroupId) -> Known {
-        let Some(replica) = self.stage.replicas.replica(group) else { return Known::AsMapped };
-        match replica.role() {
-            Role::Leader { .. } if replica.serves() => Known::Leader(self.me),
+        let Some(seen) = self.snapshot(group) else { return Known::AsMapped };
+        match seen.role {
+            Role::Leader { .. } if seen.serves => Known::Leader(self.me),
             Role::Leader { .. } | Role::Follower { leader: None, .. } => Known::Leaderless,
             Role::Follower { leader: Some(leader), .. } => {
                 let map = self.stage.map.lock().clone();
@@ -171,7 +183,7 @@ impl Standing for Roles<'_> {
     }
 
     fn holds(&self, group: GroupId) -> bool {
-        self.stage.replicas.replica(group).is_some_and(|replica| replica.holds())
+        self.snapshot(group).is_some_and(|seen| seen.holds)
     }
 }
 

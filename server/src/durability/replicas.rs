@@ -47,6 +47,16 @@ pub struct Replica {
     lost: AtomicU64,
 }
 
+/// See [`Replica::snapshot`].
+#[derive(Clone, Copy)]
+pub struct Snapshot {
+    pub role: Role,
+    /// Whether clients may be served from it.
+    pub serves: bool,
+    /// Whether the keyspace shows what the group has. One that is just handing over keeps it: it may go on.
+    pub holds: bool,
+}
+
 impl Replica {
     pub fn new(place: Arc<Place>, engine: Engine) -> Replica {
         let role = Role::Follower { term: group::Term(0), leader: None };
@@ -89,16 +99,20 @@ impl Replica {
     }
 
     pub fn put_role(&self, role: Role) {
+        let mut current = self.role.lock();
         match role {
             Role::Leader { serves, .. } => drop(self.has_served.fetch_or(serves, Ordering::AcqRel)),
             Role::Follower { .. } => self.has_served.store(false, Ordering::Release),
         }
-        *self.role.lock() = role;
+        *current = role;
     }
 
-    /// Whether the keyspace shows what the group has. One that is just handing over keeps it: it may go on.
-    pub fn holds(&self) -> bool {
-        self.group().is_some() && self.has_served.load(Ordering::Acquire)
+    /// All that slots depend on, at one moment: nobody may be served by a role from what the keyspace has given up.
+    pub fn snapshot(&self) -> Snapshot {
+        let runs = self.group().is_some();
+        let role = self.role.lock();
+        let holds = runs && self.has_served.load(Ordering::Acquire);
+        Snapshot { role: *role, serves: runs && role.serves(), holds }
     }
 
     /// Whether clients may be served from it.
