@@ -238,7 +238,7 @@ fn the_log_is_cut_when_it_has_grown() {
     let figures = group.figures();
     assert!(figures.compactions.load(Ordering::Relaxed) >= 4);
     assert!(figures.log_bytes.load(Ordering::Relaxed) <= bytes_max + (2 << 10));
-    let kept = home.disk.bounds().unwrap().unwrap().count();
+    let kept = home.disk.bounds().unwrap().map_or(0, Iterator::count);
     assert!(kept < 80, "{kept} entries of a kilobyte are kept");
     drop(group);
     home.start(|_| ()).unwrap();
