@@ -6,7 +6,7 @@
 
 use crate::commands::{self, Command};
 use crate::error::CommandResult;
-use crate::resp::Protocol;
+use crate::resp::{Output, Protocol, ReplyBuf};
 use basalt_storage::effect::DbIndex;
 use basalt_storage::keyspace::Unreadable;
 use hashbrown::HashMap;
@@ -44,6 +44,8 @@ pub enum ClientKind {
 pub struct Inbox {
     /// Whole protocol messages, in order.
     pub bytes: Vec<u8>,
+    /// Messages that come before `bytes`, some of which are large.
+    pub large: Output,
     /// The client no longer waits, and this has come of its command; its reply is at the end of `bytes`.
     pub unblocked: Option<CommandResult>,
     /// The request that the client waits with can be looked at anew: its keys were read from disk, or could not be, or
@@ -55,6 +57,19 @@ pub struct Inbox {
     pub close: Option<&'static str>,
     /// The connection is idle and should give back its buffers.
     pub trim: bool,
+}
+
+impl Inbox {
+    /// Adds a message. What is large of it is not copied.
+    pub fn add(&mut self, message: &ReplyBuf) {
+        match message.in_one_piece() {
+            Some(bytes) => self.bytes.extend_from_slice(bytes),
+            None => {
+                self.large.take_from(&mut self.bytes);
+                message.copy_to(&mut self.large);
+            }
+        }
+    }
 }
 
 /// The shared part of a client.
@@ -233,7 +248,8 @@ impl Client {
 
     /// Bytes of mail that the connection has not taken yet.
     pub fn mail_bytes(&self) -> usize {
-        self.inbox.lock().bytes.len()
+        let inbox = self.inbox.lock();
+        inbox.large.len() + inbox.bytes.len()
     }
 
     /// Everything that waits for the client to read it.

@@ -3,6 +3,7 @@
 use crate::algorithms::glob::{self, Case};
 use crate::client::{Client, ClientId};
 use crate::resp::{Protocol, ReplyBuf};
+use basalt_storage::shared::SharedBytes;
 use basalt_storage::slot::Slot;
 use hashbrown::HashMap;
 use parking_lot::RwLock;
@@ -22,7 +23,15 @@ pub enum Scope {
 pub struct Message {
     pub scope: Scope,
     pub channel: Box<[u8]>,
-    pub payload: Box<[u8]>,
+    pub payload: Payload,
+}
+
+/// The text of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload {
+    Plain(Box<[u8]>),
+    /// Is not copied for anybody who gets it.
+    Large(SharedBytes),
 }
 
 #[derive(Default)]
@@ -73,8 +82,8 @@ impl PubSub {
 
     pub fn send(&self, message: &Message) {
         match message.scope {
-            Scope::Global => self.publish(&message.channel, &message.payload),
-            Scope::Shard => self.publish_shard(&message.channel, &message.payload),
+            Scope::Global => self.publish_text(&message.channel, message.payload.text()),
+            Scope::Shard => self.publish_shard(&message.channel, message.payload.text()),
         };
     }
 
@@ -91,22 +100,26 @@ impl PubSub {
 
     /// Sends a message to all who listen to the channel or to a pattern that matches it; returns how many that were.
     pub fn publish(&self, channel: &[u8], message: &[u8]) -> usize {
+        self.publish_text(channel, Text::Plain(message))
+    }
+
+    fn publish_text(&self, channel: &[u8], message: Text<'_>) -> usize {
         let registry = self.registry.read();
         let mut receivers = 0;
         if let Some(listeners) = registry.channels.get(channel) {
-            receivers += deliver(listeners, &[b"message", channel, message]);
+            receivers += deliver(listeners, &[b"message", channel], message);
         }
         for (pattern, listeners) in &registry.patterns {
             if glob::matches(pattern, channel, Case::Sensitive) {
-                receivers += deliver(listeners, &[b"pmessage", pattern, channel, message]);
+                receivers += deliver(listeners, &[b"pmessage", pattern, channel], message);
             }
         }
         receivers
     }
 
-    pub fn publish_shard(&self, channel: &[u8], message: &[u8]) -> usize {
+    fn publish_shard(&self, channel: &[u8], message: Text<'_>) -> usize {
         let registry = self.registry.read();
-        registry.shard_channels.get(channel).map_or(0, |all| deliver(all, &[b"smessage", channel, message]))
+        registry.shard_channels.get(channel).map_or(0, |all| deliver(all, &[b"smessage", channel], message))
     }
 
     /// Channels with listeners that match the pattern, if one is given.
@@ -141,6 +154,22 @@ impl PubSub {
     }
 }
 
+impl Payload {
+    fn text(&self) -> Text<'_> {
+        match self {
+            Payload::Plain(text) => Text::Plain(text),
+            Payload::Large(text) => Text::Large(text),
+        }
+    }
+}
+
+/// A [`Payload`] as it is delivered.
+#[derive(Clone, Copy)]
+enum Text<'a> {
+    Plain(&'a [u8]),
+    Large(&'a SharedBytes),
+}
+
 fn add(table: &mut HashMap<Box<[u8]>, Listeners>, name: &[u8], client: Arc<Client>) {
     table.entry(name.into()).or_default().push(client);
 }
@@ -155,7 +184,7 @@ fn remove(table: &mut HashMap<Box<[u8]>, Listeners>, name: &[u8], client: Client
 }
 
 /// Spells the message once per protocol in use.
-fn deliver(listeners: &Listeners, parts: &[&[u8]]) -> usize {
+fn deliver(listeners: &Listeners, head: &[&[u8]], text: Text<'_>) -> usize {
     let (mut resp2, mut resp3) = (None, None);
     for listener in listeners {
         let protocol = listener.protocol();
@@ -163,13 +192,17 @@ fn deliver(listeners: &Listeners, parts: &[&[u8]]) -> usize {
             Protocol::Resp2 => &mut resp2,
             Protocol::Resp3 => &mut resp3,
         };
-        let bytes = spelled.get_or_insert_with(|| {
+        let message = spelled.get_or_insert_with(|| {
             let mut message = ReplyBuf::new(protocol);
-            message.push(parts.len());
-            parts.iter().for_each(|part| message.bulk(part));
-            message.take()
+            message.push(head.len() + 1);
+            head.iter().for_each(|part| message.bulk(part));
+            match text {
+                Text::Plain(text) => message.bulk(text),
+                Text::Large(text) => message.shared_bulk(text, 0..text.len()),
+            }
+            message
         });
-        listener.post(|inbox| inbox.bytes.extend_from_slice(bytes));
+        listener.post(|inbox| inbox.add(message));
     }
     listeners.len()
 }

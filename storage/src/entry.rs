@@ -18,10 +18,11 @@
 
 use crate::clock::UnixMs;
 use crate::outline::Outline;
+use crate::shared::{SHARED_MIN, SharedBytes};
 use crate::size_class;
 use crate::table::{Item, Loc, Table};
 use crate::types::{Hash, List, Set, Zset};
-use crate::value::{Str, StrForm, Value};
+use crate::value::{Str, StrForm, Value, string_free_effort};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
@@ -29,6 +30,8 @@ use std::ptr::{self, NonNull};
 
 /// Longest string kept inside the entry; longer ones have a buffer of their own.
 const EMBEDDED_MAX: usize = 255;
+/// Most room that is kept behind a string that grows.
+const SPARE_MAX: usize = 1 << 20;
 const HEAD: usize = 4;
 const KIND_MASK: u8 = 0b0000_1111;
 const HAS_EXPIRY: u8 = 0b0001_0000;
@@ -50,6 +53,8 @@ enum Kind {
     /// Laid out like a handle that has been taken out.
     Hollow,
     Outline,
+    /// A string of at least `SHARED_MIN` bytes, that others may hold too.
+    Shared,
 }
 
 impl Kind {
@@ -66,6 +71,7 @@ impl Kind {
             7 => Kind::Zset,
             8 => Kind::Hollow,
             9 => Kind::Outline,
+            10 => Kind::Shared,
             other => unreachable!("entry kind {other}"),
         }
     }
@@ -103,6 +109,7 @@ unsafe impl Send for Entry {}
 
 const _: () = assert!(size_of::<List>() == 8 && size_of::<Set>() == 8 && size_of::<Hash>() == 8);
 const _: () = assert!(size_of::<Zset>() == 8 && size_of::<Box<Vec<u8>>>() == 8 && size_of::<Box<Outline>>() == 8);
+const _: () = assert!(size_of::<SharedBytes>() == 8 && align_of::<SharedBytes>() == ALIGN);
 
 /// Where the parts of an entry lie.
 #[derive(Clone, Copy)]
@@ -145,7 +152,11 @@ impl Entry {
             Value::Str(Str::Bytes(bytes, form)) if bytes.len() <= EMBEDDED_MAX => {
                 Entry::with_embedded(key, &bytes, form, expiry, stamp)
             }
+            Value::Str(Str::Bytes(bytes, _)) if bytes.len() >= SHARED_MIN => {
+                Entry::with_shared(key, bytes.into(), expiry, stamp)
+            }
             Value::Str(Str::Bytes(bytes, _)) => Entry::with_handle(key, Kind::LongRaw, Box::new(bytes), expiry, stamp),
+            Value::Str(Str::Shared(bytes)) => Entry::with_shared(key, bytes, expiry, stamp),
             Value::List(list) => Entry::with_handle(key, Kind::List, list, expiry, stamp),
             Value::Set(set) => Entry::with_handle(key, Kind::Set, set, expiry, stamp),
             Value::Hash(hash) => Entry::with_handle(key, Kind::Hash, hash, expiry, stamp),
@@ -160,8 +171,13 @@ impl Entry {
         if bytes.len() <= EMBEDDED_MAX {
             Entry::with_embedded(key, bytes, StrForm::Plain, expiry, stamp)
         } else {
-            Entry::with_handle(key, Kind::LongRaw, Box::new(bytes.to_vec()), expiry, stamp)
+            Entry::new(key, Value::Str(Str::Bytes(bytes.to_vec(), StrForm::Plain)), expiry, stamp)
         }
+    }
+
+    /// An entry with a string that stays where it is.
+    pub fn with_shared(key: &[u8], bytes: SharedBytes, expiry: Option<UnixMs>, stamp: Stamp) -> Entry {
+        Entry::with_handle(key, Kind::Shared, bytes, expiry, stamp)
     }
 
     #[inline]
@@ -267,6 +283,12 @@ impl Entry {
         *self = Entry::with_bytes(this.key(), bytes, expiry, this.stamp());
     }
 
+    /// Replaces the value by a string that stays where it is; keeps key and stamp.
+    pub fn put_shared(&mut self, bytes: SharedBytes, expiry: Option<UnixMs>) {
+        let this = self.as_ref();
+        *self = Entry::with_shared(this.key(), bytes, expiry, this.stamp());
+    }
+
     /// Replaces the value by an integer; keeps key and stamp.
     #[inline]
     pub fn put_int(&mut self, number: i64, expiry: Option<UnixMs>) {
@@ -319,14 +341,22 @@ impl Entry {
     /// If the value is not a string: callers have checked the type.
     pub fn string_buffer(&mut self) -> &mut Vec<u8> {
         let this = self.as_ref();
-        if this.kind() != Kind::LongRaw {
+        let has_grown_large = matches!(this.value(), ValueRef::Str(bytes) if bytes.len() >= SHARED_MIN);
+        if this.kind() != Kind::Shared && (this.kind() != Kind::LongRaw || has_grown_large) {
             let expiry = this.expiry();
             self.rebuild(|key, stamp, value| {
                 let Value::Str(string) = value else { panic!("string_buffer of a collection") };
-                Entry::with_handle(key, Kind::LongRaw, Box::new(string.into_bytes()), expiry, stamp)
+                match string.into_bytes() {
+                    bytes if has_grown_large => Entry::with_shared(key, bytes.into(), expiry, stamp),
+                    bytes => Entry::with_handle(key, Kind::LongRaw, Box::new(bytes), expiry, stamp),
+                }
             });
         }
-        let payload = self.as_ref().shape().payload;
+        let (kind, payload) = (self.as_ref().kind(), self.as_ref().shape().payload);
+        if kind == Kind::Shared {
+            // SAFETY: the payload of this kind is a SharedBytes; `&mut self` makes the borrow exclusive.
+            return unsafe { (*self.at(payload).cast::<SharedBytes>()).to_mut() };
+        }
         // SAFETY: the kind is LongRaw, whose payload is a Box<Vec<u8>>; `&mut self` makes the borrow exclusive.
         unsafe { &mut *self.at(payload).cast::<Box<Vec<u8>>>() }
     }
@@ -359,6 +389,11 @@ impl Entry {
         }
         let buffer = self.string_buffer();
         if buffer.len() < end {
+            if buffer.capacity() < end {
+                // Large strings grow by little: the allocator has room behind most of them, so that they need not be
+                // moved to where there is twice as much.
+                buffer.reserve_exact(end - buffer.len() + end.min(SPARE_MAX));
+            }
             buffer.resize(end, 0);
         }
         buffer[offset..end].copy_from_slice(bytes);
@@ -379,6 +414,7 @@ impl Entry {
                 Kind::Hash => Value::Hash(ptr::read(handle.cast::<Hash>())),
                 Kind::Zset => Value::Zset(ptr::read(handle.cast::<Zset>())),
                 Kind::Outline => Value::Outline(ptr::read(handle.cast::<Box<Outline>>())),
+                Kind::Shared => Value::Str(Str::Shared(ptr::read(handle.cast::<SharedBytes>()))),
                 Kind::Hollow => unreachable!("a value is taken once"),
             }
         };
@@ -580,6 +616,7 @@ impl<'a> EntryRef<'a> {
                 Kind::Hash => ValueRef::Hash(&*handle.cast()),
                 Kind::Zset => ValueRef::Zset(&*handle.cast()),
                 Kind::Outline => ValueRef::Outline(&*handle.cast::<Box<Outline>>()),
+                Kind::Shared => ValueRef::Str(&*handle.cast::<SharedBytes>()),
                 Kind::Hollow => unreachable!("a hollow entry is never read"),
             }
         }
@@ -591,16 +628,26 @@ impl<'a> EntryRef<'a> {
         self.kind() == Kind::Outline
     }
 
+    /// The string, if it is one that may be held without being copied.
+    pub fn shared_string(self) -> Option<&'a SharedBytes> {
+        let payload = self.shape().payload;
+        // SAFETY: the payload of this kind is a SharedBytes, which cannot change while this borrow lasts.
+        (self.kind() == Kind::Shared).then(|| unsafe { &*self.at(payload).cast::<SharedBytes>() })
+    }
+
     /// How the string was made; collections count as plain.
     pub fn string_form(self) -> StrForm {
         match self.kind() {
-            Kind::ShortRaw | Kind::LongRaw => StrForm::Modified,
+            Kind::ShortRaw | Kind::LongRaw | Kind::Shared => StrForm::Modified,
             _ => StrForm::Plain,
         }
     }
 
-    /// A deep copy of the value.
+    /// A deep copy of the value, but for large strings.
     pub fn to_value(self) -> Value {
+        if let Some(bytes) = self.shared_string() {
+            return Value::Str(Str::Shared(bytes.clone()));
+        }
         match self.value() {
             ValueRef::Int(number) => Value::Str(Str::Int(number)),
             ValueRef::Str(bytes) => Value::Str(Str::Bytes(bytes.to_vec(), self.string_form())),
@@ -616,6 +663,7 @@ impl<'a> EntryRef<'a> {
     #[inline]
     pub fn free_effort(self) -> usize {
         match self.value() {
+            ValueRef::Str(bytes) if self.kind() == Kind::Shared => string_free_effort(bytes.len()),
             ValueRef::Int(_) | ValueRef::Str(_) | ValueRef::Outline(_) => 1,
             ValueRef::List(list) => list.free_effort(),
             ValueRef::Set(set) => set.free_effort(),
@@ -629,7 +677,7 @@ impl<'a> EntryRef<'a> {
         let own = self.shape().size;
         own + match self.value() {
             ValueRef::Int(_) => 0,
-            ValueRef::Str(bytes) if self.kind() == Kind::LongRaw => size_of::<Vec<u8>>() + bytes.len(),
+            ValueRef::Str(bytes) if self.kind().is_handle() => size_of::<Vec<u8>>() + bytes.len(),
             ValueRef::Str(_) => 0,
             ValueRef::List(list) => list.heap_bytes(),
             ValueRef::Set(set) => set.heap_bytes(),
@@ -641,89 +689,4 @@ impl<'a> EntryRef<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn string(bytes: &[u8]) -> Value {
-        Value::Str(Str::Bytes(bytes.to_vec(), StrForm::Plain))
-    }
-
-    fn bytes_of(entry: &Entry) -> Vec<u8> {
-        match entry.as_ref().value() {
-            ValueRef::Str(bytes) => bytes.to_vec(),
-            ValueRef::Int(number) => number.to_string().into_bytes(),
-            _ => panic!("not a string"),
-        }
-    }
-
-    #[test]
-    fn every_shape_keeps_key_value_expiry_and_stamp() {
-        for key_len in [0, 1, 16, 255, 256, 70_000] {
-            for value_len in [0, 1, 16, 44, 254, 255, 256, 5000] {
-                for expiry in [None, Some(UnixMs(1_700_000_000_123))] {
-                    let (key, value) = (vec![b'k'; key_len], vec![b'v'; value_len]);
-                    let entry = Entry::new(&key, string(&value), expiry, Stamp::new(0xABCDEF));
-                    assert_eq!(entry.key(), key);
-                    assert_eq!(bytes_of(&entry), value);
-                    assert_eq!(entry.as_ref().expiry(), expiry);
-                    assert_eq!(entry.as_ref().stamp(), Stamp::new(0xABCDEF));
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn overwriting_walks_through_all_sizes_and_kinds() {
-        let mut entry = Entry::with_int(b"key", 7, None, Stamp::default());
-        let expiries = [None, Some(UnixMs(5)), Some(UnixMs(6))];
-        for round in 0..2000usize {
-            let expiry = expiries[round % 3];
-            if round % 7 == 0 {
-                entry.put_int(round as i64, expiry);
-                assert_eq!(bytes_of(&entry), round.to_string().into_bytes());
-            } else {
-                let value = vec![round as u8; (round * 37) % 400];
-                entry.put_bytes(&value, expiry);
-                assert_eq!(bytes_of(&entry), value);
-            }
-            assert_eq!((entry.key(), entry.as_ref().expiry()), (&b"key"[..], expiry));
-        }
-    }
-
-    #[test]
-    fn splice_extends_with_zeros_and_marks_the_string_modified() {
-        let mut entry = Entry::with_bytes(b"k", b"hello", None, Stamp::default());
-        entry.splice(1, b"ipp");
-        assert_eq!(bytes_of(&entry), b"hippo");
-        assert_eq!(entry.as_ref().string_form(), StrForm::Modified);
-        entry.splice(7, b"!");
-        assert_eq!(bytes_of(&entry), b"hippo\0\0!");
-        entry.splice(1000, b"end");
-        assert_eq!(entry.as_ref().value_len(), 1003);
-        entry.string_buffer().extend_from_slice(b"more");
-        assert_eq!(entry.as_ref().value_len(), 1007);
-    }
-
-    #[test]
-    fn expiry_can_come_and_go_around_a_collection() {
-        let mut list = List::new();
-        list.push(crate::types::End::Back, b"a", &crate::types::ListLimits::default());
-        let mut entry = Entry::new(b"key", Value::List(list), None, Stamp::new(3));
-        for expiry in [Some(UnixMs(1)), Some(UnixMs(2)), None, None] {
-            entry.put_expiry(expiry);
-            assert_eq!(entry.as_ref().expiry(), expiry);
-            let ValueRef::List(list) = entry.as_ref().value() else { panic!("still a list") };
-            assert_eq!(list.len(), 1);
-        }
-        assert!(matches!(entry.into_value(), Value::List(list) if list.len() == 1));
-    }
-
-    impl EntryRef<'_> {
-        fn value_len(self) -> usize {
-            match self.value() {
-                ValueRef::Str(bytes) => bytes.len(),
-                _ => panic!("not a string"),
-            }
-        }
-    }
-}
+mod tests;

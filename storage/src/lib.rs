@@ -17,6 +17,7 @@ pub mod rdb;
 pub mod reaper;
 pub mod rng;
 pub mod seq;
+pub mod shared;
 pub mod size_class;
 pub mod slot;
 pub mod table;

@@ -2,7 +2,8 @@
 
 use crate::entry::Entry;
 use crate::keyspace::Slots;
-use crate::value::Value;
+use crate::shared::SharedBytes;
+use crate::value::{Value, string_free_effort};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -16,6 +17,8 @@ enum Garbage {
     /// A value, and about how many bytes it has.
     Value(Value, u64),
     Tables(Box<Slots>),
+    /// A large string that was in no entry, or is no longer.
+    Bytes(SharedBytes),
 }
 
 /// A handle to the freeing thread, which ends with its last handle.
@@ -44,6 +47,7 @@ impl Reaper {
                     match garbage {
                         Garbage::Value(value, _) => drop(value),
                         Garbage::Tables(tables) => drop(tables),
+                        Garbage::Bytes(bytes) => drop(bytes),
                     }
                     shared.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
                     shared.pending.fetch_sub(objects, Ordering::Relaxed);
@@ -66,6 +70,13 @@ impl Reaper {
         if value.free_effort() > FREE_EFFORT_MAX {
             let bytes = value.heap_bytes() as u64;
             self.send(Garbage::Value(value, bytes));
+        }
+    }
+
+    /// Lets go of a string that others may hold as well.
+    pub fn let_go(&self, bytes: SharedBytes) {
+        if string_free_effort(bytes.len()) > FREE_EFFORT_MAX && bytes.has_one_holder() {
+            self.send(Garbage::Bytes(bytes));
         }
     }
 
@@ -105,6 +116,7 @@ impl Garbage {
         match self {
             Garbage::Value(..) => 1,
             Garbage::Tables(tables) => tables.iter().map(|slot| slot.table.len() as u64).sum(),
+            Garbage::Bytes(_) => 0,
         }
     }
 
@@ -112,6 +124,7 @@ impl Garbage {
         match self {
             Garbage::Value(_, bytes) => *bytes,
             Garbage::Tables(_) => 0,
+            Garbage::Bytes(bytes) => bytes.capacity() as u64,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::number;
 use crate::outline::Outline;
+use crate::shared::SharedBytes;
 use crate::types::{Encoding, Hash, List, Set, Zset};
 
 /// A value of any type.
@@ -21,6 +22,8 @@ pub enum Value {
 pub enum Str {
     Int(i64),
     Bytes(Vec<u8>, StrForm),
+    /// Of at least [`SHARED_MIN`](crate::shared::SHARED_MIN) bytes, which are `raw` however they came to be.
+    Shared(SharedBytes),
 }
 
 /// How a string came to be, which Redis shows as the encodings `embstr` and `raw`.
@@ -34,6 +37,12 @@ pub enum StrForm {
 
 /// Longest string that Redis stores as `embstr`.
 const EMBSTR_MAX: usize = 44;
+
+/// How much work it is to free so long a string: its pages go back to the system one by one.
+pub(crate) const fn string_free_effort(len: usize) -> usize {
+    const BYTES_AS_ONE_ALLOCATION: usize = 16 << 10;
+    1 + len / BYTES_AS_ONE_ALLOCATION
+}
 
 /// The types of Redis, with the names that TYPE answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +79,7 @@ impl Str {
         match self {
             Str::Int(number) => number::format_i64(number).to_vec(),
             Str::Bytes(bytes, _) => bytes,
+            Str::Shared(bytes) => bytes.into_vec(),
         }
     }
 }
@@ -89,6 +99,7 @@ impl Value {
     /// How much work dropping the value is: roughly the number of allocations.
     pub fn free_effort(&self) -> usize {
         match self {
+            Value::Str(Str::Shared(bytes)) => string_free_effort(bytes.len()),
             Value::Str(_) | Value::Outline(_) => 1,
             Value::List(list) => list.free_effort(),
             Value::Set(set) => set.free_effort(),
@@ -102,6 +113,7 @@ impl Value {
         match self {
             Value::Str(Str::Int(_)) => 0,
             Value::Str(Str::Bytes(bytes, _)) => bytes.capacity(),
+            Value::Str(Str::Shared(bytes)) => bytes.capacity(),
             Value::List(list) => list.heap_bytes(),
             Value::Set(set) => set.heap_bytes(),
             Value::Hash(hash) => hash.heap_bytes(),

@@ -163,7 +163,7 @@ fn count(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 fn count_one(ctx: &mut Ctx<'_, '_>, key: &Key<'_>) -> Result<u64, CommandError> {
     let Some(string) = ctx.view.string(ctx.db, key)? else { return Ok(0) };
     // A number is no HyperLogLog.
-    let StrRef::Bytes(bytes) = string else { return Err(NOT_HYPERLOGLOG) };
+    let Some(bytes) = string.stored_bytes() else { return Err(NOT_HYPERLOGLOG) };
     let value = HyperLogLog::open(bytes)?;
     if let Some(count) = value.cached_count() {
         return Ok(count);
@@ -179,10 +179,9 @@ fn count_one(ctx: &mut Ctx<'_, '_>, key: &Key<'_>) -> Result<u64, CommandError> 
 fn union(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> Result<Union, CommandError> {
     let mut union = Union::new();
     for key in args.from(1) {
-        match ctx.view.string(ctx.db, &Key::new(key))? {
-            None => {}
-            Some(StrRef::Int(_)) => return Err(NOT_HYPERLOGLOG),
-            Some(StrRef::Bytes(bytes)) => union.include(&HyperLogLog::open(bytes)?)?,
+        if let Some(string) = ctx.view.string(ctx.db, &Key::new(key))? {
+            let bytes = string.stored_bytes().ok_or(NOT_HYPERLOGLOG)?;
+            union.include(&HyperLogLog::open(bytes)?)?;
         }
     }
     Ok(union)

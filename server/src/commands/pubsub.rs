@@ -3,7 +3,7 @@
 use super::ctx::{Announcement, SessionCtx};
 use super::spec::{Flags, Group, Handler::Session, KeyFlags, KeySpec, Locks, Spec};
 use crate::error::{CommandError, CommandResult};
-use crate::pubsub::{Message, Scope};
+use crate::pubsub::{Message, Payload, Scope};
 use crate::resp::{Args, ReplyBuf};
 use crate::session::{ReplyMode, Subscriptions};
 use hashbrown::HashSet;
@@ -213,8 +213,8 @@ fn confirm(ctx: &mut SessionCtx<'_, '_>, verb: &str, name: Option<&[u8]>, count:
     message.bulk_or_null(name);
     message.count(count);
     match ctx.session.reply_mode {
-        ReplyMode::On => ctx.out.raw(message.bytes()),
-        _ => ctx.session.client.post(|inbox| inbox.bytes.extend_from_slice(message.bytes())),
+        ReplyMode::On => ctx.out.append(message),
+        _ => ctx.session.client.post(|inbox| inbox.add(&message)),
     }
 }
 
@@ -304,7 +304,11 @@ fn spublish(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
 /// in front. So a message leaves with the other consequences of the command, in their order.
 fn send(ctx: &mut SessionCtx<'_, '_>, scope: Scope, args: Args<'_>) -> CommandResult {
     ctx.out.count(ctx.server.pubsub.receivers(scope, args.at(1)));
-    let message = Message { scope, channel: args.at(1).into(), payload: args.at(2).into() };
+    let payload = match args.shared(2) {
+        Some(bytes) => Payload::Large(bytes.clone()),
+        None => Payload::Plain(args.at(2).into()),
+    };
+    let message = Message { scope, channel: args.at(1).into(), payload };
     ctx.outcome.announce(Announcement::Message(message));
     Ok(())
 }

@@ -127,7 +127,7 @@ fn keys(ctx: &mut Walk<'_, '_>, args: Args<'_>) -> CommandResult {
         }
     }
     ctx.out.array(listing.count);
-    ctx.out.append(&listing.found);
+    ctx.out.append(listing.found);
     Ok(())
 }
 
@@ -229,7 +229,7 @@ fn scan(ctx: &mut Walk<'_, '_>, args: Args<'_>) -> CommandResult {
         let next = ctx.with_stripe(slot.stripe(), |view| page.piece(view, db, from, most)).map_err(refuse)?;
         position = next.and_then(|next| next.skip_empty(&server.keyspace, db));
     }
-    ctx.out.scan_page(position.map_or(0, Position::number), page.count, &page.found);
+    ctx.out.scan_page(position.map_or(0, Position::number), page.count, page.found);
     Ok(())
 }
 
@@ -304,7 +304,7 @@ pub fn scan_collection<T: Collection + Scanned>(ctx: &mut Ctx<'_, '_>, args: Arg
     let mut elements = ReplyBuf::new(ctx.out.protocol);
     // The options of a scan of nothing are not even looked at, as in Redis.
     let Some(collection) = ctx.view.partial::<T>(ctx.db, &args.key(1))? else {
-        ctx.out.scan_page(0, 0, &elements);
+        ctx.out.scan_page(0, 0, elements);
         return Ok(());
     };
     let options = ScanOptions::parse(args, 3, ScanOf::Collection)?;
@@ -321,7 +321,7 @@ pub fn scan_collection<T: Collection + Scanned>(ctx: &mut Ctx<'_, '_>, args: Arg
             count += 1;
         }
     });
-    ctx.out.scan_page(next.map_or(0, Place::number), count, &elements);
+    ctx.out.scan_page(next.map_or(0, Place::number), count, elements);
     Ok(())
 }
 

@@ -47,10 +47,10 @@ impl Release {
 }
 
 impl Delivery {
-    pub fn deliver(mut self) {
+    pub fn deliver(self) {
         self.client.info.is_blocked.store(false, Relaxed);
         self.client.post(|inbox| {
-            inbox.bytes.append(&mut self.reply.take());
+            inbox.add(&self.reply);
             inbox.unblocked = Some(self.result);
         });
     }

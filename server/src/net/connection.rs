@@ -4,7 +4,12 @@
 //! where they were read: in a buffer that all connections of a thread share, so that an idle connection holds none;
 //! only what is incomplete is copied into the connection's own. A connection stays on its thread.
 
+mod query;
+
+use super::large_argument::LargeArgument;
+use super::outbound::{Outbound, Terms};
 use super::stream::Stream;
+use super::turn::Turn;
 use super::workspace::{self, READ_SIZE};
 use crate::blocked::End;
 use crate::client::{Client, REPLY_BUFFER_MAX, REPLY_BUFFER_MIN};
@@ -23,14 +28,12 @@ use crate::server::Server;
 use crate::session::{Awaited, Session};
 use basalt_storage::keyspace::high_water::{self, Span};
 use basalt_storage::seq::Seq;
-use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
-use tokio::io::ReadBuf;
 use tokio::time::Sleep;
 
 /// Input beyond the first read grows by at most this much ahead of what has arrived.
@@ -67,7 +70,7 @@ enum Ended {
 /// What woke the connection.
 enum Event {
     Mail,
-    /// This many bytes are at the start of the thread's read buffer, or at the end of `input`.
+    /// This many bytes are at the start of the thread's read buffer, or at the end of `input` or of `large`.
     Read(usize),
     Writable,
     /// The client has waited long enough for its keys.
@@ -77,15 +80,6 @@ enum Event {
     Committed,
 }
 
-/// Output that depends on a batch that is not committed yet.
-struct Held {
-    /// Beginning behind what was committed when it was held back.
-    depends_on: Span,
-    /// It was read when it was not certain that this node still led.
-    needs_lease: bool,
-    bytes: Vec<u8>,
-}
-
 pub struct Connection {
     stream: Stream,
     server: Arc<Server>,
@@ -93,6 +87,8 @@ pub struct Connection {
     decoder: Decoder,
     /// What has arrived and is not answered yet.
     input: Vec<u8>,
+    /// The argument that comes behind `input`, if it is large.
+    large: Option<LargeArgument>,
     /// The size of the buffer that the last request needed for itself: shown until the next read, so that CLIENT LIST
     /// tells who sends much.
     freed: usize,
@@ -101,11 +97,9 @@ pub struct Connection {
     /// Output beyond this is written before the next request is answered.
     flush_size: usize,
     out: ReplyBuf,
-    /// What could not be written yet, from `written` on.
-    backlog: Vec<u8>,
-    written: usize,
-    /// What comes behind the backlog when it is committed.
-    held: VecDeque<Held>,
+    /// What could not be written yet, or waits for a commit.
+    backlog: Outbound,
+    turn: Turn,
     /// The commit that this connection has left its waker for.
     awaited: Seq,
     /// What was evaluated since then has met no loss.
@@ -130,13 +124,13 @@ impl Connection {
             server,
             decoder: Decoder::default(),
             input: Vec::new(),
+            large: None,
             freed: 0,
             needed: 1,
             flush_size: FLUSH_SIZE,
             out: ReplyBuf::default(),
-            backlog: Vec::new(),
-            written: 0,
-            held: VecDeque::new(),
+            backlog: Outbound::default(),
+            turn: Turn::default(),
             awaited: Seq::NONE,
             reign: Reign::default(),
             is_congested: false,
@@ -248,16 +242,20 @@ impl Connection {
         if self.poll_mail(cx) {
             return Poll::Ready(Ok(Event::Mail));
         }
-        let may_be_committed = !self.held.is_empty() && self.poll_committed(cx) == Passage::Open;
+        let next = self.backlog.terms().next().copied();
+        let may_be_committed = next.is_some_and(|next| self.poll_committed(next, cx) == Passage::Open);
         if may_be_committed || self.is_congested && self.poll_room(cx) == Passage::Open {
             return Poll::Ready(Ok(Event::Committed));
         }
-        if !self.backlog.is_empty()
-            && let Poll::Ready(ready) = self.stream.poll_write_ready(cx)
-        {
-            return Poll::Ready(ready.map(|()| Event::Writable).map_err(Ended::Io));
+        if self.backlog.is_ready() {
+            if self.turn.is_over(cx) {
+                return Poll::Pending;
+            }
+            if let Poll::Ready(ready) = self.stream.poll_write_ready(cx) {
+                return Poll::Ready(ready.map(|()| Event::Writable).map_err(Ended::Io));
+            }
         }
-        if self.backlog_len() > BACKLOG_MAX || self.session.closing || self.is_at_end || self.input_is_full() {
+        if self.backlog.len() > BACKLOG_MAX || self.session.closing || self.is_at_end || self.input_is_full() {
             return Poll::Pending;
         }
         match self.poll_read(cx) {
@@ -285,19 +283,18 @@ impl Connection {
     }
 
     /// Whether output was committed that this connection holds; if not, its waker is left.
-    fn poll_committed(&mut self, cx: &mut Context<'_>) -> Passage {
+    fn poll_committed(&mut self, next: Terms, cx: &mut Context<'_>) -> Passage {
         if self.server.gate.reign() != self.reign {
             return Passage::Open;
         }
-        let held = self.held.front().expect("it holds output");
-        let next = held.depends_on.last;
-        if held.needs_lease && !self.server.gate.has_leases() {
+        if next.needs_lease && !self.server.gate.has_leases() {
             self.server.gate.wait_for_room(cx.waker());
             // Looked at again after the waker is in place, so that no renewal slips by.
             if !self.server.gate.has_leases() {
                 return Passage::Closed;
             }
         }
+        let next = next.depends_on.last;
         if self.awaited == next && !self.server.gate.is_committed(next) {
             return Passage::Closed;
         }
@@ -318,7 +315,7 @@ impl Connection {
     /// Whether requests or replies are on their way that only the disk holds up.
     fn waits_for_disk(&self) -> bool {
         let awaits_answer = self.session.waiting.as_ref().is_some_and(|waiting| waiting.awaited == Awaited::Answer);
-        !self.held.is_empty() || self.is_loading || self.is_congested || awaits_answer
+        self.backlog.holds() || self.is_loading || self.is_congested || awaits_answer
     }
 
     /// Whether the next request must not be answered yet.
@@ -339,6 +336,12 @@ impl Connection {
             workspace::put_back(workspace);
             return polled;
         }
+        if self.turn.is_over(cx) {
+            return Poll::Pending;
+        }
+        if let Some(large) = self.large.as_mut().filter(|large| !large.is_whole()) {
+            return large.poll_read(&mut self.stream, cx);
+        }
         let missing = self.needed.saturating_sub(self.input.len());
         let spare = self.input.capacity() - self.input.len();
         if spare < missing.clamp(1, READ_SIZE) {
@@ -349,12 +352,7 @@ impl Connection {
                 self.input.reserve_exact(missing.max(READ_SIZE));
             }
         }
-        let mut buffer = ReadBuf::uninit(self.input.spare_capacity_mut());
-        let polled = self.stream.poll_read_buf(cx, &mut buffer);
-        let bytes = buffer.filled().len();
-        // SAFETY: `poll_read_buf` has initialised the first `bytes` bytes behind the vector's end.
-        unsafe { self.input.set_len(self.input.len() + bytes) };
-        polled.map_ok(|()| bytes)
+        self.stream.poll_read_behind(cx, &mut self.input, usize::MAX)
     }
 
     #[inline]
@@ -364,7 +362,9 @@ impl Connection {
         self.server.stats.note_read(self.session.client.thread, bytes);
         info.last_active_ms.store(self.server.now().0, Relaxed);
         if !self.input.is_empty() {
+            self.turn.note(bytes);
             self.check_query()?;
+            self.complete_large();
             let answered = self.answer_input();
             self.publish_query();
             return answered;
@@ -380,33 +380,15 @@ impl Connection {
             && used < bytes
         {
             self.input.extend_from_slice(&read[used..]);
+            self.set_large_apart();
         }
         workspace::put_back(workspace);
         self.publish_query();
         answered.map(drop)
     }
 
-    /// What has come of a request that is not complete, and of a transaction that is not over, is limited.
-    fn check_query(&self) -> Result<(), Ended> {
-        let limit = self.server.config.hot.query_buffer_limit.load(Relaxed);
-        let limit = if self.session.is_authenticated { limit } else { limit.min(UNAUTHENTICATED_QUERY_MAX) };
-        let held = self.input.len() + self.session.client.info.queued_bytes.load(Relaxed);
-        if held as u64 > limit { Err(Ended::QueryLimit) } else { Ok(()) }
-    }
-
-    /// Publishes what CLIENT LIST shows of the input. An active client is taken to use a share of the thread's buffer.
-    #[inline]
-    fn publish_query(&mut self) {
-        let info = &self.session.client.info;
-        let spare = READ_SHARE.max(std::mem::take(&mut self.freed));
-        let understood = self.decoder.understood().min(self.input.len());
-        info.argument_bytes.store(understood, Relaxed);
-        info.query_bytes.store(self.input.len() - understood, Relaxed);
-        info.query_free_bytes.store(self.input.capacity() - self.input.len() + spare, Relaxed);
-    }
-
     fn answer_input(&mut self) -> Result<(), Ended> {
-        if self.input.len() < self.needed || self.must_wait() || self.backlog_len() > BACKLOG_MAX {
+        if self.input.len() < self.needed || self.must_wait() || self.backlog.len() > BACKLOG_MAX {
             return Ok(());
         }
         let input = std::mem::take(&mut self.input);
@@ -414,11 +396,16 @@ impl Connection {
         let answered = self.answer(&input, &mut workspace.batch);
         workspace::put_back(workspace);
         let used = answered?;
+        let apart = self.bytes_apart();
+        if used > 0 {
+            self.let_go_apart();
+        }
         if used < input.len() {
             self.input = input;
             self.input.drain(..used);
+            self.set_large_apart();
         } else {
-            self.freed = input.capacity();
+            self.freed = input.capacity() + apart;
         }
         Ok(())
     }
@@ -433,6 +420,9 @@ impl Connection {
         self.out.limit(output_max);
         self.flush_size = FLUSH_SIZE.min(output_max);
         while used < input.len() && !self.session.closing {
+            if used > 0 {
+                self.let_go_apart();
+            }
             let limits = self.server.config.request_limits(&self.session);
             let stop = batch.fill(&mut self.decoder, input, used, limits);
             if batch.len() > 1 {
@@ -442,7 +432,10 @@ impl Connection {
                 self.take_mail()?;
                 let flow = match batch.args(index, input) {
                     None => Flow::Next,
-                    Some(args) => dispatch::dispatch(&self.server, &mut self.session, args, &mut self.out),
+                    Some(args) => {
+                        let args = args.with_apart(self.decoder.apart());
+                        dispatch::dispatch(&self.server, &mut self.session, args, &mut self.out)
+                    }
                 };
                 if !self.goes_on(flow, &mut used, batch.end(index))? {
                     // What was decoded ahead is decoded again when its turn comes.
@@ -472,11 +465,11 @@ impl Connection {
         match flow {
             Flow::Next => {
                 *used = end;
-                if self.out.bytes().len() > self.flush_size || self.out.is_excessive() {
+                if self.out.len() > self.flush_size || self.out.is_excessive() {
                     self.flush()?;
                     self.report_memory();
                 }
-                Ok(!self.session.closing && self.backlog_len() <= BACKLOG_MAX)
+                Ok(!self.session.closing && self.backlog.len() <= BACKLOG_MAX)
             }
             Flow::Blocked => {
                 *used = end;
@@ -537,6 +530,9 @@ impl Connection {
 
     fn on_mail(&mut self) -> Result<(), Ended> {
         let mail = self.session.client.take_mail();
+        if !mail.large.is_empty() {
+            self.out.add(mail.large);
+        }
         self.out.raw(&mail.bytes);
         if !mail.left_channels.is_empty() {
             self.session.leave_channels(&mail.left_channels, &mut self.out);
@@ -576,17 +572,8 @@ impl Connection {
     #[inline]
     fn publish_output(&self) {
         let info = &self.session.client.info;
-        info.output_bytes.store(self.backlog_len(), Relaxed);
-        info.output_spare_bytes.store(self.backlog.capacity() - self.backlog.len() + self.written, Relaxed);
-    }
-
-    /// Bytes of output that wait: for the client, or for a commit.
-    fn backlog_len(&self) -> usize {
-        self.backlog.len() - self.written + self.held_bytes()
-    }
-
-    fn held_bytes(&self) -> usize {
-        self.held.iter().map(|held| held.bytes.len()).sum()
+        info.output_bytes.store(self.backlog.len(), Relaxed);
+        info.output_spare_bytes.store(self.backlog.spare(), Relaxed);
     }
 
     /// Writes what the last wake-up has produced.
@@ -595,7 +582,7 @@ impl Connection {
         if self.out.is_excessive() {
             return Err(Ended::OutputLimit);
         }
-        if !self.out.bytes().is_empty() {
+        if !self.out.is_empty() {
             self.check_output()?;
             let depends_on = high_water::take_span();
             let gate = &self.server.gate;
@@ -604,38 +591,26 @@ impl Connection {
                 return Err(Ended::UnknownFate);
             }
             let needs_lease = !gate.has_leases();
-            if !self.held.is_empty() || needs_lease || !gate.is_committed(depends_on.last) {
-                self.hold(depends_on, needs_lease);
-            } else if self.backlog.is_empty() {
-                let written = self.try_write(self.out.bytes())?;
-                if written < self.out.bytes().len() {
-                    append_tightly(&mut self.backlog, &self.out.bytes()[written..]);
+            if self.backlog.holds() || needs_lease || !gate.is_committed(depends_on.last) {
+                let first = depends_on.first.max(Seq(gate.committed().0 + 1));
+                let depends_on = Span { first, ..depends_on };
+                self.backlog.hold(&mut self.out, Terms { depends_on, needs_lease });
+            } else if !self.backlog.is_empty() {
+                self.backlog.add(&mut self.out);
+            } else if let Some(bytes) = self.out.in_one_piece() {
+                let written = self.try_write(bytes)?;
+                if written < bytes.len() {
+                    self.backlog.add(&mut self.out);
+                    self.backlog.note_written(written);
                 }
             } else {
-                append_tightly(&mut self.backlog, self.out.bytes());
+                self.backlog.add(&mut self.out);
+                self.write()?;
             }
             self.publish_output();
             self.out.clear();
         }
-        let is_written = self.backlog.is_empty() && self.held.is_empty();
-        if self.session.closing && is_written { Err(Ended::Done) } else { Ok(()) }
-    }
-
-    /// Keeps output back until what it depends on is committed, and what was kept before it.
-    fn hold(&mut self, depends_on: Span, needs_lease: bool) {
-        let bytes = self.out.bytes();
-        let first = depends_on.first.max(Seq(self.server.gate.committed().0 + 1));
-        match self.held.back_mut() {
-            Some(held) if depends_on.last <= held.depends_on.last => {
-                held.bytes.extend_from_slice(bytes);
-                held.needs_lease |= needs_lease;
-                held.depends_on.first = held.depends_on.first.min(first);
-            }
-            _ => {
-                let depends_on = Span { first, ..depends_on };
-                self.held.push_back(Held { depends_on, needs_lease, bytes: bytes.to_vec() });
-            }
-        }
+        if self.session.closing && self.backlog.is_empty() { Err(Ended::Done) } else { Ok(()) }
     }
 
     /// Ends the connection if output that it holds must not leave any more. Called before anything is evaluated and
@@ -649,24 +624,20 @@ impl Connection {
         self.reign = reign;
         // Its waker is gone with the loss.
         self.awaited = Seq::NONE;
-        let is_lost = |held: &Held| held.needs_lease || self.server.gate.is_lost(held.depends_on);
-        if self.held.iter().any(is_lost) { Err(Ended::UnknownFate) } else { Ok(()) }
+        let is_lost = |terms: &Terms| terms.needs_lease || self.server.gate.is_lost(terms.depends_on);
+        if self.backlog.terms().any(is_lost) { Err(Ended::UnknownFate) } else { Ok(()) }
     }
 
     /// Writes the output that is committed by now.
     fn let_out(&mut self) -> Result<(), Ended> {
         self.look_for_losses()?;
-        while let Some(held) = self.held.front()
-            && self.server.gate.is_committed(held.depends_on.last)
-            && (!held.needs_lease || self.server.gate.has_leases())
-        {
-            let held = self.held.pop_front().expect("the front was just looked at");
-            if self.backlog.is_empty() {
-                let written = self.try_write(&held.bytes)?;
-                self.backlog.extend_from_slice(&held.bytes[written..]);
-            } else {
-                self.backlog.extend_from_slice(&held.bytes);
-            }
+        let was_ready = self.backlog.is_ready();
+        let gate = &self.server.gate;
+        self.backlog
+            .release(|terms| gate.is_committed(terms.depends_on.last) && (!terms.needs_lease || gate.has_leases()));
+        // If there was something to write before, the client has no room for it.
+        if !was_ready {
+            self.write()?;
         }
         self.publish_output();
         Ok(())
@@ -675,7 +646,7 @@ impl Connection {
     /// Checks the output limits before anything is written, as what is beyond them must not be seen.
     #[inline]
     fn check_output(&self) -> Result<(), Ended> {
-        let (client, new) = (&self.session.client, self.out.bytes().len());
+        let (client, new) = (&self.session.client, self.out.len());
         let info = &client.info;
         // A figure that has no other use than to be shown, so it may lag behind a little.
         if new > info.reply_peak_bytes.load(Relaxed) {
@@ -684,7 +655,7 @@ impl Connection {
                 info.reply_buffer_bytes.store(new.clamp(REPLY_BUFFER_MIN, REPLY_BUFFER_MAX), Relaxed);
             }
         }
-        let total = new + self.backlog_len();
+        let total = new + self.backlog.len();
         if total <= REPLY_BUFFER_MAX {
             return Ok(());
         }
@@ -693,15 +664,17 @@ impl Connection {
     }
 
     fn write_backlog(&mut self) -> Result<(), Ended> {
-        self.written += self.try_write(&self.backlog[self.written..])?;
-        if self.written == self.backlog.len() {
-            self.backlog = Vec::new();
-            self.written = 0;
-        } else if self.written > self.backlog.len() / 2 {
-            self.backlog.drain(..self.written);
-            self.written = 0;
-        }
+        self.write()?;
         self.publish_output();
+        Ok(())
+    }
+
+    /// Writes of the backlog what may leave.
+    fn write(&mut self) -> Result<(), Ended> {
+        let keyspace = &self.server.keyspace;
+        let written = self.backlog.write(&self.stream, |bytes| keyspace.reaper().let_go(bytes))?;
+        self.turn.note(written);
+        self.note_sent(written);
         Ok(())
     }
 
@@ -712,9 +685,14 @@ impl Connection {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             Err(error) => return Err(Ended::Io(error)),
         };
-        self.session.client.info.sent_bytes.fetch_add(written as u64, Relaxed);
-        self.server.stats.note_write(self.session.client.thread, written);
+        self.note_sent(written);
         Ok(written)
+    }
+
+    #[inline]
+    fn note_sent(&self, bytes: usize) {
+        self.session.client.info.sent_bytes.fetch_add(bytes as u64, Relaxed);
+        self.server.stats.note_write(self.session.client.thread, bytes);
     }
 
     /// Leaves nothing of the client behind.
@@ -732,19 +710,14 @@ impl Connection {
             server.pause.note_waiting(Waiting::Ends);
         }
         server.clients.forget(id);
-        self.backlog = Vec::new();
+        let reaper = server.keyspace.reaper();
+        self.backlog.clear(|bytes| reaper.let_go(bytes));
+        self.decoder.take_apart().into_iter().for_each(|bytes| reaper.let_go(bytes));
         self.input = Vec::new();
+        self.large = None;
         self.out = ReplyBuf::default();
         limits::forget_memory(server, &self.session.client);
     }
-}
-
-/// Appends with little room to spare: clients that do not read may be many.
-fn append_tightly(backlog: &mut Vec<u8>, bytes: &[u8]) {
-    if backlog.capacity() - backlog.len() < bytes.len() {
-        backlog.reserve_exact(bytes.len().max(backlog.len() / 4));
-    }
-    backlog.extend_from_slice(bytes);
 }
 
 fn poll_timer(timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> bool {

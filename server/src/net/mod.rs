@@ -2,7 +2,10 @@
 
 pub mod connection;
 pub mod io_thread;
+mod large_argument;
 pub mod listener;
 pub mod listeners;
+mod outbound;
 pub mod stream;
+mod turn;
 mod workspace;

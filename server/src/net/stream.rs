@@ -1,7 +1,7 @@
 //! A client's socket, TCP or unix.
 
 use socket2::SockRef;
-use std::io::{self, Read};
+use std::io::{self, IoSlice, Read};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, Interest, ReadBuf};
@@ -77,12 +77,24 @@ impl Stream {
         }
     }
 
-    /// Reads behind what `buf` holds.
-    pub fn poll_read_buf(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut self.socket {
-            Socket::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Socket::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
-        }
+    /// Reads at most `most` bytes behind what `bytes` holds, into memory that it has already.
+    pub fn poll_read_behind(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &mut Vec<u8>,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        let spare = bytes.spare_capacity_mut();
+        let most = most.min(spare.len());
+        let mut buffer = ReadBuf::uninit(&mut spare[..most]);
+        let polled = match &mut self.socket {
+            Socket::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+            Socket::Unix(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+        };
+        let read = buffer.filled().len();
+        // SAFETY: reading has initialised the first `read` bytes behind the vector's end.
+        unsafe { bytes.set_len(bytes.len() + read) };
+        polled.map_ok(|()| read)
     }
 
     pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -97,6 +109,13 @@ impl Stream {
         match &self.socket {
             Socket::Tcp(stream) => stream.try_write(bytes),
             Socket::Unix(stream) => stream.try_write(bytes),
+        }
+    }
+
+    pub fn try_write_slices(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match &self.socket {
+            Socket::Tcp(stream) => stream.try_write_vectored(slices),
+            Socket::Unix(stream) => stream.try_write_vectored(slices),
         }
     }
 }

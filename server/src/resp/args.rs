@@ -1,7 +1,22 @@
 //! The arguments of one request, borrowed from the read buffer or kept for later.
 
 use basalt_storage::keyspace::{HashedKey, Key};
+use basalt_storage::shared::SharedBytes;
 use basalt_storage::slot::Slot;
+
+/// Start of the range of an argument that is not among the other bytes; its end is an index into those that lie apart.
+/// No buffer is so long, so such a range is found out by the check that any other passes.
+const APART: usize = usize::MAX;
+
+/// The range of the argument with this index among those that lie apart.
+pub fn range_apart(index: usize) -> (usize, usize) {
+    (APART, index)
+}
+
+/// The same range, in a buffer that has `offset` more bytes at its start.
+pub fn shift((start, end): (usize, usize), offset: usize) -> (usize, usize) {
+    if start == APART { (start, end) } else { (start + offset, end + offset) }
+}
 
 /// The arguments of a request, the command's name first. Never empty.
 #[derive(Clone, Copy)]
@@ -10,6 +25,8 @@ pub struct Args<'a> {
     ranges: &'a [(usize, usize)],
     /// Slot and hash of the first argument behind the name, if they were computed ahead.
     first: Option<HashedKey>,
+    /// Arguments that lie apart, each in memory of its own.
+    apart: &'a [SharedBytes],
 }
 
 impl<'a> Args<'a> {
@@ -17,7 +34,13 @@ impl<'a> Args<'a> {
     #[inline]
     pub fn new(bytes: &'a [u8], ranges: &'a [(usize, usize)]) -> Args<'a> {
         assert!(!ranges.is_empty(), "a request has a command name");
-        Args { bytes, ranges, first: None }
+        Args { bytes, ranges, first: None, apart: &[] }
+    }
+
+    /// The same arguments, some of which lie apart.
+    #[inline]
+    pub fn with_apart(self, apart: &'a [SharedBytes]) -> Args<'a> {
+        Args { apart, ..self }
     }
 
     /// The same arguments, with slot and hash of the first one behind the name, which must be this one's.
@@ -59,8 +82,40 @@ impl<'a> Args<'a> {
     /// The argument at `index`, which arity has made sure of.
     #[inline]
     pub fn at(self, index: usize) -> &'a [u8] {
-        let (start, end) = self.ranges[index];
-        &self.bytes[start..end]
+        self.slice(self.ranges[index])
+    }
+
+    #[inline]
+    fn slice(self, (start, end): (usize, usize)) -> &'a [u8] {
+        match self.bytes.get(start..end) {
+            Some(bytes) => bytes,
+            None => self.slice_apart(end),
+        }
+    }
+
+    #[cold]
+    fn slice_apart(self, index: usize) -> &'a [u8] {
+        &self.apart[index]
+    }
+
+    /// The argument at `index`, if it is so large that it may be held without being copied.
+    #[inline]
+    pub fn shared(self, index: usize) -> Option<&'a SharedBytes> {
+        if self.apart.is_empty() { None } else { self.find_shared(index) }
+    }
+
+    /// Whether one of the arguments lies apart since it is so large.
+    #[inline]
+    pub fn has_large(self) -> bool {
+        !self.apart.is_empty()
+    }
+
+    #[cold]
+    fn find_shared(self, index: usize) -> Option<&'a SharedBytes> {
+        match self.ranges[index] {
+            (APART, index) => Some(&self.apart[index]),
+            _ => None,
+        }
     }
 
     /// The argument at `index`, if there are that many.
@@ -72,7 +127,7 @@ impl<'a> Args<'a> {
     /// The arguments from `index` on.
     #[inline]
     pub fn from(self, index: usize) -> impl ExactSizeIterator<Item = &'a [u8]> + DoubleEndedIterator + Clone {
-        self.ranges[index.min(self.len())..].iter().map(move |&(start, end)| &self.bytes[start..end])
+        self.ranges[index.min(self.len())..].iter().map(move |&range| self.slice(range))
     }
 
     /// Whether the argument at `index` is `word`, whatever the case of its letters. `word` is upper case.
@@ -83,19 +138,27 @@ impl<'a> Args<'a> {
 
     /// The same arguments without the first `count`: how a subcommand sees its own. At least one must be left.
     pub fn skip(self, count: usize) -> Args<'a> {
-        Args::new(self.bytes, &self.ranges[count..])
+        Args::new(self.bytes, &self.ranges[count..]).with_apart(self.apart)
     }
 
     /// Bytes of all arguments.
     pub fn total_bytes(self) -> usize {
-        self.ranges.iter().map(|(start, end)| end - start).sum()
+        self.from(0).map(<[u8]>::len).sum()
     }
 
     pub fn to_owned(self) -> OwnedArgs {
-        let mut owned = OwnedArgs { bytes: Vec::with_capacity(self.total_bytes()), ranges: Vec::new() };
+        let bytes_apart: usize = self.apart.iter().map(|bytes| bytes.len()).sum();
+        let mut owned = OwnedArgs::default();
+        owned.bytes.reserve_exact(self.total_bytes().saturating_sub(bytes_apart));
         owned.ranges.reserve_exact(self.len());
-        for argument in self.from(0) {
-            owned.push(argument);
+        for index in 0..self.len() {
+            match self.shared(index) {
+                None => owned.push(self.at(index)),
+                Some(bytes) => {
+                    owned.ranges.push(range_apart(owned.apart.len()));
+                    owned.apart.push(bytes.clone());
+                }
+            }
         }
         owned
     }
@@ -106,6 +169,7 @@ impl<'a> Args<'a> {
 pub struct OwnedArgs {
     bytes: Vec<u8>,
     ranges: Vec<(usize, usize)>,
+    apart: Vec<SharedBytes>,
 }
 
 impl OwnedArgs {
@@ -124,11 +188,12 @@ impl OwnedArgs {
     }
 
     pub fn as_args(&self) -> Args<'_> {
-        Args::new(&self.bytes, &self.ranges)
+        Args::new(&self.bytes, &self.ranges).with_apart(&self.apart)
     }
 
     /// Heap bytes held, for memory limits per client.
     pub fn heap_bytes(&self) -> usize {
-        self.bytes.capacity() + self.ranges.capacity() * size_of::<(usize, usize)>()
+        let apart: usize = self.apart.iter().map(|bytes| size_of::<SharedBytes>() + bytes.capacity()).sum();
+        self.bytes.capacity() + self.ranges.capacity() * size_of::<(usize, usize)>() + apart
     }
 }

@@ -1,6 +1,7 @@
 //! The complete requests at the start of a buffer, decoded together, so that what they need can be prefetched together.
 
 use super::Args;
+use super::args::shift;
 use super::decode::{self, Decoded, Decoder, Limits, ProtocolError};
 use basalt_storage::effect::DbIndex;
 use basalt_storage::keyspace::{HashedKey, Keyspace};
@@ -67,10 +68,14 @@ impl Batch {
             }
             match decoder.decode(rest, limits) {
                 Ok(Decoded::Request { bytes }) => {
-                    self.ranges.extend(decoder.ranges().iter().map(|(from, to)| (at + from, at + to)));
+                    self.ranges.extend(decoder.ranges().iter().map(|range| shift(*range, at)));
                     at += bytes;
                     self.add(input, at);
                     decoder.finish();
+                    if !decoder.apart().is_empty() {
+                        // What lies apart belongs to this request, and the next one may have such arguments too.
+                        return Stop::Full;
+                    }
                 }
                 Ok(Decoded::Incomplete { needed }) => return Stop::Incomplete { needed },
                 Err(error) => return Stop::Broken(error),
@@ -128,7 +133,7 @@ impl Batch {
     #[inline]
     fn argument<'a>(&self, request: &Request, index: usize, input: &'a [u8]) -> Option<&'a [u8]> {
         let (from, to) = *self.ranges[request.first..request.last].get(index)?;
-        Some(&input[from..to]).filter(|bytes| bytes.len() <= KEY_MAX)
+        input.get(from..to).filter(|bytes| bytes.len() <= KEY_MAX)
     }
 }
 

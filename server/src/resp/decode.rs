@@ -1,10 +1,13 @@
 //! The request decoder: a hand-written fast path for arrays of bulk strings, and inline commands.
 //!
 //! Pure and incremental: it remembers how far it got, so a request that arrives in many pieces is looked at once, and
-//! it holds positions only, so nothing is copied. Bounds: bulk lengths by `proto-max-bulk-len`, counts by
+//! it holds positions only, so nothing is copied. A large argument is announced, so that the connection can read it
+//! into memory of its own, which then becomes a value as it is. Bounds: bulk lengths by `proto-max-bulk-len`, counts by
 //! [`MULTIBULK_MAX`], lines by [`INLINE_MAX`]; before authentication much lower ones. Checked against the
 //! redis-protocol crate by a fuzzer.
 
+use super::args::range_apart;
+use basalt_storage::shared::{SHARED_MIN, SharedBytes};
 use memchr::memchr2;
 
 /// Longest line: of an inline command, or of a length (Redis: `PROTO_INLINE_MAX_SIZE`).
@@ -74,6 +77,10 @@ pub struct Decoder {
     state: State,
     /// Everything before this was understood already.
     position: usize,
+    /// Large arguments of the request that begins the buffer, which were read apart from it.
+    apart: Vec<SharedBytes>,
+    /// Where each of them is missing.
+    gaps: Vec<usize>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -148,11 +155,12 @@ impl Decoder {
                     self.state = State::Bulk { length: length as usize, left: left - 1 };
                 }
                 State::Bulk { length, left } => {
-                    let end = self.position + length;
+                    let apart = self.gaps.binary_search(&self.position).ok();
+                    let end = if apart.is_some() { self.position } else { self.position + length };
                     if buffer.len() < end + 2 {
                         return Ok(Decoded::Incomplete { needed: end + 2 });
                     }
-                    self.ranges.push((self.position, end));
+                    self.ranges.push(apart.map_or((self.position, end), range_apart));
                     self.position = end + 2;
                     self.state = State::Arguments { left };
                 }
@@ -163,6 +171,38 @@ impl Decoder {
     /// How many bytes of an incomplete request are understood already: all but the argument that has not wholly come.
     pub fn understood(&self) -> usize {
         if self.state == State::Start { 0 } else { self.position }
+    }
+
+    /// The length of the argument that begins at [`Decoder::understood`] and has not wholly come, if it is so large
+    /// that it should be read apart from the others.
+    pub fn large_ahead(&self) -> Option<usize> {
+        match self.state {
+            State::Bulk { length, .. } if length >= SHARED_MIN && self.gaps.last() != Some(&self.position) => {
+                Some(length)
+            }
+            _ => None,
+        }
+    }
+
+    /// Hands over the argument that was announced by [`Decoder::large_ahead`]. It is not in the buffer, which goes on
+    /// with what comes behind it.
+    pub fn put_apart(&mut self, bytes: SharedBytes) {
+        assert_eq!(self.large_ahead(), Some(bytes.len()), "it is the argument that comes next");
+        self.gaps.push(self.position);
+        self.apart.push(bytes);
+    }
+
+    /// The arguments that were read apart, of the request that is answered or decoded at the moment.
+    #[inline]
+    pub fn apart(&self) -> &[SharedBytes] {
+        &self.apart
+    }
+
+    /// Takes them out: must be called when their request is answered.
+    #[cold]
+    pub fn take_apart(&mut self) -> Vec<SharedBytes> {
+        self.gaps = Vec::new();
+        std::mem::take(&mut self.apart)
     }
 
     /// The arguments of the request that was just decoded from `buffer`; `None` if it has none.
@@ -472,5 +512,40 @@ mod tests {
         let error = |bytes: &[u8]| Decoder::default().decode(bytes, limits).expect_err("too much for a stranger");
         assert_eq!(error(b"*11\r\n"), ProtocolError::UnauthenticatedMultibulkLength);
         assert_eq!(error(b"*2\r\n$4\r\nAUTH\r\n$16385\r\n"), ProtocolError::UnauthenticatedBulkLength);
+    }
+
+    #[test]
+    fn large_arguments_may_lie_apart() {
+        let large: Vec<SharedBytes> = [b'a', b'b'].map(|byte| vec![byte; SHARED_MIN].into()).to_vec();
+        let whole = format!("*5\r\n$4\r\nMSET\r\n$1\r\nk\r\n${SHARED_MIN}\r\n\r\n$1\r\nl\r\n${SHARED_MIN}\r\n\r\n");
+        let gaps: Vec<usize> =
+            whole.match_indices(&format!("{SHARED_MIN}\r\n")).map(|(at, text)| at + text.len()).collect();
+        let whole = whole.as_bytes();
+        let mut decoder = Decoder::default();
+        for (gap, bytes) in gaps.iter().zip(&large) {
+            assert!(matches!(decoder.decode(&whole[..*gap], LIMITS), Ok(Decoded::Incomplete { .. })));
+            assert_eq!((decoder.large_ahead(), decoder.understood()), (Some(SHARED_MIN), *gap));
+            decoder.put_apart(bytes.clone());
+            assert_eq!(decoder.large_ahead(), None);
+            assert_eq!(decoder.decode(&whole[..*gap + 1], LIMITS), Ok(Decoded::Incomplete { needed: gap + 2 }));
+        }
+        // The second time as a request that must be looked at again.
+        for _ in 0..2 {
+            assert_eq!(decoder.decode(whole, LIMITS), Ok(Decoded::Request { bytes: whole.len() }));
+            let args = decoder.args(whole).expect("five arguments").with_apart(decoder.apart());
+            let expected: [&[u8]; 5] = [b"MSET", b"k", &large[0], b"l", &large[1]];
+            assert_eq!(args.from(0).collect::<Vec<_>>(), expected);
+            assert_eq!(args.to_owned().as_args().from(0).collect::<Vec<_>>(), expected);
+            assert_eq!(
+                args.skip(2).shared(0).map(|bytes| bytes.as_ptr()),
+                Some(large[0].as_ptr()),
+                "nothing is copied"
+            );
+            assert_eq!((args.shared(1), args.total_bytes()), (None, 6 + 2 * SHARED_MIN));
+            decoder.finish();
+            decoder.restart();
+        }
+        assert_eq!(decoder.take_apart().len(), 2);
+        assert_eq!(requests(b"*1\r\n$4\r\nPING\r\n").map(|all| all.len()), Ok(1));
     }
 }

@@ -5,7 +5,9 @@
 pub mod args;
 pub mod batch;
 pub mod decode;
+pub mod output;
 pub mod reply;
 
 pub use args::{Args, OwnedArgs};
+pub use output::Output;
 pub use reply::{Protocol, ReplyBuf};

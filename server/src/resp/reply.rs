@@ -3,9 +3,15 @@
 //! A handler never touches a socket: it writes typed values into a [`ReplyBuf`], which knows the client's protocol
 //! version and spells each type the way that version does (RESP specification). What RESP2 lacks is folded into what it
 //! has: maps and sets into arrays, doubles and verbatim strings into bulk strings, null into the two RESP2 nulls.
+//!
+//! Replies are written into one buffer. When that becomes large it is sealed, that is put behind other such pieces, and
+//! a new one is begun: a reply of any size is never moved as a whole.
 
+use super::output::{Output, PIECE_BYTES};
 use crate::error::CommandError;
 use basalt_storage::number;
+use basalt_storage::shared::SharedBytes;
+use std::ops::Range;
 
 /// The protocol version that a client has chosen with HELLO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -18,6 +24,8 @@ pub enum Protocol {
 /// Output bytes of one client.
 #[derive(Debug)]
 pub struct ReplyBuf {
+    /// What comes before `bytes`.
+    sealed: Output,
     bytes: Vec<u8>,
     pub protocol: Protocol,
     /// Beyond this many bytes the client is closed anyway, so nothing more is kept.
@@ -31,6 +39,9 @@ impl Default for ReplyBuf {
     }
 }
 
+/// The longest header of an aggregate: its kind, a length and a line break.
+const HEADER_MAX: usize = 32;
+
 /// A place to which [`ReplyBuf::rewind`] goes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark(usize);
@@ -43,7 +54,8 @@ pub struct Deferred {
 
 impl ReplyBuf {
     pub fn new(protocol: Protocol) -> ReplyBuf {
-        ReplyBuf { bytes: Vec::new(), protocol, bytes_max: usize::MAX, is_excessive: false }
+        let (sealed, bytes) = (Output::default(), Vec::new());
+        ReplyBuf { sealed, bytes, protocol, bytes_max: usize::MAX, is_excessive: false }
     }
 
     #[inline]
@@ -52,22 +64,57 @@ impl ReplyBuf {
     }
 
     #[inline]
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.sealed.len() + self.bytes.len()
+    }
+
+    /// All that was written, if it is in one piece.
+    #[inline]
+    pub fn in_one_piece(&self) -> Option<&[u8]> {
+        self.sealed.is_empty().then_some(&*self.bytes)
+    }
+
+    /// Moves all that was written to the end of `output`.
+    pub fn move_to(&mut self, output: &mut Output) {
+        output.append(std::mem::take(&mut self.sealed));
+        output.take_from(&mut self.bytes);
+    }
+
+    /// Adds a copy of all that was written to the end of `output`; large strings are not copied.
+    pub fn copy_to(&self, output: &mut Output) {
+        output.append(self.sealed.clone());
+        output.extend(&self.bytes);
+    }
+
+    /// Adds output that is replies already.
+    pub fn add(&mut self, output: Output) {
+        if self.is_excessive || self.len().saturating_add(output.len()) > self.bytes_max {
+            return self.overflow();
+        }
+        self.seal();
+        self.sealed.append(output);
     }
 
     /// An empty buffer for a part of this one's contents: same protocol, same limit.
     pub fn part(&self) -> ReplyBuf {
-        ReplyBuf { bytes: Vec::new(), protocol: self.protocol, bytes_max: self.bytes_max, is_excessive: false }
+        ReplyBuf { bytes_max: self.bytes_max, ..ReplyBuf::new(self.protocol) }
     }
 
     /// Adds what was written to a [`ReplyBuf::part`]; if that was too much, so is this.
-    pub fn append(&mut self, part: &ReplyBuf) {
-        if part.is_excessive {
-            self.is_excessive = true;
-            self.bytes.clear();
+    pub fn append(&mut self, mut part: ReplyBuf) {
+        if part.is_excessive || self.len().saturating_add(part.len()) > self.bytes_max {
+            self.overflow();
+        } else if part.sealed.is_empty() {
+            self.raw(&part.bytes);
+        } else {
+            self.seal();
+            part.move_to(&mut self.sealed);
         }
-        self.raw(&part.bytes);
     }
 
     /// Sets how much is kept at most.
@@ -94,11 +141,25 @@ impl ReplyBuf {
     /// Called when the buffer is full, which is the only time to look at the limit: it costs nothing before.
     #[cold]
     fn grow(&mut self, more: usize) {
-        if self.is_excessive || self.bytes.len().saturating_add(more) > self.bytes_max {
-            self.is_excessive = true;
-            self.bytes.clear();
+        if self.is_excessive || self.len().saturating_add(more) > self.bytes_max {
+            self.overflow();
         }
-        self.bytes.reserve(more);
+        if self.bytes.len().saturating_add(more) <= PIECE_BYTES {
+            self.bytes.reserve(more);
+        } else {
+            self.seal();
+            self.bytes.reserve_exact(more.max(PIECE_BYTES));
+        }
+    }
+
+    fn overflow(&mut self) {
+        self.is_excessive = true;
+        self.bytes.clear();
+        self.sealed = Output::default();
+    }
+
+    fn seal(&mut self) {
+        self.sealed.take_from(&mut self.bytes);
     }
 
     /// Empties the buffer for the next batch of replies, giving back memory that one large reply took.
@@ -106,25 +167,34 @@ impl ReplyBuf {
         const KEPT_CAPACITY: usize = 64 * 1024;
         self.bytes.clear();
         self.bytes.shrink_to(KEPT_CAPACITY);
+        if !self.sealed.is_empty() {
+            self.sealed = Output::default();
+        }
     }
 
+    /// All that was written, in one piece.
     pub fn take(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.bytes)
+        if self.sealed.is_empty() {
+            return std::mem::take(&mut self.bytes);
+        }
+        let mut output = Output::default();
+        self.move_to(&mut output);
+        output.to_vec()
     }
 
     #[inline]
     pub fn mark(&self) -> Mark {
-        Mark(self.bytes.len())
+        Mark(self.len())
     }
 
     /// Takes back what was written since `mark`.
     pub fn rewind(&mut self, mark: Mark) {
-        self.bytes.truncate(mark.0);
-    }
-
-    /// What was written since `mark`.
-    pub fn since(&self, mark: Mark) -> &[u8] {
-        self.bytes.get(mark.0..).unwrap_or_default()
+        if mark.0 < self.sealed.len() {
+            self.bytes.clear();
+            self.sealed.truncate(mark.0);
+        } else {
+            self.bytes.truncate(mark.0 - self.sealed.len());
+        }
     }
 
     #[inline]
@@ -176,6 +246,18 @@ impl ReplyBuf {
         self.header(b'$', bytes.len());
         self.bytes.extend_from_slice(bytes);
         self.bytes.extend_from_slice(b"\r\n");
+    }
+
+    /// A bulk string that is part of a large one, without copying it.
+    #[cold]
+    pub fn shared_bulk(&mut self, bytes: &SharedBytes, range: Range<usize>) {
+        if self.is_excessive || self.len().saturating_add(range.len()) > self.bytes_max {
+            return self.overflow();
+        }
+        self.header(b'$', range.len());
+        self.seal();
+        self.sealed.push_shared(bytes, range);
+        self.raw(b"\r\n");
     }
 
     pub fn bulk_str(&mut self, text: &str) {
@@ -273,7 +355,7 @@ impl ReplyBuf {
 
     /// An array whose length comes later.
     pub fn deferred(&mut self) -> Deferred {
-        Deferred { at: self.bytes.len() }
+        Deferred { at: self.len() }
     }
 
     /// Fills in the length of an array whose elements were written since.
@@ -291,11 +373,11 @@ impl ReplyBuf {
 
     /// The reply of the SCAN family: where to go on, and the elements, which were written to a buffer of their own
     /// because the cursor is known only after them.
-    pub fn scan_page(&mut self, cursor: u64, count: usize, elements: &ReplyBuf) {
+    pub fn scan_page(&mut self, cursor: u64, count: usize, elements: ReplyBuf) {
         self.array(2);
         self.bulk(&number::format_u64(cursor));
         self.array(count);
-        self.raw(elements.bytes());
+        self.append(elements);
     }
 
     /// Writes the header at the end and turns the bytes around to where it belongs.
@@ -303,13 +385,23 @@ impl ReplyBuf {
         if self.is_excessive {
             return;
         }
-        let end = self.bytes.len();
-        header(self);
+        // Nothing is sealed between here and the end of the header.
+        self.reserve(HEADER_MAX);
         if self.is_excessive {
             return;
         }
-        let length = self.bytes.len() - end;
-        self.bytes[deferred.at..].rotate_right(length);
+        let end = self.bytes.len();
+        header(self);
+        match deferred.at.checked_sub(self.sealed.len()) {
+            Some(at) => {
+                let length = self.bytes.len() - end;
+                self.bytes[at..].rotate_right(length);
+            }
+            None => {
+                let header = self.bytes.split_off(end);
+                self.sealed.insert(deferred.at, &header);
+            }
+        }
     }
 
     #[inline]
@@ -364,5 +456,48 @@ mod tests {
             b.finish_array(array, 2);
         });
         assert_eq!(text, "+OK\r\n*2\r\n:1\r\n:22\r\n");
+    }
+
+    #[test]
+    fn a_reply_in_pieces_reads_as_one_in_one_piece() {
+        let large: SharedBytes = vec![b's'; 3 * PIECE_BYTES].into();
+        let element = vec![b'x'; 100_000];
+        let (mut pieces, mut expected) = (ReplyBuf::default(), b"*7\r\n".to_vec());
+        let array = pieces.deferred();
+        for _ in 0..6 {
+            pieces.bulk(&element);
+            expected.extend_from_slice(b"$100000\r\n");
+            expected.extend_from_slice(&element);
+            expected.extend_from_slice(b"\r\n");
+        }
+        let mark = pieces.mark();
+        pieces.shared_bulk(&large, 1..large.len());
+        pieces.integer(5);
+        pieces.rewind(mark);
+        assert_eq!(pieces.len(), expected.len() - 4, "all but the header");
+        pieces.shared_bulk(&large, 0..2);
+        expected.extend_from_slice(b"$2\r\nss\r\n");
+        let inner = pieces.deferred();
+        pieces.integer(1);
+        pieces.finish_array(inner, 1);
+        pieces.finish_array(array, 7);
+        expected.extend_from_slice(b"*1\r\n:1\r\n");
+        assert!(pieces.in_one_piece().is_none());
+        assert!(pieces.take() == expected);
+        assert!(pieces.is_empty());
+    }
+
+    #[test]
+    fn what_is_too_much_is_noticed_in_any_piece() {
+        let large: SharedBytes = vec![b's'; PIECE_BYTES].into();
+        for most in [PIECE_BYTES / 2, PIECE_BYTES, 3 * PIECE_BYTES] {
+            let (mut plain, mut shared) = (ReplyBuf::default(), ReplyBuf::default());
+            plain.limit(most);
+            shared.limit(most);
+            (0..most / PIECE_BYTES + 1).for_each(|_| shared.shared_bulk(&large, 0..large.len()));
+            (0..most / 1000 + 1).for_each(|_| plain.bulk(&[b'x'; 1000]));
+            assert!(plain.is_excessive() && shared.is_excessive());
+            assert!(shared.len() < PIECE_BYTES);
+        }
     }
 }

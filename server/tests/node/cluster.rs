@@ -242,7 +242,7 @@ fn who_waits_or_listens_hears_that_the_slot_has_left() {
     let mail = listener.session.client.take_mail();
     let mut out = basalt_server::resp::ReplyBuf::default();
     listener.session.leave_channels(&mail.left_channels, &mut out);
-    let text = String::from_utf8_lossy(out.bytes()).into_owned();
+    let text = String::from_utf8_lossy(&out.take()).into_owned();
     assert_eq!(text.matches("sunsubscribe").count(), 2, "{text}");
     assert!(text.ends_with(":1\r\n"), "{text}");
     assert_eq!(node.server.client().say("SPUBLISH b x"), ":1\r\n");

@@ -45,7 +45,7 @@ impl Kind {
     pub fn of(value: &Value) -> Kind {
         match value {
             Value::Str(Str::Int(_)) => Kind::Int,
-            Value::Str(Str::Bytes(_, StrForm::Plain)) => Kind::Plain,
+            Value::Str(Str::Bytes(_, StrForm::Plain) | Str::Shared(_)) => Kind::Plain,
             Value::Str(Str::Bytes(_, StrForm::Modified)) => Kind::Modified,
             Value::List(list) if list.encoding() == Encoding::Listpack => Kind::ListPacked,
             Value::List(_) => Kind::ListLarge,
@@ -94,6 +94,7 @@ pub fn put_value(out: &mut Vec<u8>, value: &Value) {
     match value {
         Value::Str(Str::Int(number)) => put_signed(out, *number),
         Value::Str(Str::Bytes(bytes, _)) => put_bytes(out, bytes),
+        Value::Str(Str::Shared(bytes)) => put_bytes(out, bytes),
         Value::List(list) => {
             put_varint(out, list.len() as u64);
             list.iter().for_each(|element| put_bytes(out, element));

@@ -120,7 +120,7 @@ pub fn describe_value(value: &Value) -> Described {
     let encoding = match value {
         Value::Str(Str::Int(_)) => Encoding::Int,
         Value::Str(Str::Bytes(_, StrForm::Plain)) => Encoding::Embstr,
-        Value::Str(Str::Bytes(_, StrForm::Modified)) => Encoding::Raw,
+        Value::Str(Str::Bytes(_, StrForm::Modified) | Str::Shared(_)) => Encoding::Raw,
         Value::List(list) => list.encoding(),
         Value::Set(set) => set.encoding(),
         Value::Hash(hash) => hash.encoding(),

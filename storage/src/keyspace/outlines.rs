@@ -21,6 +21,7 @@ use crate::engine::{Extent, Found, Part, PartName, Tier};
 use crate::entry::{Entry, EntryRef, ValueRef};
 use crate::number;
 use crate::outline::Outline;
+use crate::shared::SharedBytes;
 use crate::slot::Slot;
 use crate::table::ScanCursor;
 use crate::types::{Hash, List, Set, Zset};
@@ -260,6 +261,14 @@ impl PartialStr<'_> {
         match self {
             PartialStr::Whole(string) => string.len(),
             PartialStr::Remote(remote) => remote.len(),
+        }
+    }
+
+    /// The string, if it is in memory and may be held without being copied.
+    pub fn shared(&self) -> Option<&SharedBytes> {
+        match self {
+            PartialStr::Whole(StrRef::Shared(bytes)) => Some(bytes),
+            _ => None,
         }
     }
 

@@ -7,6 +7,7 @@ use crate::clock::UnixMs;
 use crate::effect::{DbIndex, Former, KeyEffect, PLAIN_BYTES_MAX};
 use crate::entry::{Entry, EntryRef, ValueRef};
 use crate::number::{self, I64Text};
+use crate::shared::{SHARED_MIN, SharedBytes};
 use crate::table::Loc;
 use crate::value::{Str, StrForm, Value};
 
@@ -23,15 +24,23 @@ pub enum NewExpiry {
 pub enum StrRef<'a> {
     Int(i64),
     Bytes(&'a [u8]),
+    /// May be held without being copied.
+    Shared(&'a SharedBytes),
 }
 
 impl<'a> StrRef<'a> {
     pub fn of(entry: EntryRef<'a>) -> Result<StrRef<'a>, WrongType> {
         match entry.value() {
             ValueRef::Int(number) => Ok(StrRef::Int(number)),
+            ValueRef::Str(bytes) if bytes.len() >= SHARED_MIN => Ok(StrRef::of_long(entry, bytes)),
             ValueRef::Str(bytes) => Ok(StrRef::Bytes(bytes)),
             _ => Err(WrongType),
         }
+    }
+
+    #[cold]
+    fn of_long(entry: EntryRef<'a>, bytes: &'a [u8]) -> StrRef<'a> {
+        entry.shared_string().map_or(StrRef::Bytes(bytes), StrRef::Shared)
     }
 
     /// The bytes; those of an integer are written to `text`.
@@ -46,6 +55,16 @@ impl<'a> StrRef<'a> {
                 text
             }
             StrRef::Bytes(bytes) => bytes,
+            StrRef::Shared(bytes) => bytes,
+        }
+    }
+
+    /// The bytes, unless they are stored as an integer.
+    pub fn stored_bytes(self) -> Option<&'a [u8]> {
+        match self {
+            StrRef::Int(_) => None,
+            StrRef::Bytes(bytes) => Some(bytes),
+            StrRef::Shared(bytes) => Some(bytes),
         }
     }
 
@@ -53,6 +72,7 @@ impl<'a> StrRef<'a> {
         match self {
             StrRef::Int(number) => number::format_i64(number).len(),
             StrRef::Bytes(bytes) => bytes.len(),
+            StrRef::Shared(bytes) => bytes.len(),
         }
     }
 
@@ -64,6 +84,7 @@ impl<'a> StrRef<'a> {
         match self {
             StrRef::Int(number) => number::format_i64(number).to_vec(),
             StrRef::Bytes(bytes) => bytes.to_vec(),
+            StrRef::Shared(bytes) => bytes.to_vec(),
         }
     }
 }
@@ -73,6 +94,7 @@ fn is_plain(entry: EntryRef<'_>) -> bool {
     let is_small = |string| match string {
         StrRef::Int(_) => true,
         StrRef::Bytes(bytes) => bytes.len() <= PLAIN_BYTES_MAX,
+        StrRef::Shared(_) => false,
     };
     entry.expiry().is_none() && StrRef::of(entry).is_ok_and(is_small)
 }
@@ -114,6 +136,22 @@ impl View<'_> {
             recorded,
             |entry, at| entry.put_bytes(bytes, at),
             |stamp, at| Entry::with_bytes(key.bytes, bytes, at, stamp),
+        );
+    }
+
+    /// Makes `key` hold these bytes, whatever was there, without copying them.
+    pub fn put_shared(&mut self, db: DbIndex, key: &Key<'_>, bytes: &SharedBytes, expiry: NewExpiry) {
+        let value = || Value::Str(Str::Shared(bytes.clone()));
+        let recorded = |expiry, former| KeyEffect::Put { value: value(), expiry, former };
+        let found = self.find(db, key);
+        self.put_scalar(
+            db,
+            key,
+            found,
+            expiry,
+            recorded,
+            |entry, at| entry.put_shared(bytes.clone(), at),
+            |stamp, at| Entry::with_shared(key.bytes, bytes.clone(), at, stamp),
         );
     }
 

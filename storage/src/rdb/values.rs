@@ -132,6 +132,7 @@ fn borrowed(value: &Value) -> ValueRef<'_> {
     match value {
         Value::Str(Str::Int(number)) => ValueRef::Int(*number),
         Value::Str(Str::Bytes(bytes, _)) => ValueRef::Str(bytes),
+        Value::Str(Str::Shared(bytes)) => ValueRef::Str(bytes),
         Value::List(list) => ValueRef::List(list),
         Value::Set(set) => ValueRef::Set(set),
         Value::Hash(hash) => ValueRef::Hash(hash),

@@ -37,6 +37,7 @@ fn add(ctx: &mut Ctx<'_, '_>, args: Args<'_>, increment: i64) -> CommandResult {
             None => 0,
             Some(StrRef::Int(number)) => number,
             Some(StrRef::Bytes(bytes)) => parse_i64(bytes).ok_or(NOT_INTEGER)?,
+            Some(StrRef::Shared(_)) => return Err(NOT_INTEGER),
         };
         old.checked_add(increment).ok_or(INCREMENT_OVERFLOW)
     })?;

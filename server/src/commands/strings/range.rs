@@ -1,5 +1,6 @@
 //! Parts of strings: APPEND, STRLEN, GETRANGE, SETRANGE.
 
+use super::write::put_argument;
 use crate::commands::ctx::Ctx;
 use crate::commands::parse;
 use crate::error::{CommandError, CommandResult, STRING_TOO_LONG};
@@ -7,6 +8,7 @@ use crate::notify::EventClass;
 use crate::resp::Args;
 use crate::server::Server;
 use basalt_storage::keyspace::{NewExpiry, StrRef};
+use basalt_storage::shared::SHARED_MIN;
 use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -22,7 +24,7 @@ pub(super) fn append(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     let len = match ctx.view.string_to_change(ctx.db, &key)? {
         // A string that APPEND creates is like one that SET creates: an integer, if it looks like one.
         None => {
-            ctx.view.put_string(ctx.db, &key, tail, NewExpiry::Clear);
+            put_argument(ctx, &key, args, 2, NewExpiry::Clear);
             tail.len()
         }
         Some(string) => {
@@ -48,7 +50,13 @@ pub(super) fn part(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     let (start, end) = (parse::integer(args.at(2))?, parse::integer(args.at(3))?);
     match ctx.view.partial_string(ctx.db, &args.key(1))? {
         None => ctx.out.bulk(b""),
-        Some(string) => string.with_range(resolve(start, end, string.len()), |bytes| ctx.out.bulk(bytes)),
+        Some(string) => {
+            let range = resolve(start, end, string.len());
+            match string.shared().filter(|_| range.len() >= SHARED_MIN) {
+                Some(bytes) => ctx.out.shared_bulk(bytes, range),
+                None => string.with_range(range, |bytes| ctx.out.bulk(bytes)),
+            }
+        }
     }
     Ok(())
 }

@@ -25,6 +25,7 @@ fn write(out: &mut ReplyBuf, string: Option<StrRef<'_>>) {
     match string {
         None => out.null(),
         Some(StrRef::Bytes(bytes)) => out.bulk(bytes),
+        Some(StrRef::Shared(bytes)) => out.shared_bulk(bytes, 0..bytes.len()),
         Some(StrRef::Int(number)) => out.bulk_int(number),
     }
 }

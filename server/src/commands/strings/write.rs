@@ -15,15 +15,25 @@ pub(super) fn set(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     if args.len() > 3 {
         return set_with_options(ctx, args);
     }
-    put(ctx, &args.key(1), args.at(2), NewExpiry::Clear);
+    put(ctx, &args.key(1), args, 2, NewExpiry::Clear);
     ctx.out.ok();
     Ok(())
 }
 
+/// Makes the key hold the argument at `index`.
 #[inline]
-fn put(ctx: &mut Ctx<'_, '_>, key: &Key<'_>, value: &[u8], expiry: NewExpiry) {
-    ctx.view.put_string(ctx.db, key, value, expiry);
+fn put(ctx: &mut Ctx<'_, '_>, key: &Key<'_>, args: Args<'_>, index: usize, expiry: NewExpiry) {
+    put_argument(ctx, key, args, index, expiry);
     ctx.notify(EventClass::String, "set", key.bytes);
+}
+
+/// Large arguments become values without being copied.
+#[inline]
+pub(super) fn put_argument(ctx: &mut Ctx<'_, '_>, key: &Key<'_>, args: Args<'_>, index: usize, expiry: NewExpiry) {
+    match args.shared(index) {
+        None => ctx.view.put_string(ctx.db, key, args.at(index), expiry),
+        Some(value) => ctx.view.put_shared(ctx.db, key, value, expiry),
+    }
 }
 
 /// Which keys SET changes.
@@ -93,7 +103,7 @@ fn set_with_options(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
         Condition::IfPresent => ctx.view.glance(ctx.db, &key).is_some(),
     };
     if permitted {
-        put_with_expiry(ctx, &key, args.at(2), expiry);
+        put_with_expiry(ctx, &key, args, 2, expiry);
     }
     match (options.answer, permitted) {
         (Answer::Former, _) => {}
@@ -103,8 +113,8 @@ fn set_with_options(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     Ok(())
 }
 
-fn put_with_expiry(ctx: &mut Ctx<'_, '_>, key: &Key<'_>, value: &[u8], expiry: NewExpiry) {
-    put(ctx, key, value, expiry);
+fn put_with_expiry(ctx: &mut Ctx<'_, '_>, key: &Key<'_>, args: Args<'_>, index: usize, expiry: NewExpiry) {
+    put(ctx, key, args, index, expiry);
     if let NewExpiry::At(_) = expiry {
         ctx.notify(EventClass::Generic, "expire", key.bytes);
     }
@@ -113,7 +123,7 @@ fn put_with_expiry(ctx: &mut Ctx<'_, '_>, key: &Key<'_>, value: &[u8], expiry: N
 pub(super) fn set_if_absent(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     let is_absent = ctx.view.glance(ctx.db, &args.key(1)).is_none();
     if is_absent {
-        put(ctx, &args.key(1), args.at(2), NewExpiry::Clear);
+        put(ctx, &args.key(1), args, 2, NewExpiry::Clear);
     }
     ctx.out.integer(i64::from(is_absent));
     Ok(())
@@ -122,14 +132,14 @@ pub(super) fn set_if_absent(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandRes
 /// SETEX and PSETEX.
 pub(super) fn set_for(ctx: &mut Ctx<'_, '_>, args: Args<'_>, name: &str, term: Term) -> CommandResult {
     let at = term.moment(args.at(2), ctx.now(), name)?;
-    put_with_expiry(ctx, &args.key(1), args.at(3), NewExpiry::At(at));
+    put_with_expiry(ctx, &args.key(1), args, 3, NewExpiry::At(at));
     ctx.out.ok();
     Ok(())
 }
 
 pub(super) fn getset(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     answer_string(ctx, &args.key(1))?;
-    put(ctx, &args.key(1), args.at(2), NewExpiry::Clear);
+    put(ctx, &args.key(1), args, 2, NewExpiry::Clear);
     Ok(())
 }
 
@@ -161,7 +171,7 @@ pub(super) fn set_many_if_absent(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> Comma
 fn put_pairs(ctx: &mut Ctx<'_, '_>, args: Args<'_>, name: &str) -> CommandResult {
     refuse_half_pair(args, name)?;
     for at in (1..args.len()).step_by(2) {
-        put(ctx, &args.key(at), args.at(at + 1), NewExpiry::Clear);
+        put(ctx, &args.key(at), args, at + 1, NewExpiry::Clear);
     }
     Ok(())
 }

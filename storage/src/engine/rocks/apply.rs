@@ -383,6 +383,7 @@ impl Staged<'_> {
         // Memory is at least as large as the bytes, so what is far too large is not encoded in vain.
         let bytes = match value {
             Value::Str(Str::Bytes(bytes, _)) => bytes.len(),
+            Value::Str(Str::Shared(bytes)) => bytes.len(),
             other => other.heap_bytes(),
         };
         if bytes <= 8 * bytes_max {
@@ -399,6 +400,7 @@ impl Staged<'_> {
         let kind = Kind::of(value);
         let elements: Vec<&[u8]> = match value {
             Value::Str(Str::Bytes(bytes, _)) => return self.chunks(kind, bytes),
+            Value::Str(Str::Shared(bytes)) => return self.chunks(kind, bytes),
             Value::Str(Str::Int(_)) => unreachable!("an integer is small"),
             Value::List(list) => list.iter().collect(),
             Value::Set(_) | Value::Hash(_) | Value::Zset(_) => Vec::new(),
