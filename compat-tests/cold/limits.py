@@ -168,13 +168,33 @@ def a_very_large_transaction(server, sizes) -> None:
         expect(client.call("GET", f"key:{n}") == ("$", value), True, f"GET key:{n}")
 
 
+def a_transaction_that_is_too_large(server, sizes) -> None:
+    client = server.connect(timeout=300)
+    ok(client, "SET", "value", b"x" * (16 * MIB))
+    watch = Watch(server, sizes)
+    ok(client, "MULTI")
+    # The copies would take 4.5 GB of the log, of which one piece has at most 4 GiB.
+    for n in range(290):
+        expect(client.call("COPY", "value" if n == 0 else f"copy:{n - 1}", f"copy:{n}"), ("+", b"QUEUED"))
+    kind, text = client.call("EXEC")
+    expect((kind, text.startswith(b"EXECABORT") and b"exceed 4 GiB" in text), ("-", True), "EXEC")
+    expect(client.call("EXISTS", "copy:0"), (":", 0), "nothing has changed")
+    expect(client.call("COPY", "value", "copy"), (":", 1), "afterwards")
+    watch.finish("a transaction that is refused", base(server) + 200 * MIB)
+
+
 def restart(server: Server, kill: bool = False) -> None:
     started = time.monotonic()
     server.restart(kill)
     print(f"    ended and ready again in {time.monotonic() - started:.2f} s", flush=True)
 
 
-CASES = [a_value_at_proto_max_bulk_len, a_very_large_collection, a_very_large_transaction]
+CASES = [
+    a_value_at_proto_max_bulk_len,
+    a_very_large_collection,
+    a_very_large_transaction,
+    a_transaction_that_is_too_large,
+]
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -51,13 +51,27 @@ impl Payload {
     }
 
     pub fn push(&mut self, batch: &[u8]) {
-        if self.bytes.is_empty() {
-            self.bytes.reserve(HEADER_BYTES + LENGTH_BYTES + batch.len());
-            self.bytes.extend_from_slice(&[0; HEADER_BYTES]);
-        }
+        self.make_room(batch.len());
         let length = u32::try_from(batch.len()).expect("BATCH_BYTES_MAX is below 4 GiB");
         self.bytes.extend_from_slice(&length.to_be_bytes());
         self.bytes.extend_from_slice(batch);
+    }
+
+    /// Adds a batch of about so many bytes, which is written to where it belongs.
+    pub fn push_with(&mut self, about: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        self.make_room(about);
+        let start = self.bytes.len() + LENGTH_BYTES;
+        self.bytes.extend_from_slice(&[0; LENGTH_BYTES]);
+        write(&mut self.bytes);
+        let length = u32::try_from(self.bytes.len() - start).expect("BATCH_BYTES_MAX is below 4 GiB");
+        self.bytes[start - LENGTH_BYTES..start].copy_from_slice(&length.to_be_bytes());
+    }
+
+    fn make_room(&mut self, batch_bytes: usize) {
+        if self.bytes.is_empty() {
+            self.bytes.reserve(HEADER_BYTES + LENGTH_BYTES + batch_bytes);
+            self.bytes.extend_from_slice(&[0; HEADER_BYTES]);
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -149,6 +163,16 @@ mod tests {
         let entry = CommittedEntry::new(LogIndex(9), payload.into()).unwrap();
         assert_eq!(entry.time, Some(UnixMs(-5)));
         assert_eq!(entry.batches().collect::<Vec<_>>(), batches);
+    }
+
+    #[test]
+    fn a_batch_may_be_written_to_where_it_belongs() {
+        let (mut pushed, mut written) = (Payload::default(), Payload::default());
+        for batch in [&b"one"[..], b"", b"three"] {
+            pushed.push(batch);
+            written.push_with(1, |bytes| bytes.extend_from_slice(batch));
+        }
+        assert_eq!(pushed, written);
     }
 
     #[test]

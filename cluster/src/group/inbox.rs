@@ -1,7 +1,8 @@
 //! Where batches wait for the group thread. Pushed to under stripe locks, so a push only takes a short lock itself.
 //!
 //! The order of pushes is the order of [`Seq`] is the order in the log. Batches are put together here as the entries
-//! that they will be, so that they are copied once and need no memory of their own. Whoever pushes several batches says
+//! that they will be, so that they are copied once and need no memory of their own. A large one is not even written out
+//! before the group thread takes it, because those who push hold locks. Whoever pushes several batches says
 //! so once, afterwards: the group thread is woken once for them, and writes them as one entry.
 //!
 //! Those who were just answered will soon ask again. If the next write began with the first of them, most would miss it
@@ -57,11 +58,20 @@ struct Gathering {
     until: Instant,
 }
 
+/// Writes a batch out.
+pub type WriteBatch = Box<dyn FnOnce(&mut Vec<u8>) + Send>;
+
+enum Contents {
+    Written(Payload),
+    /// A batch that is written when its turn has come.
+    Unwritten(WriteBatch),
+}
+
 /// Batches that will be one entry.
 struct Waiting {
-    batches: Payload,
+    batches: Contents,
     count: u64,
-    /// The bytes of the batches alone.
+    /// The bytes of the batches alone, as far as they are known.
     bytes: u64,
     first: Seq,
     up_to: Seq,
@@ -106,6 +116,19 @@ impl Inbox {
         // Under the lock, so that the numbers of this group ascend.
         state.pushed = self.seqs.next();
         state.push(batch, own);
+        state.pushed
+    }
+
+    /// Like [`Inbox::push`] for a large batch: of about so many bytes, and an entry of its own.
+    pub(super) fn push_unwritten(&self, about: usize, write: WriteBatch, figures: &Figures) -> Seq {
+        figures.queued.fetch_add(1, Relaxed);
+        figures.queued_bytes.fetch_add(about as u64, Relaxed);
+        let mut state = self.state.lock();
+        assert!(!state.is_stopping, "a batch was proposed to a group that is stopping");
+        state.pushed = self.seqs.next();
+        let (first, up_to) = (state.pushed, state.pushed);
+        let batches = Contents::Unwritten(write);
+        state.waiting.push_back(Waiting { batches, count: 1, bytes: about as u64, first, up_to });
         state.pushed
     }
 
@@ -158,13 +181,25 @@ impl Inbox {
         state.is_announced &= !state.waiting.is_empty();
         let is_over = state.is_stopping && state.waiting.is_empty();
         if let Some(taken) = &taken {
-            state.usual_bytes = taken.batches.len();
+            if let Contents::Written(batches) = &taken.batches {
+                state.usual_bytes = batches.len();
+            }
             figures.queued.fetch_sub(taken.count, Relaxed);
             figures.queued_bytes.fetch_sub(taken.bytes, Relaxed);
         }
         let has_more = !state.waiting.is_empty();
-        let batches =
-            taken.map(|Waiting { first, up_to, count, batches, .. }| Batches { first, up_to, count, payload: batches });
+        drop(state);
+        let batches = taken.map(|Waiting { first, up_to, count, bytes, batches }| {
+            let payload = match batches {
+                Contents::Written(payload) => payload,
+                Contents::Unwritten(write) => {
+                    let mut payload = Payload::default();
+                    payload.push_with(bytes as usize, write);
+                    payload
+                }
+            };
+            Batches { first, up_to, count, payload }
+        });
         Taken { batches, has_more, is_over }
     }
 
@@ -201,9 +236,12 @@ impl State {
 
     /// `own` is a payload of this batch alone, if there is one.
     fn push(&mut self, batch: &[u8], own: Option<Payload>) {
-        let fits = |last: &&mut Waiting| own.is_none() && last.batches.len() + batch.len() <= BYTES_MAX;
-        if let Some(last) = self.waiting.back_mut().filter(fits) {
-            last.batches.push(batch);
+        if let Some(last) = self.waiting.back_mut()
+            && let Contents::Written(batches) = &mut last.batches
+            && own.is_none()
+            && batches.len() + batch.len() <= BYTES_MAX
+        {
+            batches.push(batch);
             last.count += 1;
             last.bytes += batch.len() as u64;
             last.up_to = self.pushed;
@@ -215,7 +253,7 @@ impl State {
             batches
         });
         self.waiting.push_back(Waiting {
-            batches,
+            batches: Contents::Written(batches),
             count: 1,
             bytes: batch.len() as u64,
             first: self.pushed,
@@ -247,6 +285,22 @@ mod tests {
         let takes: Vec<_> = (0..4).map(|_| up_to(&inbox.take(Room::Some, None, &figures))).collect();
         assert_eq!(takes, [Some(Seq(3)), Some(Seq(4)), Some(Seq(5)), Some(Seq(6))]);
         assert_eq!((figures.queued.load(Relaxed), figures.queued_bytes.load(Relaxed)), (1, 1));
+    }
+
+    #[test]
+    fn what_is_written_late_keeps_its_place() {
+        let (inbox, figures) = pushed(&[4]);
+        inbox.push_unwritten(9, Box::new(|bytes| bytes.extend_from_slice(b"late")), &figures);
+        inbox.push(b"last", &figures);
+        inbox.announce();
+        assert_eq!(figures.queued_bytes.load(Relaxed), 17);
+        let taken: Vec<_> = (0..3).filter_map(|_| inbox.take(Room::Some, None, &figures).batches).collect();
+        let payloads = taken.iter().map(|batches| (batches.first, batches.up_to, batches.payload.clone()));
+        let payload = |batch: &[u8]| std::iter::once(batch).collect::<Payload>();
+        let expected = [(1, &[0; 4][..]), (2, b"late"), (3, b"last")];
+        let expected = expected.map(|(seq, batch)| (Seq(seq), Seq(seq), payload(batch)));
+        assert!(payloads.eq(expected));
+        assert_eq!((figures.queued.load(Relaxed), figures.queued_bytes.load(Relaxed)), (0, 0));
     }
 
     #[test]

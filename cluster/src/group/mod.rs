@@ -59,6 +59,7 @@ pub use self::core::{Delivery, Desired, Lane, PeerMessage, Positions, ReplicaPro
 pub use entry::CommittedEntry;
 pub use figures::Figures;
 pub use ids::{GroupId, LogIndex, ReplicaId, Seq, SeqCounter, Term};
+pub use inbox::WriteBatch;
 pub use install::{InstallRefused, Installation};
 pub use log::{LogError, LogStore};
 pub use machine::{ApplyError, Observer, SnapshotSink, StateMachine};
@@ -153,6 +154,14 @@ impl Group {
         self.shared.figures.proposals.fetch_add(1, Relaxed);
         self.shared.figures.proposal_bytes.fetch_add(batch.len() as u64, Relaxed);
         self.shared.inbox.push(batch, &self.shared.figures)
+    }
+
+    /// Like [`Group::propose_quietly`] for a large batch of about so many bytes. The group thread writes it out when
+    /// its turn has come, since whoever proposes it holds locks.
+    pub fn propose_unwritten(&self, about: usize, write: WriteBatch) -> Seq {
+        self.shared.figures.proposals.fetch_add(1, Relaxed);
+        self.shared.figures.proposal_bytes.fetch_add(about as u64, Relaxed);
+        self.shared.inbox.push_unwritten(about, write, &self.shared.figures)
     }
 
     /// Makes the group thread notice what was handed in.

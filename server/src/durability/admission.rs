@@ -1,6 +1,6 @@
 //! Whether a command can be evaluated now, in durable mode: its keys are resident, and there is room for its batch.
 
-use super::Durability;
+use super::{Durability, batch_size};
 use crate::commands::Command;
 use crate::commands::looks::Looks;
 use crate::commands::spec::{Flags, KeyFlags};
@@ -42,10 +42,12 @@ impl Durability {
         if self.is_congested() && session.changes_data(command) {
             return Ok(Admission::WhenCommitted);
         }
-        if server.keyspace.is_whole() {
-            return Ok(Admission::Now);
+        let is_whole = server.keyspace.is_whole();
+        let admission = if is_whole { Admission::Now } else { self.warm(server, session, command, args)? };
+        if admission == Admission::Now {
+            batch_size::check(server, session, command, args)?;
         }
-        self.warm(server, session, command, args)
+        Ok(admission)
     }
 
     #[cold]

@@ -4,7 +4,7 @@ use super::gate::CommitGate;
 use super::relay;
 use crate::server::Server;
 use basalt_cluster::group::{self, ApplyError, CommittedEntry, Group, LogIndex};
-use basalt_storage::effect::{Batch, codec};
+use basalt_storage::effect::{Batch, bytes_about, codec};
 use basalt_storage::engine::Engine;
 use basalt_storage::keyspace::BatchSink;
 use basalt_storage::seq::Seq;
@@ -14,19 +14,21 @@ use std::sync::{Arc, Weak};
 
 /// What a thread keeps to encode its next batch in.
 const SCRATCH_BYTES_MAX: usize = 64 << 10;
+/// Batches beyond this are written out by the group thread. Each of them is an entry of its own.
+const WRITTEN_BYTES_MAX: usize = 256 << 10;
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Encodes batches and proposes them. Called under stripe locks.
+/// Encodes batches and proposes them; large ones are encoded by the group thread. Called under stripe locks.
 pub(super) struct Sink {
     pub(super) group: Arc<Group>,
 }
 
 impl BatchSink for Sink {
     fn propose(&self, batch: Batch) -> Seq {
-        let seq = with_encoded(&batch, |bytes| self.group.propose_quietly(bytes));
+        let seq = propose(&self.group, batch);
         // A network thread announces all that came out of one look at its connections together.
         if !relay::announce_soon() {
             self.group.announce();
@@ -35,14 +37,18 @@ impl BatchSink for Sink {
     }
 }
 
-/// Hands out the bytes of a batch.
-pub(super) fn with_encoded<R>(batch: &Batch, f: impl FnOnce(&[u8]) -> R) -> R {
+/// Hands a batch in; the group has to be announced afterwards.
+pub(super) fn propose(group: &Group, batch: Batch) -> group::Seq {
+    let about = bytes_about(&batch);
+    if about > WRITTEN_BYTES_MAX {
+        return group.propose_unwritten(about, Box::new(move |bytes| codec::encode(&batch, bytes)));
+    }
     SCRATCH.with_borrow_mut(|bytes| {
         bytes.clear();
-        codec::encode(batch, bytes);
-        let result = f(bytes);
+        codec::encode(&batch, bytes);
+        let seq = group.propose_quietly(bytes);
         bytes.shrink_to(SCRATCH_BYTES_MAX);
-        result
+        seq
     })
 }
 

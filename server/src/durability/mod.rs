@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `open` | opening the data directory, and putting the parts together |
 //! | `admission` | whether a command can be evaluated now |
+//! | `batch_size` | refusing what would be too much for one batch |
 //! | `gate` | outputs and events wait here until their batch is committed |
 //! | `losses` | batches whose fate is unknown |
 //! | `relay` | waking connections on their own thread |
@@ -26,6 +27,7 @@
 //! | `housekeeping` | expiry of cold keys, and the cleaner |
 
 pub mod admission;
+pub mod batch_size;
 mod cold;
 pub mod errand;
 pub mod gate;

@@ -3,7 +3,7 @@
 //! A command's effects lie in one slot, and so in one group. Only what concerns a whole database, or what the node
 //! itself does to many keys at once, is of several groups: each gets its part as a batch of its own.
 
-use super::log::with_encoded;
+use super::log;
 use super::relay;
 use super::replicas::Replicas;
 use basalt_cluster::ids::GroupId;
@@ -23,8 +23,9 @@ impl BatchSink for SplitSink {
     fn propose(&self, batch: Batch) -> Seq {
         let mut holders = batch.iter().map(|effect| self.holder(effect));
         let first = holders.next().flatten();
+        let is_of_one = holders.all(|holder| holder == first);
         match first {
-            Some(group) if holders.all(|holder| holder == first) => self.propose_to(group, &batch),
+            Some(group) if is_of_one => self.propose_to(group, batch),
             _ => self.propose_parts(batch),
         }
     }
@@ -43,10 +44,10 @@ impl SplitSink {
         }
     }
 
-    fn propose_to(&self, group: GroupId, batch: &Batch) -> Seq {
+    fn propose_to(&self, group: GroupId, batch: Batch) -> Seq {
         let replica = self.replicas.replica(group).expect("a group that holds slots is here");
         let group = replica.group().expect("it runs before it holds anything");
-        let seq = with_encoded(batch, |bytes| group.propose_quietly(bytes));
+        let seq = log::propose(group, batch);
         // A network thread announces all that came out of one look at its connections together.
         if !relay::announce_soon() {
             group.announce();
@@ -69,8 +70,8 @@ impl SplitSink {
             }
         }
         let mut last = Seq::NONE;
-        for (group, part) in &parts {
-            last = self.propose_to(*group, part);
+        for (group, part) in parts {
+            last = self.propose_to(group, part);
             // Whoever is answered depends on all of them.
             high_water::raise(last);
         }

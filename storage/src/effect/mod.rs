@@ -12,9 +12,11 @@ pub(crate) mod body;
 pub mod codec;
 #[cfg(test)]
 pub(crate) mod samples;
+mod size;
 pub mod wire;
 
 pub use codec::{CodecError, decode, encode};
+pub use size::bytes_about;
 
 use crate::clock::UnixMs;
 use crate::types::End;
