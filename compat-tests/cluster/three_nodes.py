@@ -68,8 +68,7 @@ class Load:
     def check(self, client: Client) -> int:
         """All that was acknowledged is there; returns how much that is."""
         for name, least in self.acknowledged.items():
-            kind, value = client.call("GET", name)
-            number = int(value or 0)
+            number = int(surely(client, "GET", name)[1] or 0)
             assert least <= number <= least + self.uncertain[name], f"{name} is {number}, acknowledged were {least}"
         return sum(self.acknowledged.values())
 
@@ -121,7 +120,7 @@ def any_node_may_be_killed(binary: str) -> str:
             load.check(Client(ports))
             # The counters begin anew, so that each round knows what it should find.
             for name in COUNTERS:
-                Client(ports).call("DEL", name)
+                surely(Client(ports), "DEL", name)
             until("copies are complete", lambda: is_settled(nodes))
     shown = ", ".join(f"{gap:.2f}" for gap in gaps)
     assert max(gaps) < 10, f"writes were held up for {shown} s"
@@ -220,14 +219,15 @@ def redis_cli_creates_a_cluster(binary: str) -> str:
         until("there are copies", lambda: is_settled(nodes))
         nodes.all[0].kill()
         for number in range(200):
-            assert client_get(client, f"key:{number}") == str(number).encode()
+            assert surely(client, "GET", f"key:{number}") == ("$", str(number).encode())
     return "six nodes"
 
 
-def client_get(client: Client, key: str) -> bytes:
+def surely(client: Client, *words):
+    """For what may be done twice."""
     while True:
         try:
-            return client.call("GET", key)[1]
+            return client.call(*words)
         except Closed:
             pass
 

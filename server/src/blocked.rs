@@ -35,7 +35,11 @@ pub struct BlockRequest {
     pub timeout: Option<Duration>,
     /// What the client is told when time runs out.
     pub timeout_reply: fn(&mut ReplyBuf),
+    /// Done when the wait has begun: whoever may end it hears of it only then.
+    pub then: Option<Then>,
 }
+
+pub type Then = Box<dyn FnOnce(&Server)>;
 
 struct Waiter {
     client: Arc<Client>,

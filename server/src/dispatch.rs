@@ -311,13 +311,17 @@ fn run(server: &Server, session: &mut Session, command: &'static Command, args: 
                 outcome: &mut outcome,
             };
             let result = handler(&mut ctx, args);
-            if let Some(request) = outcome.take_block() {
+            if let Some(mut request) = outcome.take_block() {
+                let then = request.then.take();
                 let since = Instant::now();
                 let until = request.timeout.map(|timeout| since + timeout);
                 let client = session.client.clone();
                 let args = Arc::new(args.to_owned());
                 server.blocked.register(&mut view, client, command, args.clone(), session.db, request);
                 session.waiting = Some(Waiting { command, args, since, until, awaited: Awaited::Keys });
+                if let Some(then) = then {
+                    then(server);
+                }
             }
             outcome.settle(server, &mut view);
             result

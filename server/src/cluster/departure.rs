@@ -11,7 +11,8 @@ use crate::error::CommandError;
 use crate::server::Server;
 use basalt_storage::slot::{SLOT_COUNT, Slot};
 
-/// What Redis tells those who wait at a master that becomes a replica, before it closes their connections.
+/// What Redis tells those who wait at a master that becomes a replica, before it closes their connections. Also said
+/// while nobody knows who the new master is.
 pub const BECAME_REPLICA: CommandError =
     CommandError::new("UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)");
 
@@ -28,11 +29,13 @@ impl Cluster {
                 _ if self.cover() == Cover::Down => CLUSTER_DOWN,
                 SlotState::Absent => NOT_SERVED,
                 SlotState::Copied => BECAME_REPLICA,
+                SlotState::Waiting => BECAME_REPLICA,
                 _ => self.moved(server, slot).unwrap_or(CLUSTER_DOWN),
             };
             server.blocked.end(server, client, End::Error(error));
         }
-        server.pubsub.leave_slots(&|slot: Slot| is_left[usize::from(slot.number())]);
+        let has_gone = |slot: Slot| is_left[usize::from(slot.number())] && !self.states.at(slot).keeps_waiters();
+        server.pubsub.leave_slots(&has_gone);
     }
 
     /// The cluster is down: nobody can say when, so nobody goes on waiting.

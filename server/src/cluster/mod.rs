@@ -171,10 +171,13 @@ impl Cluster {
             return Vec::new();
         }
         let mut view = server.keyspace.lock(StripeSet::of(stripe), server.now());
-        if let Some(replicas) = &self.replicas {
-            replicas.hold(&mut view, &holders);
-        }
-        self.change(&view, stripe, &changes)
+        // Whoever waits has seen that there was nothing, in a reign that is over.
+        let mut left = match &self.replicas {
+            Some(replicas) => replicas.hold(&mut view, &holders),
+            None => Vec::new(),
+        };
+        left.extend(self.change(&view, stripe, &changes));
+        left
     }
 
     /// Changes slots of one stripe under its lock: what a group's log decides (sealing, opening, serving) takes effect

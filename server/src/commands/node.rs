@@ -2,14 +2,15 @@
 
 use super::ctx::{Ctx, SessionCtx};
 use super::spec::{Flags, Group, Handler::Data, Handler::Session, Locks, Spec};
-use crate::blocked::BlockRequest;
+use crate::blocked::{BlockRequest, Then};
 use crate::cluster::Neighbours;
-use crate::cluster::copies::{Copies, CopyWait, Told};
+use crate::cluster::copies::{CopyWait, Told};
 use crate::error::{CommandError, CommandResult, NOT_INTEGER, SYNTAX};
 use crate::resp::{Args, ReplyBuf};
+use crate::server::Server;
 use crate::version::REDIS_VERSION;
 use basalt_storage::number;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const BASE: Spec = Spec { group: Group::Server, locks: Locks::Nothing, ..Spec::DEFAULT };
 
@@ -126,20 +127,25 @@ fn wait_aof(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
         write_pair(ctx.out, i64::from(is_synced));
         return Ok(());
     }
-    if replicas > 0
-        && let Some(copies) = ctx.server.cluster().and_then(|cluster| cluster.control().copies())
-    {
+    if replicas > 0 && ctx.server.cluster().is_some_and(|cluster| cluster.control().copies().is_some()) {
         // With a copy elsewhere on disk it is on this node's disk too.
-        wait_for_copies(ctx, copies, replicas, timeout, Told::LocalAndCopies);
+        wait_for_copies(ctx, replicas, timeout, Told::LocalAndCopies);
         return Ok(());
     }
-    ctx.block(match is_synced {
-        true => without_keys(timeout, |out| write_pair(out, 1)),
-        false => without_keys(timeout, |out| write_pair(out, 0)),
-    });
-    if replicas == 0 && ctx.outcome.blocks() {
-        durability.answer_when_synced(everything, ctx.client);
-    }
+    let timeout_reply = match is_synced {
+        true => |out: &mut ReplyBuf| write_pair(out, 1),
+        false => |out: &mut ReplyBuf| write_pair(out, 0),
+    };
+    let client = ctx.client;
+    let begin = move |server: &Server| {
+        let Some(durability) = server.durability() else { return };
+        durability.answer_when_synced(everything, client);
+        if durability.is_synced(everything) {
+            durability.note_synced(server, everything);
+        }
+    };
+    let then: Option<Then> = if replicas == 0 { Some(Box::new(begin)) } else { None };
+    ctx.block(BlockRequest { then, ..without_keys(timeout, timeout_reply) });
     Ok(())
 }
 
@@ -160,7 +166,7 @@ fn timeout_ms(argument: &[u8]) -> Result<Option<Duration>, CommandError> {
 }
 
 fn without_keys(timeout: Option<Duration>, timeout_reply: fn(&mut ReplyBuf)) -> BlockRequest {
-    BlockRequest { keys: Vec::new(), other_keys: Vec::new(), timeout, timeout_reply }
+    BlockRequest { keys: Vec::new(), other_keys: Vec::new(), timeout, timeout_reply, then: None }
 }
 
 fn time(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
@@ -208,24 +214,30 @@ fn wait(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
         return Ok(());
     }
     match copies {
-        Some(copies) => wait_for_copies(ctx, copies, replicas, timeout, Told::Copies),
+        Some(_) => wait_for_copies(ctx, replicas, timeout, Told::Copies),
         None => ctx.block(without_keys(timeout, |out| out.integer(0))),
     }
     Ok(())
 }
 
-fn wait_for_copies(ctx: &mut Ctx<'_, '_>, copies: &Copies, wanted: i64, timeout: Option<Duration>, told: Told) {
+fn wait_for_copies(ctx: &mut Ctx<'_, '_>, wanted: i64, timeout: Option<Duration>, told: Told) {
     let timeout_reply = match told {
         Told::Copies => |out: &mut ReplyBuf| out.integer(0),
         Told::LocalAndCopies => |out: &mut ReplyBuf| write_pair(out, 0),
     };
+    let wait = CopyWait {
+        client: ctx.client,
+        wanted: usize::try_from(wanted).unwrap_or(usize::MAX),
+        written: ctx.server.keyspace.proposed(),
+        until: timeout.map(|timeout| Instant::now() + timeout),
+        told,
+    };
+    let begin = move |server: &Server| {
+        let copies = server.cluster().and_then(|cluster| cluster.control().copies());
+        copies.into_iter().for_each(|copies| copies.add(wait));
+    };
     // Those who know the copies know the time as well: what is told then is how many there are.
-    ctx.block(without_keys(None, timeout_reply));
-    if ctx.outcome.blocks() {
-        let until = timeout.map(|timeout| std::time::Instant::now() + timeout);
-        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
-        copies.add(CopyWait { client: ctx.client, wanted, written: ctx.server.keyspace.proposed(), until, told });
-    }
+    ctx.block(BlockRequest { then: Some(Box::new(begin)), ..without_keys(None, timeout_reply) });
 }
 
 fn monitor(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {

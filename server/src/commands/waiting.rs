@@ -29,7 +29,7 @@ pub fn first_filled<'a, T: Collection>(
 /// Makes the client wait for `keys`.
 pub fn wait_for<'a>(ctx: &mut Ctx<'_, '_>, keys: impl Iterator<Item = &'a [u8]>, timeout: Option<Duration>) {
     let keys = keys.map(Box::from).collect();
-    ctx.block(BlockRequest { keys, other_keys: Vec::new(), timeout, timeout_reply: ReplyBuf::null_array });
+    ctx.block(BlockRequest { keys, other_keys: Vec::new(), timeout, timeout_reply: ReplyBuf::null_array, then: None });
 }
 
 /// The arguments of LMPOP and ZMPOP: `numkeys key [key ...] where [COUNT count]`.

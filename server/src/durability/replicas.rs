@@ -229,8 +229,8 @@ impl Replicas {
     }
 
     /// Changes who holds these slots, which the caller's view has locked: the keyspace forgets what it knew of them,
-    /// and counts what there is now.
-    pub fn hold(&self, view: &mut View<'_>, holders: &[(Slot, Option<GroupId>)]) {
+    /// and counts what there is now. Returns the slots that had another holder.
+    pub fn hold(&self, view: &mut View<'_>, holders: &[(Slot, Option<GroupId>)]) -> Vec<Slot> {
         let mut left = Vec::new();
         for (slot, holder) in holders {
             let number = holder.map_or(NOBODY, |group| group.0);
@@ -247,6 +247,7 @@ impl Replicas {
                 view.note_cold(DB, *slot, ColdCount { entries, volatile: counts.volatile as u32 });
             }
         }
+        left
     }
 
     pub fn fsync(&self) -> Fsync {

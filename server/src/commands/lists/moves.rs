@@ -120,6 +120,7 @@ impl<'a> Move<'a> {
                 other_keys: vec![self.destination.bytes.into()],
                 timeout,
                 timeout_reply: ReplyBuf::null_array,
+                then: None,
             }),
         }
         Ok(())
