@@ -298,6 +298,12 @@ def damaged(home: Path, rng: random.Random, pattern: str, damage) -> None:
     load.start(node)
     time.sleep(0.5)
     load.finish()
+    # A log that was begun a moment ago has something in it, too.
+    connection = node.connect()
+    connection.call("SELECT", 63)
+    for number in range(100):
+        expect(connection.call("SET", f"pad{number}", "x" * 500) == ("+", b"OK"), "a SET is refused")
+    connection.close()
     data = node.directory / DATA_DIRECTORY
     sizes = {path.name: written_bytes(path) for path in data.iterdir()}
     # The last write cannot be told from one that was torn, and what comes after others says that they were synced. So

@@ -391,8 +391,9 @@ impl Entry {
         if buffer.len() < end {
             if buffer.capacity() < end {
                 // Large strings grow by little: the allocator has room behind most of them, so that they need not be
-                // moved to where there is twice as much.
-                buffer.reserve_exact(end - buffer.len() + end.min(SPARE_MAX));
+                // moved to where there is twice as much. One that has just begun is as long as it is meant to be.
+                let spare = if buffer.is_empty() { 0 } else { end.min(SPARE_MAX) };
+                buffer.reserve_exact(end - buffer.len() + spare);
             }
             buffer.resize(end, 0);
         }

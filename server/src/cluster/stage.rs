@@ -128,13 +128,18 @@ impl Stage {
 
     fn role_changed(&self, replica: &Replica, role: Role) {
         let former = replica.role();
+        let (was_leader, is_leader) = (matches!(former, Role::Leader { .. }), matches!(role, Role::Leader { .. }));
+        if was_leader && is_leader && former.term() != role.term() {
+            // Between two reigns it was none, also if nobody has said so: another may have led.
+            self.role_changed(replica, Role::Follower { term: role.term(), leader: None });
+        }
         replica.put_role(role);
         self.refresh();
-        let (was_leader, is_leader) = (matches!(former, Role::Leader { .. }), matches!(role, Role::Leader { .. }));
         if was_leader && !is_leader {
             if let Some(server) = self.server.upgrade() {
                 server.gate.note_deposed();
             }
+            replica.end_reads();
             self.note_settled(replica.settle());
         }
         if is_leader != was_leader || role.serves() != former.serves() {

@@ -39,6 +39,9 @@ pub struct Replica {
     role: Mutex<Role>,
     /// It has served in this reign.
     has_served: AtomicBool,
+    /// What was read of it may be on its way out: until the slots of a reign that is over have been taken away, and
+    /// those who have read know that they must look.
+    is_read: AtomicBool,
     /// The last batch whose fate is known: committed, or lost.
     settled: AtomicU64,
     applied: AtomicU64,
@@ -66,6 +69,7 @@ impl Replica {
             group: OnceLock::new(),
             role: Mutex::new(role),
             has_served: AtomicBool::new(false),
+            is_read: AtomicBool::new(false),
             settled: AtomicU64::new(0),
             applied: AtomicU64::new(0),
             synced: AtomicU64::new(0),
@@ -101,10 +105,18 @@ impl Replica {
     pub fn put_role(&self, role: Role) {
         let mut current = self.role.lock();
         match role {
-            Role::Leader { serves, .. } => drop(self.has_served.fetch_or(serves, Ordering::AcqRel)),
+            Role::Leader { serves, .. } => {
+                self.has_served.fetch_or(serves, Ordering::AcqRel);
+                self.is_read.fetch_or(serves, Ordering::AcqRel);
+            }
             Role::Follower { .. } => self.has_served.store(false, Ordering::Release),
         }
         *current = role;
+    }
+
+    /// Nothing is read of it any more, and those who have read it have been told to look.
+    pub fn end_reads(&self) {
+        self.is_read.store(false, Ordering::Release);
     }
 
     /// All that slots depend on, at one moment: nobody may be served by a role from what the keyspace has given up.
@@ -317,8 +329,8 @@ impl Replicas {
 impl super::gate::Leases for Replicas {
     fn are_valid(&self) -> bool {
         let by_group = self.by_group.read();
-        let mut led = by_group.values().filter(|replica| matches!(replica.role(), Role::Leader { .. }));
+        let mut read = by_group.values().filter(|replica| replica.is_read.load(Ordering::Acquire));
         let now = Instant::now();
-        led.all(|replica| replica.group().is_none_or(|group| group.lease_valid(now)))
+        read.all(|replica| replica.group().is_none_or(|group| group.lease_valid(now)))
     }
 }

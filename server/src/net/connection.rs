@@ -586,13 +586,14 @@ impl Connection {
             self.check_output()?;
             let depends_on = high_water::take_span();
             let gate = &self.server.gate;
+            let (committed, needs_lease) = (gate.committed(), !gate.has_leases());
+            // Looked at last: what is lost is said before it counts as committed, and before no lease is asked for.
             if gate.reign() != self.reign {
                 // What was evaluated on both sides of a loss may be anything.
                 return Err(Ended::UnknownFate);
             }
-            let needs_lease = !gate.has_leases();
-            if self.backlog.holds() || needs_lease || !gate.is_committed(depends_on.last) {
-                let first = depends_on.first.max(Seq(gate.committed().0 + 1));
+            if self.backlog.holds() || needs_lease || depends_on.last > committed {
+                let first = depends_on.first.max(Seq(committed.0 + 1));
                 let depends_on = Span { first, ..depends_on };
                 self.backlog.hold(&mut self.out, Terms { depends_on, needs_lease });
             } else if !self.backlog.is_empty() {
@@ -630,11 +631,12 @@ impl Connection {
 
     /// Writes the output that is committed by now.
     fn let_out(&mut self) -> Result<(), Ended> {
-        self.look_for_losses()?;
         let was_ready = self.backlog.is_ready();
         let gate = &self.server.gate;
-        self.backlog
-            .release(|terms| gate.is_committed(terms.depends_on.last) && (!terms.needs_lease || gate.has_leases()));
+        let (committed, has_leases) = (gate.committed(), gate.has_leases());
+        // Looked at last, as in `flush`.
+        self.look_for_losses()?;
+        self.backlog.release(|terms| terms.depends_on.last <= committed && (!terms.needs_lease || has_leases));
         // If there was something to write before, the client has no room for it.
         if !was_ready {
             self.write()?;

@@ -5,10 +5,13 @@
 //! when it closes the file, it cuts off what is left. After a crash the zeros are still there: both RocksDB and
 //! [`super::wal`] take them for the end.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+
+/// A log takes its length only where this many times as much is free: what is short must not be taken from a flush.
+const ROOM: u64 = 8;
 
 /// The last block of a log must not end within a header.
 const BLOCK: u64 = 32 << 10;
@@ -29,6 +32,9 @@ fn newest(directory: &Path) -> Option<PathBuf> {
 
 fn lengthen(path: &Path, bytes: u64) -> io::Result<()> {
     let file = OpenOptions::new().write(true).open(path)?;
+    if free_bytes(&file)? < ROOM * bytes {
+        return Ok(());
+    }
     let bytes = libc::off_t::try_from(bytes).map_err(io::Error::other)?;
     // SAFETY: the descriptor is open as long as `file` is, and the call touches no memory of this process. It never
     // makes a file shorter, so it may run beside RocksDB's own writes.
@@ -36,4 +42,15 @@ fn lengthen(path: &Path, bytes: u64) -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// What this process may still take of the volume.
+fn free_bytes(file: &File) -> io::Result<u64> {
+    // SAFETY: all zeros is a value of this structure of integers.
+    let mut figures: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptor is open as long as `file` is, and the structure is there for the call to fill.
+    if unsafe { libc::fstatvfs(file.as_raw_fd(), &raw mut figures) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(figures.f_bavail * figures.f_frsize)
 }

@@ -153,8 +153,10 @@ impl Rocks {
         let used: Vec<GroupId> = self.replicas()?.into_iter().filter_map(|replica| replica.store).collect();
         let found = self.db.get(NEXT_STORE).map_err(failed("reading the number of stores"))?;
         let end = found.and_then(|number| number.try_into().ok()).map_or(0, u32::from_be_bytes);
+        // What lies in the first one is nobody's only if this is a node of a cluster.
+        let begin = if self.node_record()?.is_some() { HOME_STORE.0 } else { HOME_STORE.0 + 1 };
         let is_lost = |store: &GroupId| !used.contains(store) && self.holds_anything(*store);
-        let lost: Vec<GroupId> = (HOME_STORE.0..end).map(GroupId).filter(is_lost).collect();
+        let lost: Vec<GroupId> = (begin..end).map(GroupId).filter(is_lost).collect();
         lost.iter().try_for_each(|store| self.delete_store(*store))?;
         Ok(lost.len())
     }
