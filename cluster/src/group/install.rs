@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::core::{Delivery, PeerMessage, Verdict};
 use super::machine::{ApplyError, SnapshotSink};
-use super::mailbox::{Answer, Order};
+use super::mailbox::{self, Order};
 use super::shared::Shared;
 
 /// Why a snapshot is not received.
@@ -56,10 +56,10 @@ impl Installation {
     pub fn finish(mut self) -> Result<Delivery, ApplyError> {
         let Some(mut data) = self.data.take() else { return Ok(Delivery::Failed) };
         data.complete()?;
-        let answer = Answer::default();
-        self.shared.mailbox.order(Order::Offer { message: self.message.clone(), data, answer: answer.clone() });
+        let (answer, awaited) = mailbox::answer();
+        self.shared.mailbox.order(Order::Offer { message: self.message.clone(), data, answer });
         self.shared.inbox.poke();
-        Ok(match answer.wait() {
+        Ok(match awaited.wait() {
             Some(Verdict::Install) => Delivery::Installed,
             Some(Verdict::Discard) | None => Delivery::Failed,
         })

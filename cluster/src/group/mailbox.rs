@@ -1,10 +1,10 @@
 //! What comes to the group thread besides batches: messages of other replicas, and orders from its own node.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use super::core::{Delivery, Desired, PeerMessage, TransferRefused, Verdict};
 use super::ids::{LogIndex, ReplicaId};
@@ -98,48 +98,28 @@ impl Mailbox {
     }
 }
 
-/// One answer for somebody who waits. If the one who has to answer is gone, there is none.
-pub(super) struct Answer<T> {
-    place: Arc<Place<T>>,
-}
+/// The way back to somebody who waits for one answer. Dropped without one, it says that there is none.
+pub(super) struct Answer<T>(mpsc::Sender<T>);
 
-struct Place<T> {
-    answer: Mutex<Option<T>>,
-    change: Condvar,
-}
+/// An answer that is to come.
+pub(super) struct Awaited<T>(mpsc::Receiver<T>);
 
-impl<T> Default for Answer<T> {
-    fn default() -> Answer<T> {
-        Answer { place: Arc::new(Place { answer: Mutex::new(None), change: Condvar::new() }) }
-    }
-}
-
-impl<T> Clone for Answer<T> {
-    fn clone(&self) -> Answer<T> {
-        Answer { place: self.place.clone() }
-    }
+/// Both ends of it.
+pub(super) fn answer<T>() -> (Answer<T>, Awaited<T>) {
+    let (sender, receiver) = mpsc::channel();
+    (Answer(sender), Awaited(receiver))
 }
 
 impl<T> Answer<T> {
-    pub(super) fn give(&self, answer: T) {
-        *self.place.answer.lock() = Some(answer);
-        self.place.change.notify_all();
-    }
-
-    pub(super) fn wait(self) -> Option<T> {
-        let mut answer = self.place.answer.lock();
-        // The other copy is with the one who answers.
-        while answer.is_none() && Arc::strong_count(&self.place) > 1 {
-            self.place.change.wait(&mut answer);
-        }
-        answer.take()
+    pub(super) fn give(self, answer: T) {
+        // Nobody may wait any more.
+        let _ = self.0.send(answer);
     }
 }
 
-impl<T> Drop for Answer<T> {
-    fn drop(&mut self) {
-        // Under the lock, so that one who has just counted is already waiting.
-        let _waiting = self.place.answer.lock();
-        self.place.change.notify_all();
+impl<T> Awaited<T> {
+    /// None if whoever has to answer is gone.
+    pub(super) fn wait(self) -> Option<T> {
+        self.0.recv().ok()
     }
 }

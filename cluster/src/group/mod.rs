@@ -208,9 +208,9 @@ impl Group {
 
     /// Hands the lead over. That it was begun is all this says: the role tells how it ends. Waits for the group thread.
     pub fn transfer_leadership(&self, to: ReplicaId) -> Result<(), TransferRefused> {
-        let answer = mailbox::Answer::default();
-        self.order(mailbox::Order::Transfer { to, answer: answer.clone() });
-        answer.wait().unwrap_or(Err(TransferRefused::NotLeader))
+        let (answer, awaited) = mailbox::answer();
+        self.order(mailbox::Order::Transfer { to, answer });
+        awaited.wait().unwrap_or(Err(TransferRefused::NotLeader))
     }
 
     /// What the members should be: the leader makes it so, step by step. To be told to all replicas; a replica that is

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::core::{Delivery, PeerMessage};
 use super::ids::{GroupId, LogIndex, ReplicaId};
 use super::machine::ApplyError;
-use super::mailbox::{Answer, Order};
+use super::mailbox::{self, Order};
 use super::shared::Shared;
 
 /// The way to the other replicas of a group.
@@ -95,10 +95,10 @@ impl Shipment {
     }
 
     fn header(&self, shared: &Shared, index: LogIndex) -> Result<Vec<u8>, ExportError> {
-        let answer = Answer::default();
-        shared.mailbox.order(Order::Describe { message: self.message.clone(), index, answer: answer.clone() });
+        let (answer, awaited) = mailbox::answer();
+        shared.mailbox.order(Order::Describe { message: self.message.clone(), index, answer });
         shared.inbox.poke();
-        let described = answer.wait().ok_or(ExportError::Stopped)?;
+        let described = awaited.wait().ok_or(ExportError::Stopped)?;
         described.map(|message| message.encode()).ok_or(ExportError::TooOld)
     }
 
