@@ -67,6 +67,12 @@ pub trait Standing {
         false
     }
 
+    /// Whether this node's group can take the slot now: not while what was evaluated here before the slot was let go
+    /// is still on its way into what the group has.
+    fn takes(&self, _: GroupId, _: Slot) -> bool {
+        true
+    }
+
     /// Whether the slot's group, which this node leads, must not touch the slot until a hand-over has ended.
     fn is_sealed(&self, _: Slot) -> bool {
         false
@@ -118,9 +124,13 @@ impl Layout {
                 Seen::Absent | Seen::Elsewhere { .. } => None,
             };
             for slot in range.slots() {
+                let (state, holder) = match (state, holder) {
+                    (_, Some(group)) if !standing.takes(group, slot) => (SlotState::Waiting, None),
+                    (SlotState::Serving, _) if standing.is_sealed(slot) => (SlotState::Sealed, holder),
+                    _ => (state, holder),
+                };
+                layout.states[usize::from(slot.number())] = state;
                 layout.holders[usize::from(slot.number())] = holder;
-                let is_sealed = state == SlotState::Serving && standing.is_sealed(slot);
-                layout.states[usize::from(slot.number())] = if is_sealed { SlotState::Sealed } else { state };
             }
         }
         layout

@@ -22,6 +22,7 @@ use basalt_cluster::map::{Address, Change, ClusterMap, Known};
 use basalt_cluster::node::{Hosting, Node};
 use basalt_storage::engine::{Engine, EngineError, StateImport};
 use basalt_storage::seq::Seq;
+use basalt_storage::slot::Slot;
 use parking_lot::{Mutex, RwLock};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -190,6 +191,11 @@ impl Standing for Roles<'_> {
     fn holds(&self, group: GroupId) -> bool {
         self.snapshot(group).is_some_and(|seen| seen.holds)
     }
+
+    fn takes(&self, group: GroupId, slot: Slot) -> bool {
+        let replicas = &self.stage.replicas;
+        replicas.holder(slot) == Some(group) || replicas.replica(group).is_none_or(|replica| replica.has_settled())
+    }
 }
 
 impl basalt_cluster::node::Stage for StageOf {
@@ -266,6 +272,11 @@ impl group::Observer for Observer {
     fn applied(&self, up_to: group::Seq) {
         self.replica.note_applied(Seq(up_to.0));
         self.with_server(|stage, server| stage.note_applied(server));
+        if self.replica.has_settled_at_last()
+            && let Some(stage) = self.stage.upgrade()
+        {
+            stage.refresh();
+        }
     }
 
     fn synced(&self, up_to: group::Seq) {

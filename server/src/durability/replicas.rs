@@ -16,7 +16,7 @@ use basalt_storage::keyspace::{ColdCount, View};
 use basalt_storage::seq::Seq;
 use basalt_storage::slot::{SLOT_COUNT, Slot};
 use parking_lot::{Condvar, Mutex, RwLock};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -48,6 +48,10 @@ pub struct Replica {
     synced: AtomicU64,
     /// The last batch that is lost.
     lost: AtomicU64,
+    /// The last batch that was handed in when slots of it were let go.
+    left: AtomicU64,
+    /// Slots wait for that to be applied.
+    is_awaited: AtomicBool,
 }
 
 /// See [`Replica::snapshot`].
@@ -74,6 +78,8 @@ impl Replica {
             applied: AtomicU64::new(0),
             synced: AtomicU64::new(0),
             lost: AtomicU64::new(0),
+            left: AtomicU64::new(0),
+            is_awaited: AtomicBool::new(false),
         }
     }
 
@@ -129,7 +135,7 @@ impl Replica {
 
     /// Whether clients may be served from it.
     pub fn serves(&self) -> bool {
-        self.group().is_some() && self.role().serves()
+        self.snapshot().serves
     }
 
     pub fn note_committed(&self, up_to: Seq) {
@@ -137,11 +143,40 @@ impl Replica {
     }
 
     pub fn note_applied(&self, up_to: Seq) {
-        self.applied.fetch_max(up_to.0, Ordering::AcqRel);
+        self.applied.fetch_max(up_to.0, Ordering::SeqCst);
     }
 
     pub fn note_synced(&self, up_to: Seq) {
         self.synced.fetch_max(up_to.0, Ordering::AcqRel);
+    }
+
+    /// Slots of it are let go, whose stripe is locked: nothing more is handed in for them.
+    fn note_left(&self) {
+        let last = self.group().map_or(0, |group| group.proposed().0);
+        self.left.fetch_max(last, Ordering::AcqRel);
+    }
+
+    /// Whether the engine has all that was evaluated for slots that were let go. If not, has it hurry, and
+    /// [`Replica::has_settled_at_last`] says when it is time to ask again.
+    pub fn has_settled(&self) -> bool {
+        let is_applied = || self.applied.load(Ordering::SeqCst) >= self.left.load(Ordering::SeqCst);
+        if is_applied() {
+            return true;
+        }
+        self.is_awaited.store(true, Ordering::SeqCst);
+        if let Some(group) = self.group() {
+            group.announce();
+            group.hurry();
+        }
+        // Looked at again after the wish is known, so that no end slips by.
+        is_applied()
+    }
+
+    /// Whether somebody waits for this, and it is so by now. Says it once.
+    pub fn has_settled_at_last(&self) -> bool {
+        self.is_awaited.load(Ordering::SeqCst)
+            && self.applied.load(Ordering::SeqCst) >= self.left.load(Ordering::SeqCst)
+            && self.is_awaited.swap(false, Ordering::SeqCst)
     }
 
     /// These batches are lost. What depends on them may still be made while the group's slots are held.
@@ -236,6 +271,11 @@ impl Replicas {
         }
     }
 
+    /// The groups that hold any slot. Steady while all stripes are locked.
+    pub fn holding_groups(&self) -> BTreeSet<GroupId> {
+        Slot::all().filter_map(|slot| self.holder(slot)).collect()
+    }
+
     pub fn holding_replica(&self, slot: Slot) -> Option<Arc<Replica>> {
         self.replica(self.holder(slot)?)
     }
@@ -246,8 +286,10 @@ impl Replicas {
         let mut left = Vec::new();
         for (slot, holder) in holders {
             let number = holder.map_or(NOBODY, |group| group.0);
-            if self.holders[usize::from(slot.number())].swap(number, Ordering::AcqRel) != NOBODY {
+            let former = self.holders[usize::from(slot.number())].swap(number, Ordering::AcqRel);
+            if former != NOBODY {
                 left.push(*slot);
+                self.replica(GroupId(former)).into_iter().for_each(|replica| replica.note_left());
             }
         }
         view.abandon(&left);
