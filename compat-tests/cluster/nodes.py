@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "harness"))
 
 from resp import Closed, Connection
-from server import free_port
+from server import node_port
 
 HOST = "127.0.0.1"
 PATIENCE = 60.0
@@ -36,10 +36,7 @@ class ClusterNode:
 
     def __init__(self, binary: str, directory: Path, *options: str):
         self.binary, self.directory, self.options = binary, directory, options
-        # The other nodes dial the port plus 10000.
-        self.port = free_port()
-        while self.port > 55000:
-            self.port = free_port()
+        self.port = node_port()
         self.process = None
         directory.mkdir(parents=True)
         self.log = directory.parent / f"{directory.name}.log"

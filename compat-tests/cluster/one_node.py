@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "harness"))
 
 from resp import Closed, Connection, encode, show
-from server import REFERENCE, Server, binary_under_test, free_port
+from server import REFERENCE, Server, binary_under_test, node_port
 
 # Of the server under test.
 MODE = sys.argv[1] if len(sys.argv) > 1 else "durable"
@@ -376,14 +376,7 @@ def start(binary: str) -> Server:
     options = ["--cluster-enabled", "yes"]
     if "redis-server" not in binary:
         options += ["--mode", MODE]
-    return Server(binary, *options, port=low_port())
-
-
-def low_port() -> int:
-    """The bus takes the port plus 10000."""
-    while (port := free_port()) + 10000 > 65535:
-        pass
-    return port
+    return Server(binary, *options, port=node_port())
 
 
 def main() -> None:

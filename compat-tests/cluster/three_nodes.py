@@ -188,6 +188,9 @@ def nodes_come_and_go_by_redis_cli(binary: str) -> str:
         cli("add-node", places[3], places[0], "--cluster-slave")
         until("it is a replica", lambda: "slave" in nodes.all[0].nodes()[nodes.all[3].port][0])
         until("it knows its master", lambda: nodes.all[3].call("ROLE")[1][0] == ("$", b"slave"))
+        for refused in (["WAIT", "0", "0"], ["WAITAOF", "0", "0", "0"]):
+            kind, text = nodes.all[3].call(*refused)
+            assert kind == "-" and f"ERR {refused[0]} cannot be used with replica instances.".encode() in text, text
         cli("del-node", places[0], nodes.all[3].name())
         until("it is alone again", lambda: len(nodes.all[3].nodes()) == 1 and len(nodes.all[1].nodes()) == 3)
         cli("add-node", places[3], places[1])

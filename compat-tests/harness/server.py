@@ -96,3 +96,10 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def node_port() -> int:
+    """For a node of a cluster: the other nodes dial the port plus 10000."""
+    while (port := free_port()) + 10000 > 65535:
+        pass
+    return port

@@ -54,15 +54,10 @@ struct Waiter {
 }
 
 /// Why a wait ends without the keys.
-#[derive(Clone, Debug)]
 pub enum End {
     Timeout,
     /// What it has waited for besides keys has happened.
-    Answer(fn(&mut ReplyBuf)),
-    /// WAIT: so many copies there are.
-    Number(i64),
-    /// WAITAOF: it is safe here, and there are so many copies.
-    LocalAndCopies(i64),
+    Answer(Box<dyn FnOnce(&mut ReplyBuf)>),
     /// CLIENT UNBLOCK ... ERROR, or its keys have gone to another node.
     Error(CommandError),
     /// Nobody is there to read an answer.
@@ -166,12 +161,6 @@ impl BlockedClients {
         match end {
             End::Timeout => (waiter.timeout_reply)(&mut reply),
             End::Answer(answer) => answer(&mut reply),
-            End::Number(number) => reply.integer(number),
-            End::LocalAndCopies(copies) => {
-                reply.array(2);
-                reply.integer(1);
-                reply.integer(copies);
-            }
             End::Error(error) => {
                 reply.error(&error);
                 result = Err(error);

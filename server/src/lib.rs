@@ -14,6 +14,7 @@ pub mod error;
 pub mod eviction;
 pub mod expiry_cycle;
 pub mod info;
+pub mod jobs;
 pub mod latency;
 pub mod limits;
 pub mod log;

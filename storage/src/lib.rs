@@ -23,3 +23,4 @@ pub mod slot;
 pub mod table;
 pub mod types;
 pub mod value;
+pub mod volume;

@@ -9,27 +9,17 @@
 use crate::blocked::End;
 use crate::client::ClientId;
 use crate::durability::replicas::Replicas;
+use crate::resp::ReplyBuf;
 use crate::server::Server;
 use basalt_cluster::group::LogIndex;
 use basalt_cluster::ids::GroupId;
 use basalt_storage::seq::Seq;
-use basalt_storage::slot::Slot;
 use parking_lot::{Condvar, Mutex};
-use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 /// How often progress is looked at while somebody waits. Appends and their answers take about as long.
 const PERIOD: Duration = Duration::from_millis(2);
-
-/// What a client is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// WAIT: the number of copies.
-    Copies,
-    /// WAITAOF: whether it is safe here, and the number of copies.
-    LocalAndCopies,
-}
 
 /// What a client waits for.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +29,8 @@ pub struct CopyWait {
     /// All batches up to this one.
     pub written: Seq,
     pub until: Option<Instant>,
-    pub told: Told,
+    /// Tells the client how many copies there are.
+    pub tell: fn(&mut ReplyBuf, i64),
 }
 
 struct Waiting {
@@ -84,10 +75,7 @@ impl Copies {
             }
             let Some(server) = server.upgrade() else { return };
             for (wait, count) in self.due(&server) {
-                let answer = match wait.told {
-                    Told::Copies => End::Number(count as i64),
-                    Told::LocalAndCopies => End::LocalAndCopies(count as i64),
-                };
+                let answer = End::Answer(Box::new(move |out| (wait.tell)(out, count as i64)));
                 // It may be gone, or have been woken by CLIENT UNBLOCK.
                 server.blocked.end(&server, wait.client, answer);
             }
@@ -117,9 +105,8 @@ impl Copies {
 
     /// The ends of the logs of all groups that hold slots here.
     fn marks(&self) -> Vec<(GroupId, LogIndex)> {
-        let holders: BTreeSet<GroupId> = Slot::all().filter_map(|slot| self.replicas.holder(slot)).collect();
         let last = |group: GroupId| Some((group, self.replicas.replica(group)?.group()?.positions().last));
-        holders.into_iter().filter_map(last).collect()
+        self.replicas.holding_groups().into_iter().filter_map(last).collect()
     }
 
     fn count_at(&self, marks: &[(GroupId, LogIndex)]) -> usize {

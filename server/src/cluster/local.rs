@@ -5,6 +5,7 @@
 
 use super::control::{Answer, Control, Denied, Done, Outcome};
 use super::order::{self, Chance, Draw, Order, Rehearsal, Step};
+use super::place::{peer_port_of, set_port};
 use super::slots::Standing;
 use crate::config::Config;
 use crate::server::Server;
@@ -14,9 +15,6 @@ use basalt_storage::rng::Rng;
 use parking_lot::Mutex;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock, Weak};
-
-/// What peers are told if nothing else is set: the client port plus this.
-const PEER_PORT_ADDED: u16 = 10_000;
 
 /// The cluster of one process.
 pub struct LocalControl {
@@ -123,12 +121,7 @@ impl Control for LocalControl {
     }
 
     fn submit(&self, orders: Vec<Order>, done: Done) {
-        let mut answers = Vec::with_capacity(orders.len());
-        for planned in order::plan(orders) {
-            let answer = self.carry_out(planned.order.clone());
-            answers.extend(planned.spread(answer));
-        }
-        done(answers);
+        done(order::carry_out_all(orders, |order| self.carry_out(order)));
     }
 
     fn note_settings(&self) {
@@ -189,14 +182,12 @@ fn refound(config: &Config, node: NodeId) -> ClusterMap {
 
 /// Where this node is to be found, by its settings.
 pub fn address(config: &Config) -> Address {
-    let port = |name: &str| u16::try_from(config.int(name)).ok().filter(|port| *port != 0);
-    let own = port("port").unwrap_or_default();
-    let peer_port = port("cluster-announce-bus-port")
-        .or_else(|| port("cluster-port"))
-        .unwrap_or_else(|| own.checked_add(PEER_PORT_ADDED).unwrap_or(own));
+    let own = set_port(config, "port").unwrap_or_default();
+    let peer_port = set_port(config, "cluster-announce-bus-port").or_else(|| set_port(config, "cluster-port"));
+    let peer_port = peer_port.unwrap_or_else(|| peer_port_of(own));
     Address {
         ip: config.text("cluster-announce-ip").parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-        port: port("cluster-announce-port").unwrap_or(own),
+        port: set_port(config, "cluster-announce-port").unwrap_or(own),
         tls_port: None,
         peer_port,
         hostname: config.text("cluster-announce-hostname"),

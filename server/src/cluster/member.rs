@@ -11,14 +11,14 @@ use super::place::{self, Placed};
 use super::stage::{Stage, StageOf};
 use crate::durability::open::{self, StartError};
 use crate::durability::replicas::Replicas;
+use crate::jobs::Jobs;
 use crate::server::Server;
 use basalt_cluster::group::Role;
 use basalt_cluster::ids::NodeId;
 use basalt_cluster::map::{Change, ClusterMap};
 use basalt_cluster::node::{Decision, Hosted, Node, NodeOptions};
 use basalt_cluster::peer::{self, Timing};
-use parking_lot::{Condvar, Mutex, RwLock};
-use std::collections::VecDeque;
+use parking_lot::{Mutex, RwLock};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
@@ -37,7 +37,7 @@ pub struct Member {
     stage: Arc<Stage>,
     /// Another one after CLUSTER RESET.
     node: RwLock<Arc<Node>>,
-    orders: Arc<Orders>,
+    orders: Jobs<Job>,
     copies: Arc<Copies>,
     /// When this node was last known to be in touch with the root group.
     in_touch: Mutex<Instant>,
@@ -46,13 +46,6 @@ pub struct Member {
 struct Job {
     orders: Vec<Order>,
     done: Done,
-}
-
-/// Bound: a connection has one request that waits for orders, at most.
-#[derive(Default)]
-struct Orders {
-    waiting: Mutex<VecDeque<Job>>,
-    more: Condvar,
 }
 
 /// Opens the data directory and takes this node's place in its cluster again, or founds one. When this returns, the
@@ -69,15 +62,11 @@ pub fn start(server: &Arc<Server>) -> Result<Arc<Member>, StartError> {
         server: Arc::downgrade(server),
         stage: stage.clone(),
         node: RwLock::new(node.clone()),
-        orders: Arc::default(),
+        orders: Jobs::default(),
         copies: Copies::start(server, replicas.clone())?,
         in_touch: Mutex::new(Instant::now()),
     });
-    for number in 0..THREADS {
-        let (orders, member) = (member.orders.clone(), Arc::downgrade(&member));
-        let thread = std::thread::Builder::new().name(format!("cluster-order-{number}"));
-        thread.spawn(move || carry_out_all(&orders, &member))?;
-    }
+    member.orders.serve(&member, "cluster-order", THREADS, Member::carry_out_all)?;
     server.become_clustered(Cluster::new(member.clone(), Some(replicas)));
     stage.open(&node);
     tracing::info!(node = %node.id(), cluster = %node.map().cluster_id(), "this node is part of a cluster");
@@ -104,27 +93,6 @@ fn start_node(
         clock: Arc::new(move || clock.now()),
     };
     Ok(Node::start(stage.replicas.rocks(), options, Arc::new(StageOf(stage.clone())))?)
-}
-
-fn carry_out_all(orders: &Orders, member: &Weak<Member>) {
-    loop {
-        let job = {
-            let mut waiting = orders.waiting.lock();
-            loop {
-                match waiting.pop_front() {
-                    Some(job) => break job,
-                    None => orders.more.wait(&mut waiting),
-                }
-            }
-        };
-        let Some(member) = member.upgrade() else { return };
-        let mut answers = Vec::with_capacity(job.orders.len());
-        for planned in order::plan(job.orders) {
-            let answer = member.carry_out(planned.order.clone());
-            answers.extend(planned.spread(answer));
-        }
-        (job.done)(answers);
-    }
 }
 
 impl Member {
@@ -178,6 +146,10 @@ impl Member {
         while is_counted_on() && Instant::now() < deadline {
             std::thread::sleep(LOOK_AGAIN);
         }
+    }
+
+    fn carry_out_all(&self, job: Job) {
+        (job.done)(order::carry_out_all(job.orders, |order| self.carry_out(order)));
     }
 
     fn carry_out(&self, order: Order) -> Answer {
@@ -252,8 +224,7 @@ impl Control for Member {
     }
 
     fn submit(&self, orders: Vec<Order>, done: Done) {
-        self.orders.waiting.lock().push_back(Job { orders, done });
-        self.orders.more.notify_one();
+        self.orders.submit(Job { orders, done });
     }
 
     fn note_settings(&self) {

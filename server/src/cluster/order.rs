@@ -193,14 +193,14 @@ pub fn outcome(change: &Change, outcome: &map::Outcome) -> Outcome {
 
 /// An order, and how many of those that were given it stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Planned {
+struct Planned {
     pub order: Order,
     pub answers: usize,
 }
 
 impl Planned {
     /// The answers for all orders that this one stands for.
-    pub fn spread(&self, answer: Answer) -> Vec<Answer> {
+    fn spread(&self, answer: Answer) -> Vec<Answer> {
         let mut answers = vec![answer.clone().map(|_| Outcome::Done); self.answers];
         if let Some(last) = answers.last_mut() {
             *last = answer;
@@ -209,10 +209,19 @@ impl Planned {
     }
 }
 
+/// Carries out what one request, or one transaction, comes to; returns an answer for each order.
+pub fn carry_out_all(orders: Vec<Order>, mut carry_out: impl FnMut(Order) -> Answer) -> Vec<Answer> {
+    let answered = |planned: Planned| {
+        let answer = carry_out(planned.order.clone());
+        planned.spread(answer)
+    };
+    plan(orders).into_iter().flat_map(answered).collect()
+}
+
 /// The orders that one request, or one transaction, comes to. redis-cli takes a slot over (`--cluster fix`) by
 /// DELSLOTS, ADDSLOTS, perhaps SETSLOT STABLE, and BUMPEPOCH in one transaction: that is one order, since taken for
 /// themselves they would not take the slot away from whoever has it, and would let others see it unassigned.
-pub fn plan(orders: Vec<Order>) -> Vec<Planned> {
+fn plan(orders: Vec<Order>) -> Vec<Planned> {
     let forced = match orders.as_slice() {
         [Order::DelSlots(del), Order::AddSlots(add), rest @ .., Order::BumpEpoch] => match (&del[..], &add[..]) {
             ([del], [add]) if del == add && del.count() == 1 => {

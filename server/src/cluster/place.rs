@@ -38,10 +38,9 @@ pub fn place(config: &Config) -> Result<Placed, String> {
 
 /// Where other nodes and clients find this one, by its settings.
 pub fn address(config: &Config) -> Result<Address, String> {
-    let announced = |name: &str| u16::try_from(config.int(name)).ok().filter(|port| *port != 0);
-    let port = announced("cluster-announce-port").or_else(|| announced("port"));
+    let port = set_port(config, "cluster-announce-port").or_else(|| set_port(config, "port"));
     let port = port.ok_or("a node of a cluster needs a `port` for clients")?;
-    let peer_port = match announced("cluster-announce-bus-port") {
+    let peer_port = match set_port(config, "cluster-announce-bus-port") {
         Some(port) => port,
         None => own_peer_port(config)?,
     };
@@ -50,6 +49,11 @@ pub fn address(config: &Config) -> Result<Address, String> {
         Err(_) => find_ip(config),
     };
     Ok(Address { ip, port, tls_port: None, peer_port, hostname: config.text("cluster-announce-hostname") })
+}
+
+/// A port that is set; zero stands for none.
+pub fn set_port(config: &Config, name: &str) -> Option<u16> {
+    u16::try_from(config.int(name)).ok().filter(|port| *port != 0)
 }
 
 /// Where other nodes listen for each other whose clients use this port.
@@ -75,9 +79,8 @@ pub fn nodes_to_join(config: &Config) -> Result<Vec<SocketAddr>, String> {
 }
 
 fn own_peer_port(config: &Config) -> Result<u16, String> {
-    let set = |name: &str| u16::try_from(config.int(name)).ok().filter(|port| *port != 0);
-    let added = || set("port").and_then(|port| port.checked_add(PEER_PORT_ADDED));
-    set("cluster-port").or_else(added).ok_or_else(|| "`port` plus 10000 is no port: set `cluster-port`".to_owned())
+    let added = || set_port(config, "port").and_then(|port| port.checked_add(PEER_PORT_ADDED));
+    set_port(config, "cluster-port").or_else(added).ok_or_else(|| "`port` plus 10000 is no port: set `cluster-port`".to_owned())
 }
 
 /// Only clients on this machine are let in, so only nodes on this machine make sense.

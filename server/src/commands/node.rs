@@ -4,7 +4,7 @@ use super::ctx::{Ctx, SessionCtx};
 use super::spec::{Flags, Group, Handler::Data, Handler::Session, Locks, Spec};
 use crate::blocked::{BlockRequest, Then};
 use crate::cluster::Neighbours;
-use crate::cluster::copies::{CopyWait, Told};
+use crate::cluster::copies::CopyWait;
 use crate::error::{CommandError, CommandResult, NOT_INTEGER, SYNTAX};
 use crate::resp::{Args, ReplyBuf};
 use crate::server::Server;
@@ -109,14 +109,20 @@ fn wait_aof(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     let local = number::parse_i64(args.at(1)).filter(|number| (0..=1).contains(number)).ok_or(RANGE)?;
     let replicas = number::parse_i64(args.at(2)).filter(|number| *number >= 0).ok_or(NOT_INTEGER)?;
     let timeout = timeout_ms(args.at(3))?;
+    if is_replica(ctx.server) {
+        return Err(CommandError::new(
+            "ERR WAITAOF cannot be used with replica instances. Please also note that writes to replicas are just \
+             local and are not propagated.",
+        ));
+    }
     let Some(durability) = ctx.server.durability() else {
         if local > 0 {
             return Err(NO_LOG);
         }
         if replicas == 0 {
-            write_pair(ctx.out, 0);
+            write_pair(ctx.out, 0, 0);
         } else {
-            ctx.block(without_keys(timeout, |out| write_pair(out, 0)));
+            ctx.block(without_keys(timeout, |out| write_pair(out, 0, 0)));
         }
         return Ok(());
     };
@@ -124,17 +130,18 @@ fn wait_aof(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     let is_synced = durability.is_synced(everything);
     if replicas == 0 && (local == 0 || is_synced) {
         // Where a reply waits for its batch anyway, that is what makes it true.
-        write_pair(ctx.out, i64::from(is_synced));
+        write_pair(ctx.out, i64::from(is_synced), 0);
         return Ok(());
     }
     if replicas > 0 && ctx.server.cluster().is_some_and(|cluster| cluster.control().copies().is_some()) {
         // With a copy elsewhere on disk it is on this node's disk too.
-        wait_for_copies(ctx, replicas, timeout, Told::LocalAndCopies);
+        let none = |out: &mut ReplyBuf| write_pair(out, 0, 0);
+        wait_for_copies(ctx, replicas, timeout, none, |out, copies| write_pair(out, 1, copies));
         return Ok(());
     }
     let timeout_reply = match is_synced {
-        true => |out: &mut ReplyBuf| write_pair(out, 1),
-        false => |out: &mut ReplyBuf| write_pair(out, 0),
+        true => |out: &mut ReplyBuf| write_pair(out, 1, 0),
+        false => |out: &mut ReplyBuf| write_pair(out, 0, 0),
     };
     let client = ctx.client;
     let begin = move |server: &Server| {
@@ -149,11 +156,11 @@ fn wait_aof(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     Ok(())
 }
 
-/// What WAITAOF answers: whether it is safe here, and the number of replicas on which it is.
-pub fn write_pair(out: &mut ReplyBuf, local: i64) {
+/// What WAITAOF answers: whether it is safe here, and the number of other nodes on which it is.
+pub fn write_pair(out: &mut ReplyBuf, local: i64, copies: i64) {
     out.array(2);
     out.integer(local);
-    out.integer(0);
+    out.integer(copies);
 }
 
 fn timeout_ms(argument: &[u8]) -> Result<Option<Duration>, CommandError> {
@@ -206,6 +213,13 @@ fn role(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
 /// In a cluster, until other nodes have what was written here. Without one there are none: enough of them are there if
 /// none is asked for; otherwise time runs out.
 fn wait(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
+    if is_replica(ctx.server) {
+        return Err(CommandError::new(
+            "ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is \
+             configured to be writable (which is not the default) writes to replicas are just local and are not \
+             propagated.",
+        ));
+    }
     let replicas = number::parse_i64(args.at(1)).ok_or(NOT_INTEGER)?;
     let timeout = timeout_ms(args.at(2))?;
     let copies = ctx.server.cluster().and_then(|cluster| cluster.control().copies());
@@ -213,24 +227,31 @@ fn wait(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
         ctx.out.integer(copies.map_or(0, |copies| copies.count() as i64));
         return Ok(());
     }
+    let none = |out: &mut ReplyBuf| out.integer(0);
     match copies {
-        Some(_) => wait_for_copies(ctx, replicas, timeout, Told::Copies),
-        None => ctx.block(without_keys(timeout, |out| out.integer(0))),
+        Some(_) => wait_for_copies(ctx, replicas, timeout, none, |out, copies| out.integer(copies)),
+        None => ctx.block(without_keys(timeout, none)),
     }
     Ok(())
 }
 
-fn wait_for_copies(ctx: &mut Ctx<'_, '_>, wanted: i64, timeout: Option<Duration>, told: Told) {
-    let timeout_reply = match told {
-        Told::Copies => |out: &mut ReplyBuf| out.integer(0),
-        Told::LocalAndCopies => |out: &mut ReplyBuf| write_pair(out, 0),
-    };
+fn is_replica(server: &Server) -> bool {
+    server.cluster().is_some_and(|cluster| cluster.is_replica())
+}
+
+fn wait_for_copies(
+    ctx: &mut Ctx<'_, '_>,
+    wanted: i64,
+    timeout: Option<Duration>,
+    timeout_reply: fn(&mut ReplyBuf),
+    tell: fn(&mut ReplyBuf, i64),
+) {
     let wait = CopyWait {
         client: ctx.client,
         wanted: usize::try_from(wanted).unwrap_or(usize::MAX),
         written: ctx.server.keyspace.proposed(),
         until: timeout.map(|timeout| Instant::now() + timeout),
-        told,
+        tell,
     };
     let begin = move |server: &Server| {
         let copies = server.cluster().and_then(|cluster| cluster.control().copies());

@@ -3,12 +3,12 @@
 //! SCAN, KEYS and RANDOMKEY read pages of keys from disk, without a lock, and then look at each page under the lock of
 //! its stripe. The reply leaves like that to a client that has waited: when what it depends on is committed.
 
-use super::jobs::Jobs;
 use super::release::{Delivery, Release};
 use crate::client::Client;
 use crate::commands::ctx::Outcome;
 use crate::commands::scan::Walk;
 use crate::error::CommandResult;
+use crate::jobs::Jobs;
 use crate::resp::{Args, OwnedArgs, ReplyBuf};
 use crate::server::Server;
 use basalt_storage::effect::DbIndex;
@@ -34,7 +34,9 @@ pub type Errands = Jobs<Job>;
 
 /// Starts the threads.
 pub fn start(server: &Arc<Server>) -> std::io::Result<Errands> {
-    Jobs::start(server, "errands", THREADS, run)
+    let errands = Jobs::default();
+    errands.serve(server, "errands", THREADS, run)?;
+    Ok(errands)
 }
 
 fn run(server: &Server, job: Job) {

@@ -3,8 +3,8 @@
 //! A connection whose request needs cold keys leaves them here and goes on with nothing; when they are resident it gets
 //! mail and tries the request again. If a key was cooled or changed in the meantime, it asks again.
 
-use super::jobs::Jobs;
 use crate::client::Client;
+use crate::jobs::Jobs;
 use crate::server::Server;
 use basalt_storage::keyspace::{Loading, Unreadable};
 use std::sync::Arc;
@@ -26,7 +26,9 @@ pub struct Loader {
 impl Loader {
     /// Starts the threads.
     pub fn start(server: &Arc<Server>) -> std::io::Result<Loader> {
-        Ok(Loader { jobs: Jobs::start(server, "loader", THREADS, run)? })
+        let jobs = Jobs::default();
+        jobs.serve(server, "loader", THREADS, run)?;
+        Ok(Loader { jobs })
     }
 
     /// Has keys loaded; the client gets mail when that is done.

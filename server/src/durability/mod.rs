@@ -21,7 +21,6 @@
 //! | `cold` | the engine as the keyspace sees it |
 //! | `loader` | threads that read cold keys |
 //! | `errand` | threads that walk over cold keys |
-//! | `jobs` | the queue in front of either |
 //! | `pace` | slowing writers down before RocksDB does |
 //! | `space` | refusing writes before the disk is full |
 //! | `housekeeping` | expiry of cold keys, and the cleaner |
@@ -33,7 +32,6 @@ pub mod errand;
 pub mod gate;
 pub mod groups;
 mod housekeeping;
-mod jobs;
 pub mod loader;
 pub(crate) mod log;
 pub(crate) mod losses;
@@ -102,7 +100,7 @@ impl Durability {
         let due: Vec<(Seq, ClientId)> = waiters.extract_if(.., |(awaited, _)| *awaited <= seq).collect();
         drop(waiters);
         for (_, client) in due {
-            server.blocked.end(server, client, End::Answer(|out| write_pair(out, 1)));
+            server.blocked.end(server, client, End::Answer(Box::new(|out| write_pair(out, 1, 0))));
         }
     }
 

@@ -7,7 +7,7 @@ use super::loader::Loader;
 use super::log::{Machine, Observer, Sink};
 use super::pace::{self, Pace};
 use super::replicas::Replicas;
-use super::space::{self, Space, Volume};
+use super::space::{self, Space};
 use super::split::SplitSink;
 use super::{Durability, errand, letting_out};
 use crate::memory_report::{available_bytes, resident_bytes_default};
@@ -20,8 +20,10 @@ use basalt_storage::effect::DbIndex;
 use basalt_storage::engine::{Engine, EngineError, HOME_STORE, OpenError, PhysicalDb, Rocks, RocksOptions};
 use basalt_storage::keyspace::{ColdCount, Keyspace};
 use basalt_storage::slot::Slot;
+use basalt_storage::volume::Volume;
 use parking_lot::Mutex;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -119,9 +121,9 @@ pub(crate) fn open(server: &Server) -> Result<Opened, StartError> {
     let mut rocks_options = RocksOptions { memory_bytes, ..RocksOptions::default() };
     let mut log_bytes_max = LOG_BYTES_MAX;
     // Two logs of the usual lengths would fill a small volume.
-    if let Ok(volume) = Volume::of(Path::new(&server.config.text("dir"))) {
-        rocks_options.wal_bytes_max = volume.part(rocks_options.wal_bytes_max);
-        log_bytes_max = volume.part(log_bytes_max);
+    if let Ok(volume) = File::open(server.config.text("dir")).and_then(|directory| Volume::of(&directory)) {
+        rocks_options.wal_bytes_max = space::part(volume, rocks_options.wal_bytes_max);
+        log_bytes_max = space::part(volume, log_bytes_max);
     }
     let rocks = Rocks::open(&directory, &rocks_options)?;
     tracing::info!(directory = %directory.display(), "opened the data directory");

@@ -15,10 +15,9 @@ use crate::server::Server;
 use crate::session::Session;
 use crate::transaction::Phase;
 use basalt_storage::engine::Commitments;
-use std::ffi::CString;
+use basalt_storage::volume::Volume;
+use std::fs::File;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Weak};
@@ -73,30 +72,9 @@ enum Demand {
     Grows,
 }
 
-/// The volume, in bytes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Volume {
-    total: u64,
-    /// What this process may still take.
-    free: u64,
-}
-
-impl Volume {
-    /// A part of it that something may take which is not data, of at most `most`.
-    pub(super) fn part(self, most: u64) -> u64 {
-        (self.total / RESERVE_PART).clamp(*RESERVE_BYTES.start(), most)
-    }
-
-    pub(super) fn of(directory: &Path) -> io::Result<Volume> {
-        let path = CString::new(directory.as_os_str().as_bytes())?;
-        // SAFETY: all zeros is a value of this structure of integers.
-        let mut figures: libc::statvfs = unsafe { std::mem::zeroed() };
-        // SAFETY: the path ends with a zero byte, and the structure is there for the call to fill.
-        if unsafe { libc::statvfs(path.as_ptr(), &raw mut figures) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(Volume { total: figures.f_blocks * figures.f_frsize, free: figures.f_bavail * figures.f_frsize })
-    }
+/// A part of a volume that something may take which is not data, of at most `most` bytes.
+pub(super) fn part(volume: Volume, most: u64) -> u64 {
+    (volume.total / RESERVE_PART).clamp(*RESERVE_BYTES.start(), most)
 }
 
 impl Default for Space {
@@ -263,9 +241,9 @@ fn run(server: &Weak<Server>) {
 
 fn measure(server: &Server) -> io::Result<()> {
     let Some(durability) = server.durability() else { return Ok(()) };
-    let volume = Volume::of(durability.groups.rocks().directory())?;
+    let volume = Volume::of(&File::open(durability.groups.rocks().directory())?)?;
     let reserve = match server.config.int("disk-reserve") as u64 {
-        0 => volume.part(*RESERVE_BYTES.end()),
+        0 => part(volume, *RESERVE_BYTES.end()),
         set => set,
     };
     // Looking closer costs a little.

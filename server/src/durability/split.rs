@@ -56,17 +56,12 @@ impl SplitSink {
     }
 
     fn propose_parts(&self, batch: Batch) -> Seq {
-        let held: Vec<GroupId> = {
-            let mut held: Vec<GroupId> = Slot::all().filter_map(|slot| self.replicas.holder(slot)).collect();
-            held.sort_unstable();
-            held.dedup();
-            held
-        };
+        let holding = self.replicas.holding_groups();
         let mut parts: BTreeMap<GroupId, Batch> = BTreeMap::new();
         for effect in batch {
             match self.holder(&effect) {
                 Some(group) => parts.entry(group).or_default().push(effect),
-                None => held.iter().for_each(|group| parts.entry(*group).or_default().push(effect.clone())),
+                None => holding.iter().for_each(|group| parts.entry(*group).or_default().push(effect.clone())),
             }
         }
         let mut last = Seq::NONE;

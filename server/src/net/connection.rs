@@ -4,18 +4,18 @@
 //! where they were read: in a buffer that all connections of a thread share, so that an idle connection holds none;
 //! only what is incomplete is copied into the connection's own. A connection stays on its thread.
 
+mod output;
 mod query;
+mod wait;
 
 use super::large_argument::LargeArgument;
-use super::outbound::{Outbound, Terms};
+use super::outbound::Outbound;
 use super::stream::Stream;
 use super::turn::Turn;
-use super::workspace::{self, READ_SIZE};
+use super::workspace;
 use crate::blocked::End;
 use crate::client::{Client, REPLY_BUFFER_MAX, REPLY_BUFFER_MIN};
 use crate::dispatch::{self, Flow};
-use crate::durability::Durability;
-use crate::durability::gate::Passage;
 use crate::durability::losses::Reign;
 use crate::error::CommandError;
 use crate::limits;
@@ -26,15 +26,12 @@ use crate::resp::batch::{Batch, Stop};
 use crate::resp::decode::{Decoded, Decoder, Limits, ProtocolError};
 use crate::server::Server;
 use crate::session::{Awaited, Session};
-use basalt_storage::keyspace::high_water::{self, Span};
 use basalt_storage::seq::Seq;
-use std::future::Future;
 use std::io;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll, Waker};
-use tokio::time::Sleep;
+use std::task::Waker;
+use wait::Event;
 
 /// Input beyond the first read grows by at most this much ahead of what has arrived.
 const READ_AHEAD_MAX: usize = 1024 * 1024;
@@ -65,19 +62,6 @@ enum Ended {
     QueryLimit,
     #[error("it waits for a write of which nobody knows whether it has happened")]
     UnknownFate,
-}
-
-/// What woke the connection.
-enum Event {
-    Mail,
-    /// This many bytes are at the start of the thread's read buffer, or at the end of `input` or of `large`.
-    Read(usize),
-    Writable,
-    /// The client has waited long enough for its keys.
-    TimedOut,
-    PauseOver,
-    /// A batch is committed that output, or the next request, has waited for.
-    Committed,
 }
 
 pub struct Connection {
@@ -205,113 +189,6 @@ impl Connection {
         self.server.pause.note_waiting(change);
     }
 
-    async fn wait(&mut self) -> Result<Event, Ended> {
-        if self.is_paused || self.session.waiting.is_some() {
-            return self.wait_held_back().await;
-        }
-        std::future::poll_fn(|cx| self.poll(cx)).await
-    }
-
-    /// Waits while the client is blocked or paused, which may end with time.
-    async fn wait_held_back(&mut self) -> Result<Event, Ended> {
-        let server = self.server.clone();
-        let mut pause = pin!(self.is_paused.then(|| server.pause.wait(&server)));
-        let until = self.session.waiting.as_ref().and_then(|waiting| waiting.until);
-        let mut timer = pin!(until.map(|until| tokio::time::sleep_until(until.into())));
-        std::future::poll_fn(|cx| {
-            if let Poll::Ready(event) = self.poll(cx) {
-                return Poll::Ready(event);
-            }
-            if let Some(timer) = timer.as_mut().as_pin_mut()
-                && poll_timer(timer, cx)
-            {
-                return Poll::Ready(Ok(Event::TimedOut));
-            }
-            if let Some(pause) = pause.as_mut().as_pin_mut()
-                && pause.poll(cx).is_ready()
-            {
-                return Poll::Ready(Ok(Event::PauseOver));
-            }
-            Poll::Pending
-        })
-        .await
-    }
-
-    #[inline]
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, Ended>> {
-        if self.poll_mail(cx) {
-            return Poll::Ready(Ok(Event::Mail));
-        }
-        let next = self.backlog.terms().next().copied();
-        let may_be_committed = next.is_some_and(|next| self.poll_committed(next, cx) == Passage::Open);
-        if may_be_committed || self.is_congested && self.poll_room(cx) == Passage::Open {
-            return Poll::Ready(Ok(Event::Committed));
-        }
-        if self.backlog.is_ready() {
-            if self.turn.is_over(cx) {
-                return Poll::Pending;
-            }
-            if let Poll::Ready(ready) = self.stream.poll_write_ready(cx) {
-                return Poll::Ready(ready.map(|()| Event::Writable).map_err(Ended::Io));
-            }
-        }
-        if self.backlog.len() > BACKLOG_MAX || self.session.closing || self.is_at_end || self.input_is_full() {
-            return Poll::Pending;
-        }
-        match self.poll_read(cx) {
-            Poll::Ready(Ok(0)) if self.waits_for_disk() => {
-                self.is_at_end = true;
-                Poll::Pending
-            }
-            Poll::Ready(Ok(0)) => Poll::Ready(Err(Ended::Eof)),
-            Poll::Ready(Ok(bytes)) => Poll::Ready(Ok(Event::Read(bytes))),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(Ended::Io(error))),
-            Poll::Pending => Poll::Pending,
-        }
-    }
-
-    /// Whether there is mail; if not, the task of `cx` is woken when some comes.
-    #[inline]
-    fn poll_mail(&mut self, cx: &Context<'_>) -> bool {
-        // The client's waker is behind a lock, and it is the same nearly every time.
-        if self.waker.as_ref().is_none_or(|known| !known.will_wake(cx.waker())) {
-            self.waker = Some(cx.waker().clone());
-            self.session.client.put_waker(cx.waker().clone());
-        }
-        // Looked at after the waker is in place, so that no mail slips by.
-        self.session.client.has_mail()
-    }
-
-    /// Whether output was committed that this connection holds; if not, its waker is left.
-    fn poll_committed(&mut self, next: Terms, cx: &mut Context<'_>) -> Passage {
-        if self.server.gate.reign() != self.reign {
-            return Passage::Open;
-        }
-        if next.needs_lease && !self.server.gate.has_leases() {
-            self.server.gate.wait_for_room(cx.waker());
-            // Looked at again after the waker is in place, so that no renewal slips by.
-            if !self.server.gate.has_leases() {
-                return Passage::Closed;
-            }
-        }
-        let next = next.depends_on.last;
-        if self.awaited == next && !self.server.gate.is_committed(next) {
-            return Passage::Closed;
-        }
-        self.awaited = next;
-        self.server.gate.wait(next, cx.waker())
-    }
-
-    /// Whether there is room in the log again; if not, the waker is left.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Passage {
-        let is_congested = || self.server.durability().is_some_and(Durability::is_congested);
-        if is_congested() {
-            self.server.gate.wait_for_room(cx.waker());
-        }
-        // Looked at again after the waker is in place, so that no change slips by.
-        if is_congested() { Passage::Closed } else { Passage::Open }
-    }
-
     /// Whether requests or replies are on their way that only the disk holds up.
     fn waits_for_disk(&self) -> bool {
         let awaits_answer = self.session.waiting.as_ref().is_some_and(|waiting| waiting.awaited == Awaited::Answer);
@@ -326,33 +203,6 @@ impl Connection {
     /// A client that waits may send more requests, but not without bound.
     fn input_is_full(&self) -> bool {
         self.must_wait() && self.input.len() > READ_AHEAD_MAX
-    }
-
-    #[inline]
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.input.is_empty() {
-            let mut workspace = workspace::take();
-            let polled = self.stream.poll_read(cx, workspace.read_buffer());
-            workspace::put_back(workspace);
-            return polled;
-        }
-        if self.turn.is_over(cx) {
-            return Poll::Pending;
-        }
-        if let Some(large) = self.large.as_mut().filter(|large| !large.is_whole()) {
-            return large.poll_read(&mut self.stream, cx);
-        }
-        let missing = self.needed.saturating_sub(self.input.len());
-        let spare = self.input.capacity() - self.input.len();
-        if spare < missing.clamp(1, READ_SIZE) {
-            if missing > READ_AHEAD_MAX {
-                self.input.reserve(READ_AHEAD_MAX);
-            } else {
-                // The end is in sight, so there is no need to make room for more.
-                self.input.reserve_exact(missing.max(READ_SIZE));
-            }
-        }
-        self.stream.poll_read_behind(cx, &mut self.input, usize::MAX)
     }
 
     #[inline]
@@ -569,134 +419,6 @@ impl Connection {
         info.query_free_bytes.store(self.input.capacity() - self.input.len(), Relaxed);
     }
 
-    #[inline]
-    fn publish_output(&self) {
-        let info = &self.session.client.info;
-        info.output_bytes.store(self.backlog.len(), Relaxed);
-        info.output_spare_bytes.store(self.backlog.spare(), Relaxed);
-    }
-
-    /// Writes what the last wake-up has produced.
-    #[inline]
-    fn flush(&mut self) -> Result<(), Ended> {
-        if self.out.is_excessive() {
-            return Err(Ended::OutputLimit);
-        }
-        if !self.out.is_empty() {
-            self.check_output()?;
-            let depends_on = high_water::take_span();
-            let gate = &self.server.gate;
-            let (committed, needs_lease) = (gate.committed(), !gate.has_leases());
-            // Looked at last: what is lost is said before it counts as committed, and before no lease is asked for.
-            if gate.reign() != self.reign {
-                // What was evaluated on both sides of a loss may be anything.
-                return Err(Ended::UnknownFate);
-            }
-            if self.backlog.holds() || needs_lease || depends_on.last > committed {
-                let first = depends_on.first.max(Seq(committed.0 + 1));
-                let depends_on = Span { first, ..depends_on };
-                self.backlog.hold(&mut self.out, Terms { depends_on, needs_lease });
-            } else if !self.backlog.is_empty() {
-                self.backlog.add(&mut self.out);
-            } else if let Some(bytes) = self.out.in_one_piece() {
-                let written = self.try_write(bytes)?;
-                if written < bytes.len() {
-                    self.backlog.add(&mut self.out);
-                    self.backlog.note_written(written);
-                }
-            } else {
-                self.backlog.add(&mut self.out);
-                self.write()?;
-            }
-            self.publish_output();
-            self.out.clear();
-        }
-        if self.session.closing && self.backlog.is_empty() { Err(Ended::Done) } else { Ok(()) }
-    }
-
-    /// Ends the connection if output that it holds must not leave any more. Called before anything is evaluated and
-    /// before anything is let out.
-    #[inline]
-    fn look_for_losses(&mut self) -> Result<(), Ended> {
-        let reign = self.server.gate.reign();
-        if reign == self.reign {
-            return Ok(());
-        }
-        self.reign = reign;
-        // Its waker is gone with the loss.
-        self.awaited = Seq::NONE;
-        let is_lost = |terms: &Terms| terms.needs_lease || self.server.gate.is_lost(terms.depends_on);
-        if self.backlog.terms().any(is_lost) { Err(Ended::UnknownFate) } else { Ok(()) }
-    }
-
-    /// Writes the output that is committed by now.
-    fn let_out(&mut self) -> Result<(), Ended> {
-        let was_ready = self.backlog.is_ready();
-        let gate = &self.server.gate;
-        let (committed, has_leases) = (gate.committed(), gate.has_leases());
-        // Looked at last, as in `flush`.
-        self.look_for_losses()?;
-        self.backlog.release(|terms| terms.depends_on.last <= committed && (!terms.needs_lease || has_leases));
-        // If there was something to write before, the client has no room for it.
-        if !was_ready {
-            self.write()?;
-        }
-        self.publish_output();
-        Ok(())
-    }
-
-    /// Checks the output limits before anything is written, as what is beyond them must not be seen.
-    #[inline]
-    fn check_output(&self) -> Result<(), Ended> {
-        let (client, new) = (&self.session.client, self.out.len());
-        let info = &client.info;
-        // A figure that has no other use than to be shown, so it may lag behind a little.
-        if new > info.reply_peak_bytes.load(Relaxed) {
-            info.reply_peak_bytes.store(new, Relaxed);
-            if self.server.switches.reply_buffer_resizing.load(Relaxed) {
-                info.reply_buffer_bytes.store(new.clamp(REPLY_BUFFER_MIN, REPLY_BUFFER_MAX), Relaxed);
-            }
-        }
-        let total = new + self.backlog.len();
-        if total <= REPLY_BUFFER_MAX {
-            return Ok(());
-        }
-        let limits = &self.server.client_limits;
-        if limits.is_output_excessive(client, total, self.server.now().0) { Err(Ended::OutputLimit) } else { Ok(()) }
-    }
-
-    fn write_backlog(&mut self) -> Result<(), Ended> {
-        self.write()?;
-        self.publish_output();
-        Ok(())
-    }
-
-    /// Writes of the backlog what may leave.
-    fn write(&mut self) -> Result<(), Ended> {
-        let keyspace = &self.server.keyspace;
-        let written = self.backlog.write(&self.stream, |bytes| keyspace.reaper().let_go(bytes))?;
-        self.turn.note(written);
-        self.note_sent(written);
-        Ok(())
-    }
-
-    #[inline]
-    fn try_write(&self, bytes: &[u8]) -> Result<usize, Ended> {
-        let written = match self.stream.try_write(bytes) {
-            Ok(written) => written,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            Err(error) => return Err(Ended::Io(error)),
-        };
-        self.note_sent(written);
-        Ok(written)
-    }
-
-    #[inline]
-    fn note_sent(&self, bytes: usize) {
-        self.session.client.info.sent_bytes.fetch_add(bytes as u64, Relaxed);
-        self.server.stats.note_write(self.session.client.thread, bytes);
-    }
-
     /// Leaves nothing of the client behind.
     fn farewell(&mut self) {
         let (server, id) = (&*self.server, self.session.client.id);
@@ -720,8 +442,4 @@ impl Connection {
         self.out = ReplyBuf::default();
         limits::forget_memory(server, &self.session.client);
     }
-}
-
-fn poll_timer(timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> bool {
-    timer.poll(cx).is_ready()
 }

@@ -5,7 +5,8 @@
 //! when it closes the file, it cuts off what is left. After a crash the zeros are still there: both RocksDB and
 //! [`super::wal`] take them for the end.
 
-use std::fs::{self, File, OpenOptions};
+use crate::volume::Volume;
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
@@ -32,7 +33,7 @@ fn newest(directory: &Path) -> Option<PathBuf> {
 
 fn lengthen(path: &Path, bytes: u64) -> io::Result<()> {
     let file = OpenOptions::new().write(true).open(path)?;
-    if free_bytes(&file)? < ROOM * bytes {
+    if Volume::of(&file)?.free < ROOM * bytes {
         return Ok(());
     }
     let bytes = libc::off_t::try_from(bytes).map_err(io::Error::other)?;
@@ -42,15 +43,4 @@ fn lengthen(path: &Path, bytes: u64) -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
-}
-
-/// What this process may still take of the volume.
-fn free_bytes(file: &File) -> io::Result<u64> {
-    // SAFETY: all zeros is a value of this structure of integers.
-    let mut figures: libc::statvfs = unsafe { std::mem::zeroed() };
-    // SAFETY: the descriptor is open as long as `file` is, and the structure is there for the call to fill.
-    if unsafe { libc::fstatvfs(file.as_raw_fd(), &raw mut figures) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(figures.f_bavail * figures.f_frsize)
 }
