@@ -179,6 +179,25 @@ def wait_counts_copies(binary: str) -> str:
     return "two copies, then one"
 
 
+def slots_taken_back_have_what_they_had(binary: str) -> str:
+    """What was just deleted in a slot that is let go must not come back with it."""
+    rounds = 30
+    with Nodes(binary) as nodes:
+        node = nodes.add()
+        connection = Connection(HOST, node.port)
+        assert connection.call("CLUSTER", "ADDSLOTSRANGE", "0", "16383") == ("+", b"OK")
+        until("it serves", lambda: connection.call("SET", "a", "1") == ("+", b"OK"))
+        for _ in range(rounds):
+            for number in range(50):
+                assert connection.call("SET", f"key{number}", "value") == ("+", b"OK")
+            assert connection.call("FLUSHALL") == ("+", b"OK")
+            assert connection.call("CLUSTER", "FLUSHSLOTS") == ("+", b"OK")
+            assert connection.call("CLUSTER", "ADDSLOTSRANGE", "0", "16383") == ("+", b"OK")
+            assert connection.call("DBSIZE") == (":", 0)
+            assert connection.call("EXISTS", "key1") == (":", 0)
+    return f"{rounds} times"
+
+
 def nodes_come_and_go_by_redis_cli(binary: str) -> str:
     with Nodes(binary) as nodes:
         for _ in range(4):
@@ -241,6 +260,7 @@ CASES = [
     all_nodes_killed_at_once_come_back_with_everything,
     a_planned_stop_hands_over,
     wait_counts_copies,
+    slots_taken_back_have_what_they_had,
     nodes_come_and_go_by_redis_cli,
     redis_cli_creates_a_cluster,
 ]

@@ -80,7 +80,9 @@ pub fn nodes_to_join(config: &Config) -> Result<Vec<SocketAddr>, String> {
 
 fn own_peer_port(config: &Config) -> Result<u16, String> {
     let added = || set_port(config, "port").and_then(|port| port.checked_add(PEER_PORT_ADDED));
-    set_port(config, "cluster-port").or_else(added).ok_or_else(|| "`port` plus 10000 is no port: set `cluster-port`".to_owned())
+    set_port(config, "cluster-port")
+        .or_else(added)
+        .ok_or_else(|| "`port` plus 10000 is no port: set `cluster-port`".to_owned())
 }
 
 /// Only clients on this machine are let in, so only nodes on this machine make sense.
