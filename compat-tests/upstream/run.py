@@ -103,23 +103,22 @@ def main() -> int:
     skips = read_skips(HERE / "skips.txt")
     baseline = read_baseline(HERE / "baseline.txt")
     modes = ["binary", "external"] if arguments.mode == "both" else [arguments.mode]
+    jobs = [(mode, file) for mode in modes for file in arguments.files or files_of(mode, modes)]
+    jobs.sort(key=lambda job: LONGEST_FIRST.index(job[1]) if job[1] in LONGEST_FIRST else len(LONGEST_FIRST))
     passed = failed = skipped = 0
-    for mode in modes:
-        files = arguments.files or files_of(mode, modes)
-        print(f"upstream suite, {mode} mode, {len(files)} files, {arguments.parallel} at a time", flush=True)
-        outcomes = run_mode(mode, files, tree, skips, arguments)
-        for outcome in outcomes:
-            ran = outcome.passed + len(outcome.failures)
-            expected = baseline[mode, outcome.file]
-            if is_durable():
-                expected = min(expected, baseline.get(("durable", outcome.file), expected))
-            if ran < expected and not arguments.test:
-                outcome.failures.append(f"only {ran} tests ran of {expected} (baseline.txt)")
-            for failure in outcome.failures:
-                print(f"\n[{mode}] {outcome.file}: {failure}")
-        passed += sum(outcome.passed for outcome in outcomes)
-        failed += sum(len(outcome.failures) for outcome in outcomes)
-        skipped += sum(outcome.skipped for outcome in outcomes)
+    print(f"upstream suite, {' and '.join(modes)} mode, {len(jobs)} files, {arguments.parallel} at a time", flush=True)
+    for mode, outcome in run_all(modes, jobs, tree, skips, arguments):
+        ran = outcome.passed + len(outcome.failures)
+        expected = baseline[mode, outcome.file]
+        if is_durable():
+            expected = min(expected, baseline.get(("durable", outcome.file), expected))
+        if ran < expected and not arguments.test:
+            outcome.failures.append(f"only {ran} tests ran of {expected} (baseline.txt)")
+        for failure in outcome.failures:
+            print(f"\n[{mode}] {outcome.file}: {failure}")
+        passed += outcome.passed
+        failed += len(outcome.failures)
+        skipped += outcome.skipped
     print(f"\nupstream: {passed} passed, {failed} failed, {skipped} skipped")
     return 0 if failed == 0 else 1
 
@@ -129,8 +128,7 @@ def files_of(mode: str, modes: list) -> list:
     again = [] if mode == modes[0] else SAME_IN_BOTH
     if is_durable():
         again = SAME_IN_DURABLE
-    files = [file for file in FILES if file not in again]
-    return sorted(files, key=lambda file: LONGEST_FIRST.index(file) if file in LONGEST_FIRST else len(LONGEST_FIRST))
+    return [file for file in FILES if file not in again]
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -191,32 +189,35 @@ def read_baseline(path: Path) -> dict:
     return baseline
 
 
-def run_mode(mode: str, files: list, tree: Path, skips: list, arguments: argparse.Namespace) -> list:
-    skips = [] if arguments.no_skips else [skip for skip in skips if skip.holds_in(mode)]
+def run_all(modes: list, jobs: list, tree: Path, skips: list, arguments: argparse.Namespace) -> list:
+    """Runs files, and returns them with their modes, in the order of the jobs."""
     base = Path(tempfile.mkdtemp(prefix="basalt-upstream-"))
-    workers = queue.SimpleQueue()
-    for number in range(arguments.parallel):
-        workers.put(Worker(number, mode, base, tree, skips, arguments))
+    idle = {mode: queue.SimpleQueue() for mode in modes}
+    for number, mode in enumerate(mode for mode in modes for _ in range(arguments.parallel)):
+        held = [] if arguments.no_skips else [skip for skip in skips if skip.holds_in(mode)]
+        idle[mode].put(Worker(number, mode, base, tree, held, arguments))
 
-    def run(file: str) -> Outcome:
-        worker = workers.get()
+    def run(job: tuple) -> tuple:
+        mode, file = job
+        worker = idle[mode].get()
         try:
             outcome = worker.run(file)
         finally:
-            workers.put(worker)
-        print(outcome.line(), flush=True)
-        return outcome
+            idle[mode].put(worker)
+        print(f"{mode:9}{outcome.line()}", flush=True)
+        return mode, outcome
 
     try:
         with concurrent.futures.ThreadPoolExecutor(arguments.parallel) as pool:
-            outcomes = list(pool.map(run, files))
+            outcomes = list(pool.map(run, jobs))
     finally:
-        while not workers.empty():
-            workers.get().close()
+        for workers in idle.values():
+            while not workers.empty():
+                workers.get().close()
         shutil.rmtree(base, ignore_errors=True)
     if arguments.names:
         with open(arguments.names, "a") as out:
-            out.writelines(f"{mode} {outcome.file}: {name}\n" for outcome in outcomes for name in outcome.names)
+            out.writelines(f"{mode} {done.file}: {name}\n" for mode, done in outcomes for name in done.names)
     return outcomes
 
 

@@ -54,8 +54,7 @@ async fn run_thread_zero(server: Arc<Server>) -> Result<(), StartError> {
         version = env!("CARGO_PKG_VERSION"),
         mode = config.text("mode"),
         io_threads = config.io_threads(),
-        "Basalt starts, PID: {}",
-        std::process::id()
+        "Basalt starts"
     );
     if !config.ignored.is_empty() {
         tracing::info!(settings = config.ignored.join(" "), "these settings are accepted and do nothing here");
@@ -76,6 +75,8 @@ async fn run_thread_zero(server: Arc<Server>) -> Result<(), StartError> {
     Persistence::start(&server)?;
     let (threads, thread_zero) = IoThreads::start(&server, config.io_threads())?;
     server.listeners.start(&server, threads).map_err(StartError::Setting)?;
+    // Scripts that start redis-server wait for its number in the log, and then connect.
+    tracing::info!("Listening, PID: {}", std::process::id());
     tokio::spawn(thread_zero.serve(server.clone()));
     tokio::spawn(cron::keep_time(server.clone()));
     tokio::spawn(cron::expire_actively(server.clone()));
