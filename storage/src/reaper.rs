@@ -16,7 +16,8 @@ const FREE_EFFORT_MAX: usize = 64;
 enum Garbage {
     /// A value, and about how many bytes it has.
     Value(Value, u64),
-    Tables(Box<Slots>),
+    /// The tables of a stripe, and about how many bytes they and their entries have.
+    Tables(Box<Slots>, u64),
     /// A large string that was in no entry, or is no longer.
     Bytes(SharedBytes),
 }
@@ -46,7 +47,7 @@ impl Reaper {
                     let (objects, bytes) = (garbage.objects(), garbage.bytes());
                     match garbage {
                         Garbage::Value(value, _) => drop(value),
-                        Garbage::Tables(tables) => drop(tables),
+                        Garbage::Tables(tables, _) => drop(tables),
                         Garbage::Bytes(bytes) => drop(bytes),
                     }
                     shared.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -81,7 +82,8 @@ impl Reaper {
     }
 
     pub(crate) fn discard_tables(&self, tables: Box<Slots>) {
-        self.send(Garbage::Tables(tables));
+        let bytes = tables.bytes_about();
+        self.send(Garbage::Tables(tables, bytes));
     }
 
     /// Objects handed over but not freed yet (INFO's `lazyfree_pending_objects`).
@@ -89,7 +91,8 @@ impl Reaper {
         self.counters.pending.load(Ordering::Relaxed)
     }
 
-    /// About how many bytes these are; those of whole tables are not counted.
+    /// About how many bytes these are. Whoever makes room counts them as free: otherwise the first keys after a flush
+    /// would have to go.
     pub fn pending_bytes(&self) -> u64 {
         self.counters.pending_bytes.load(Ordering::Relaxed)
     }
@@ -115,15 +118,14 @@ impl Garbage {
     fn objects(&self) -> u64 {
         match self {
             Garbage::Value(..) => 1,
-            Garbage::Tables(tables) => tables.iter().map(|slot| slot.table.len() as u64).sum(),
+            Garbage::Tables(tables, _) => tables.iter().map(|slot| slot.table.len() as u64).sum(),
             Garbage::Bytes(_) => 0,
         }
     }
 
     fn bytes(&self) -> u64 {
         match self {
-            Garbage::Value(_, bytes) => *bytes,
-            Garbage::Tables(_) => 0,
+            Garbage::Value(_, bytes) | Garbage::Tables(_, bytes) => *bytes,
             Garbage::Bytes(bytes) => bytes.capacity() as u64,
         }
     }

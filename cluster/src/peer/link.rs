@@ -237,6 +237,8 @@ impl Link {
     pub fn abandon(&self) {
         let mut state = self.state.lock();
         let former = std::mem::replace(&mut state.phase, Phase::Resting { until: None });
+        // It refers to what all links share, and that to the links: nobody would ever be gone.
+        state.traffic = None;
         self.fail_waiting(&Closed::Stopping, former);
     }
 

@@ -2,12 +2,18 @@
 
 use super::database::Database;
 use super::key::Key;
+use super::slots::Slots;
 use super::view::View;
 use super::{Counts, Keyspace};
 use crate::clock::UnixMs;
 use crate::effect::DbIndex;
 use crate::entry::{EntryRef, ValueRef};
 use crate::slot::{StripeIndex, StripeSet};
+
+/// Entries that are looked at to find out about how much all of them have.
+const SAMPLES: usize = 16;
+/// Fields or members that are looked at in each of them.
+const PARTS_SAMPLED: usize = 4;
 
 impl Keyspace {
     /// Bytes of the tables of one database, without the entries in them. Takes one stripe's lock after the other.
@@ -52,6 +58,45 @@ impl EntryRef<'_> {
             ValueRef::Set(set) => self.heap_bytes() - set.heap_bytes() + set.heap_bytes_sampled(samples),
             ValueRef::Hash(hash) => self.heap_bytes() - hash.heap_bytes() + hash.heap_bytes_sampled(samples),
             _ => self.heap_bytes(),
+        }
+    }
+}
+
+impl Slots {
+    /// About how many bytes tables and entries have. Costs no more for many entries than for few.
+    pub(crate) fn bytes_about(&self) -> u64 {
+        let (mut entries, mut tables) = (0, self.heap_bytes() as u64);
+        for slot in self.iter() {
+            entries += slot.table.len() as u64;
+            tables += slot.table.heap_bytes() as u64;
+        }
+        let sampled = self.iter().flat_map(|slot| slot.table.iter()).take(SAMPLES);
+        let bytes_of = |entry: EntryRef<'_>| entry.heap_bytes_sampled(PARTS_SAMPLED) as u64;
+        let (count, bytes) =
+            sampled.fold((0, 0), |(count, bytes), entry| (count + 1, bytes + bytes_of(entry.as_ref())));
+        tables + (bytes * entries).checked_div(count).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::NewExpiry;
+    use super::*;
+    use crate::slot::Slot;
+
+    #[test]
+    fn what_slots_hold_is_estimated_by_some_of_their_entries() {
+        for (entries, len) in [(3, 100_000), (1000, 200)] {
+            let keyspace = Keyspace::new(1);
+            let stripe = Slot::of_key(b"{tag}").stripe();
+            let mut view = keyspace.lock(StripeSet::of(stripe), UnixMs(0));
+            for number in 0..entries {
+                let name = format!("{{tag}}{number}");
+                view.put_string(DbIndex(0), &Key::new(name.as_bytes()), &vec![b'v'; len], NewExpiry::Clear);
+            }
+            let about = view.stripe(stripe).databases[0].as_deref().map_or(0, |it| it.slots.bytes_about()) as usize;
+            let least = entries * len;
+            assert!(least < about && about < least * 3 / 2 + 64 * entries, "{about} for {entries} of {len}");
         }
     }
 }
