@@ -20,6 +20,7 @@ pub mod limits;
 pub mod log;
 pub mod memory;
 pub mod memory_report;
+pub mod metrics;
 pub mod moment;
 pub mod monitor;
 pub mod net;

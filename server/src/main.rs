@@ -1,7 +1,7 @@
 //! The `basalt` binary: `basalt [file] [--setting value ...]`.
 
 use basalt_server::config::{Config, document, file};
-use basalt_server::{log, node, proc_title};
+use basalt_server::{log, metrics, node, proc_title};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -20,7 +20,8 @@ as BASALT_ and its name in capitals (BASALT_MAXMEMORY=1gb, BASALT_IO_THREADS=4):
     --load-rdb FILE  before serving, load a dump of redis-server (or of Basalt) into the empty server
     -v, --version    show the version
     -h, --help       show this help
-    --print-default-config   show all settings with their defaults, as a configuration file";
+    --print-default-config   show all settings with their defaults, as a configuration file
+    --print-metrics          show all metrics, as a page of documentation";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args();
@@ -35,6 +36,10 @@ fn main() -> ExitCode {
         }
         Some("--print-default-config") => {
             print!("{}", document::default_file());
+            return ExitCode::SUCCESS;
+        }
+        Some("--print-metrics") => {
+            print!("{}", metrics::document::page());
             return ExitCode::SUCCESS;
         }
         Some("-v" | "--version") => {

@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::cron;
 use crate::durability;
 use crate::eviction;
+use crate::metrics;
 use crate::net::io_thread::IoThreads;
 use crate::persistence::loading::Pending;
 use crate::persistence::{self, Persistence};
@@ -59,6 +60,8 @@ async fn run_thread_zero(server: Arc<Server>) -> Result<(), StartError> {
     if !config.ignored.is_empty() {
         tracing::info!(settings = config.ignored.join(" "), "these settings are accepted and do nothing here");
     }
+    // First, so that whoever waits for the start can ask how far it is.
+    metrics::endpoint::start(&server).map_err(StartError::Setting)?;
     let is_durable = config.text("mode") == "durable";
     let mut member = None;
     if config.is_yes("cluster-enabled") {

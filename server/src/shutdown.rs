@@ -90,6 +90,11 @@ impl Shutdown {
         }
     }
 
+    /// Somebody has asked for the end.
+    pub fn is_under_way(&self) -> bool {
+        *self.state.lock() != State::Running
+    }
+
     /// Takes back a scheduled shutdown; returns whether there was one.
     pub fn abort(&self) -> bool {
         let mut state = self.state.lock();

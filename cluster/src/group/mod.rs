@@ -291,6 +291,22 @@ impl Group {
         &self.shared.figures
     }
 
+    /// A copy of what was counted so far.
+    pub fn figures_now(&self) -> Arc<Figures> {
+        let copy = Figures::default();
+        copy.add(self.figures());
+        Arc::new(copy)
+    }
+
+    pub fn id(&self) -> GroupId {
+        self.shared.options.group
+    }
+
+    /// This replica.
+    pub fn me(&self) -> ReplicaId {
+        self.shared.options.me
+    }
+
     /// Writes, syncs and applies what was handed in, and ends the group's threads. Nothing may be proposed any more.
     pub fn stop(&self) {
         self.shared.inbox.stop();

@@ -7,7 +7,7 @@
 use super::copies::Copies;
 use super::order::Order;
 use crate::error::CommandError;
-use basalt_cluster::group::{Positions, ReplicaProgress, Role};
+use basalt_cluster::group::{Figures, Positions, ReplicaProgress, Role};
 use basalt_cluster::ids::{ConfigEpoch, GroupId, MigrationId, NodeId, ReplicaId};
 use basalt_cluster::map::{ClusterMap, Refusal};
 use std::net::IpAddr;
@@ -180,7 +180,8 @@ pub struct GroupStatus {
     pub positions: Positions,
     /// The other replicas, if this node leads.
     pub followers: Vec<ReplicaProgress>,
-    pub log_bytes: u64,
+    /// What the group has counted, as of the question.
+    pub figures: Arc<Figures>,
 }
 
 /// Messages between nodes since the start.

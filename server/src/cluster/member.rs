@@ -311,7 +311,7 @@ impl Control for Member {
                 role: running.role(),
                 positions: running.positions(),
                 followers: others.collect(),
-                log_bytes: running.figures().log_bytes.load(Relaxed),
+                figures: running.figures_now(),
             });
         }
         groups.sort_by_key(|status| (status.group != root, status.group));

@@ -73,6 +73,8 @@ pub const HIDDEN: &[&str] = &[
     "fsync",
     "engine-memory",
     "disk-reserve",
+    "metrics-port",
+    "metrics-bind",
     "cluster-join",
     "cluster-zone",
     "key-load-delay",
@@ -185,6 +187,23 @@ pub static SETTINGS: &[Setting] = &[
         AtStart,
         Read,
         "Threads that serve clients. Each reads, evaluates and answers for its own connections.",
+    ),
+    row(
+        "metrics-port",
+        int(-1, 65535),
+        "-1",
+        AtStart,
+        Read,
+        "Port for `/metrics` (Prometheus, see docs/metrics.md), `/health` and `/ready`. -1: `port` plus 20000, if that \
+         is free; 0: none.",
+    ),
+    row(
+        "metrics-bind",
+        Kind::Words,
+        "127.0.0.1 -::1",
+        AtStart,
+        Read,
+        "Addresses for that port, as with `bind`. Whoever can connect sees all metrics, but neither keys nor values.",
     ),
     row("io-threads-do-reads", Kind::Bool, "no", AtStart, Irrelevant, "Network threads always read."),
     // Who may do what.

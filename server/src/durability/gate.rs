@@ -85,6 +85,11 @@ impl CommitGate {
         self.losses.meet(span)
     }
 
+    /// Batches whose fate was unknown since the start, about.
+    pub fn lost_batches(&self) -> u64 {
+        self.losses.batches()
+    }
+
     /// The fate of these batches is unknown: whoever depends on one of them is never answered. To be said before the
     /// mark of what is committed passes them.
     pub fn note_lost(&self, batches: RangeInclusive<Seq>) {

@@ -1,6 +1,7 @@
 //! The Raft groups behind this node's data: the only one of a node that is no cluster, or those of a cluster's node.
 
 use super::replicas::Replicas;
+use crate::cluster::control::GroupStatus;
 use basalt_cluster::group::{self, Figures, Fsync, Group, Stopped};
 use basalt_storage::engine::{Engine, Rocks};
 use basalt_storage::seq::Seq;
@@ -28,6 +29,20 @@ impl Groups {
             Groups::Alone { group, .. } => group.is_congested(),
             Groups::Cluster(replicas) => replicas.is_congested(),
         }
+    }
+
+    /// How the group of a node that is no cluster stands.
+    pub fn alone(&self) -> Option<GroupStatus> {
+        let Groups::Alone { group, .. } = self else { return None };
+        Some(GroupStatus {
+            group: group.id(),
+            kind: "home",
+            replica: group.me(),
+            role: group.role(),
+            positions: group.positions(),
+            followers: Vec::new(),
+            figures: group.figures_now(),
+        })
     }
 
     /// Bytes of batches since the start.

@@ -25,6 +25,8 @@ pub enum Fate {
 #[derive(Debug, Default)]
 pub struct Losses {
     count: AtomicU64,
+    /// So many were noted. Those of other groups that lie between them count too, so it is about that.
+    batches: AtomicU64,
     lost: RwLock<Vec<RangeInclusive<Seq>>>,
 }
 
@@ -38,7 +40,12 @@ impl Losses {
         self.reign() == Reign::default()
     }
 
+    pub fn batches(&self) -> u64 {
+        self.batches.load(Ordering::Relaxed)
+    }
+
     pub fn note(&self, batches: RangeInclusive<Seq>) {
+        self.batches.fetch_add((batches.end().0 + 1).saturating_sub(batches.start().0), Ordering::Relaxed);
         let mut lost = self.lost.write();
         if lost.len() == KEPT {
             lost.remove(0);

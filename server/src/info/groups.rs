@@ -4,6 +4,7 @@ use super::Fields;
 use crate::cluster::control::GroupStatus;
 use crate::server::Server;
 use basalt_cluster::group::{Positions, ReplicaProgress, Role};
+use std::sync::atomic::Ordering::Relaxed;
 
 /// One line for each group, and one for each replica that follows this node.
 pub fn groups(server: &Server, fields: &mut Fields) {
@@ -31,7 +32,7 @@ fn line(status: &GroupStatus) -> String {
          applied={applied},log_bytes={}",
         replica.0,
         role.term(),
-        status.log_bytes
+        status.figures.log_bytes.load(Relaxed)
     )
 }
 

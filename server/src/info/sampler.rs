@@ -3,7 +3,7 @@
 use crate::server::Server;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Samples that the average goes over, one per tick of [`Sampler::sample`].
 const SAMPLES: usize = 16;
@@ -40,6 +40,11 @@ impl Sampler {
             samples.pop_front();
         }
         samples.push_back(Sample { at: Instant::now(), totals });
+    }
+
+    /// How long ago the last sample was taken.
+    pub fn silence(&self) -> Option<Duration> {
+        self.0.lock().back().map(|sample| sample.at.elapsed())
     }
 
     pub fn rates(&self) -> Rates {

@@ -99,13 +99,13 @@ impl Listeners {
     }
 }
 
-struct Wanted {
-    address: SocketAddr,
-    must_exist: bool,
+pub(crate) struct Wanted {
+    pub address: SocketAddr,
+    pub must_exist: bool,
 }
 
 /// The addresses that `bind` names. Port 0 means none.
-fn addresses(bind: &str, port: u16) -> Result<Vec<Wanted>, String> {
+pub(crate) fn addresses(bind: &str, port: u16) -> Result<Vec<Wanted>, String> {
     let mut wanted: Vec<Wanted> = Vec::new();
     if port == 0 {
         return Ok(wanted);
@@ -133,7 +133,7 @@ fn addresses(bind: &str, port: u16) -> Result<Vec<Wanted>, String> {
     Ok(wanted)
 }
 
-fn bind(address: SocketAddr, backlog: i32) -> io::Result<std::net::TcpListener> {
+pub(crate) fn bind(address: SocketAddr, backlog: i32) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         // So that the IPv4 socket of the same port can exist beside it.

@@ -84,6 +84,19 @@ impl Rocks {
         }
     }
 
+    /// Tables per level, of all families together, the lowest level first.
+    pub fn level_files(&self) -> Vec<u64> {
+        let files = |family: &str, level: usize| {
+            let family = self.db.cf_handle(family)?;
+            let text = self.db.property_value_cf(family, properties::num_files_at_level(level)).ok().flatten()?;
+            text.trim().parse::<u64>().ok()
+        };
+        let families = || super::layout::FAMILIES.iter().copied().chain(["default"]);
+        let level = |level| families().map(|family| files(family, level)).sum::<Option<u64>>();
+        // A level that does not exist has no such property.
+        (0..).map_while(level).collect()
+    }
+
     /// The largest value that a property has among the families.
     fn most(&self, name: &properties::PropName) -> u64 {
         let one = |family: &str| {
