@@ -11,6 +11,7 @@ use crate::eviction::Eviction;
 use crate::expiry_cycle::ExpiryCycle;
 use crate::info::Sampler;
 use crate::info::average_ttl::AverageTtl;
+use crate::info::event_loop::EventLoops;
 use crate::latency::LatencyMonitor;
 use crate::limits::ClientLimits;
 use crate::monitor::Monitors;
@@ -57,6 +58,7 @@ pub struct Server {
     pub eviction: Eviction,
     pub sampler: Sampler,
     pub average_ttl: AverageTtl,
+    pub event_loops: EventLoops,
     pub clock: WallClock,
     /// Forty hexadecimal digits that are new with each start.
     pub run_id: String,
@@ -94,6 +96,7 @@ impl Server {
             eviction: Eviction::default(),
             sampler: Sampler::default(),
             average_ttl: AverageTtl::default(),
+            event_loops: EventLoops::default(),
             clock: WallClock::start(),
             run_id,
         };
@@ -171,6 +174,7 @@ impl Server {
         self.keyspace.reaper().reset_freed();
         self.expiry_cycle.reset();
         self.eviction.reset();
+        self.event_loops.reset();
         crate::memory::reset_peak();
     }
 

@@ -162,6 +162,12 @@ impl Stats {
         self.threads.iter().flatten().map(|counters| counters.calls.load(Relaxed)).sum()
     }
 
+    /// How long all commands took together.
+    pub fn command_time(&self) -> Duration {
+        let threads = self.threads.iter().flatten();
+        Duration::from_nanos(threads.map(|counters| counters.nanoseconds.load(Relaxed)).sum())
+    }
+
     /// Error codes and how often each was answered.
     pub fn errors(&self) -> Vec<(String, u64)> {
         let mut errors: Vec<_> = self.errors.lock().iter().map(|(code, count)| (code.clone(), *count)).collect();

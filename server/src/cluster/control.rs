@@ -190,6 +190,8 @@ pub struct Traffic {
     /// By kind, if there were any.
     pub sent: Vec<(&'static str, u64)>,
     pub received: Vec<(&'static str, u64)>,
+    pub sent_bytes: u64,
+    pub received_bytes: u64,
     /// Links that were cut because too much was waiting on them.
     pub cut_links: u64,
 }

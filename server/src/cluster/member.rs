@@ -289,6 +289,8 @@ impl Control for Member {
         Traffic {
             sent: vec![("raft", figures.messages.load(Relaxed)), ("call", figures.calls.load(Relaxed))],
             received: vec![("call", received)],
+            sent_bytes: figures.bytes_sent.load(Relaxed),
+            received_bytes: figures.bytes_received.load(Relaxed),
             cut_links: figures.dropped_full.load(Relaxed),
         }
     }

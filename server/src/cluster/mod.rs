@@ -15,6 +15,7 @@ pub mod departure;
 pub mod hold;
 pub mod local;
 pub mod member;
+mod neighbours;
 pub mod order;
 pub mod place;
 pub mod route;
@@ -26,11 +27,12 @@ use crate::client::Client;
 use crate::durability::replicas::Replicas;
 use crate::server::Server;
 use basalt_cluster::ids::{GroupId, NodeId};
-use basalt_cluster::map::{Address, ClusterMap, Health, Role, Roles};
+use basalt_cluster::map::{ClusterMap, Health, Role, Roles};
 use basalt_storage::keyspace::View;
 use basalt_storage::slot::{Slot, StripeIndex, StripeSet};
 use control::{Control, Quorum};
 use hold::Holds;
+pub use neighbours::{Master, Neighbours, Replica};
 use parking_lot::{Mutex, RwLock};
 use route::Cover;
 use show::Endpoint;
@@ -75,29 +77,6 @@ impl Picture {
     /// The node to which clients are sent for a slot.
     pub fn owner(&self, slot: Slot) -> Option<NodeId> {
         self.leader(self.map.slots().owner(slot)?)
-    }
-}
-
-/// The master of this node if it is a replica, and the replicas of this node that are up.
-#[derive(Default)]
-pub struct Neighbours {
-    pub master: Option<Address>,
-    pub replicas: Vec<Address>,
-}
-
-impl Neighbours {
-    pub fn of(server: &Server) -> Neighbours {
-        let Some(cluster) = server.cluster() else { return Neighbours::default() };
-        let (picture, me) = (cluster.picture(), cluster.me());
-        let address = |node: &NodeId| picture.map.node(*node).map(|node| node.address.clone());
-        let is_up = |node: &&NodeId| picture.map.node(**node).is_some_and(|node| node.health == Health::Up);
-        Neighbours {
-            master: match picture.roles.role(me) {
-                Some(Role::ReplicaOf(master)) => address(&master),
-                _ => None,
-            },
-            replicas: picture.roles.replicas(me).iter().filter(is_up).filter_map(address).collect(),
-        }
     }
 }
 

@@ -186,26 +186,30 @@ fn time(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
 
 /// A node by itself is a master without replicas. In a cluster it is what CLUSTER NODES says.
 fn role(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
-    let Neighbours { master, replicas } = Neighbours::of(ctx.server);
+    let Neighbours { master, replicas, positions } = Neighbours::of(ctx.server);
     let out = &mut ctx.out;
     if let Some(master) = master {
         out.array(5);
         out.bulk(b"slave");
-        out.bulk(master.ip.to_string().as_bytes());
-        out.integer(master.port.into());
-        out.bulk(b"connected");
-        out.integer(0);
+        out.bulk(master.address.ip.to_string().as_bytes());
+        out.integer(master.address.port.into());
+        out.bulk(match (master.is_linked, master.is_loading) {
+            (false, _) => b"connect",
+            (true, true) => b"sync",
+            (true, false) => b"connected",
+        });
+        out.integer(positions.applied.0 as i64);
         return Ok(());
     }
     out.array(3);
     out.bulk(b"master");
-    out.integer(0);
+    out.integer(positions.last.0 as i64);
     out.array(replicas.len());
     for replica in replicas {
         out.array(3);
-        out.bulk(replica.ip.to_string().as_bytes());
-        out.bulk(replica.port.to_string().as_bytes());
-        out.bulk(b"0");
+        out.bulk(replica.address.ip.to_string().as_bytes());
+        out.bulk(replica.address.port.to_string().as_bytes());
+        out.bulk(replica.offset.to_string().as_bytes());
     }
     Ok(())
 }

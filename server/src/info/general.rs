@@ -1,10 +1,8 @@
 //! Who the server is, its clients, its databases, and what it does not have.
 
 use super::Fields;
-use crate::cluster::{Cluster, Neighbours};
 use crate::server::Server;
 use crate::version::{BASALT_VERSION, REDIS_VERSION};
-use basalt_cluster::map::Address;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -68,7 +66,7 @@ pub fn clients(server: &Server, fields: &mut Fields) {
     let all = server.clients.all();
     let largest = |figure: &dyn Fn(&crate::client::Client) -> usize| all.iter().map(|c| figure(c)).max().unwrap_or(0);
     fields.put("connected_clients", all.len());
-    fields.put("cluster_connections", 0);
+    fields.put("cluster_connections", server.cluster().map_or(0, |cluster| cluster.control().links().len()));
     fields.put("maxclients", server.config.hot.maxclients.load(Relaxed));
     fields.put("client_recent_max_input_buffer", largest(&|client| client.figures().query));
     fields.put("client_recent_max_output_buffer", largest(&|client| client.output_bytes()));
@@ -124,31 +122,6 @@ pub fn persistence(server: &Server, fields: &mut Fields) {
     fields.put("loading_loaded_bytes", loading.loaded_bytes);
     fields.put("loading_loaded_perc", format_args!("{:.2}", loading.percent));
     fields.put("loading_eta_seconds", loading.seconds_left);
-}
-
-pub fn replication(server: &Server, fields: &mut Fields) {
-    fields.put("role", if server.cluster().is_some_and(Cluster::is_replica) { "slave" } else { "master" });
-    let Neighbours { master, replicas } = Neighbours::of(server);
-    if let Some(master) = master {
-        fields.put("master_host", master.ip);
-        fields.put("master_port", master.port);
-        fields.put("master_link_status", "up");
-        fields.put("slave_read_only", 1);
-    }
-    fields.put("connected_slaves", replicas.len());
-    for (number, replica) in replicas.iter().enumerate() {
-        let Address { ip, port, .. } = replica;
-        fields.put(&format!("slave{number}"), format!("ip={ip},port={port},state=online,offset=0,lag=0"));
-    }
-    fields.put("master_failover_state", "no-failover");
-    fields.put("master_replid", &server.run_id);
-    fields.put("master_replid2", "0".repeat(40));
-    fields.put("master_repl_offset", 0);
-    fields.put("second_repl_offset", -1);
-    fields.put("repl_backlog_active", 0);
-    fields.put("repl_backlog_size", server.config.int("repl-backlog-size"));
-    fields.put("repl_backlog_first_byte_offset", 0);
-    fields.put("repl_backlog_histlen", 0);
 }
 
 pub fn cpu(_: &Server, fields: &mut Fields) {

@@ -55,7 +55,8 @@ pub fn memory(server: &Server, fields: &mut Fields) {
     fields.put("mem_total_replication_buffers", 0);
     fields.put("mem_clients_slaves", 0);
     fields.put("mem_clients_normal", clients);
-    fields.put("mem_cluster_links", 0);
+    let links = server.cluster().map(|cluster| cluster.control().links()).unwrap_or_default();
+    fields.put("mem_cluster_links", links.iter().map(|link| link.buffer_allocated).sum::<usize>());
     fields.put("mem_aof_buffer", 0);
     fields.put("mem_allocator", "jemalloc-5.3.0");
     fields.put("active_defrag_running", 0);

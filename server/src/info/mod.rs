@@ -6,9 +6,11 @@
 pub mod average_ttl;
 mod commands;
 mod durability;
+pub mod event_loop;
 mod general;
 mod groups;
 mod memory;
+mod replication;
 mod sampler;
 mod statistics;
 
@@ -53,7 +55,7 @@ static SECTIONS: &[Section] = &[
     Section { shown: Shown::Durable, ..section("storage", "Storage", durability::storage) },
     Section { shown: Shown::Clustered, ..section("groups", "Groups", groups::groups) },
     section("stats", "Stats", statistics::stats),
-    section("replication", "Replication", general::replication),
+    section("replication", "Replication", replication::replication),
     section("cpu", "CPU", general::cpu),
     Section { shown: Shown::Everything, ..section("modules", "Modules", |_, _| {}) },
     Section { shown: Shown::All, ..section("commandstats", "Commandstats", commands::calls) },

@@ -14,6 +14,12 @@ pub struct Rates {
     pub commands: u64,
     pub received_bytes: u64,
     pub sent_bytes: u64,
+    /// The same between nodes.
+    pub peer_received_bytes: u64,
+    pub peer_sent_bytes: u64,
+    /// Wake-ups of network threads, and the time that they were busy.
+    pub cycles: u64,
+    pub busy_us: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -29,11 +35,16 @@ pub struct Sampler(Mutex<VecDeque<Sample>>);
 impl Sampler {
     /// Takes a sample; called at even intervals.
     pub fn sample(&self, server: &Server) {
-        let traffic = server.stats.traffic();
+        let (traffic, cycles) = (server.stats.traffic(), server.event_loops.cycles());
+        let between_nodes = server.cluster().map(|cluster| cluster.control().traffic()).unwrap_or_default();
         let totals = Rates {
             commands: server.stats.calls(),
             received_bytes: traffic.received_bytes,
             sent_bytes: traffic.sent_bytes,
+            peer_received_bytes: between_nodes.received_bytes,
+            peer_sent_bytes: between_nodes.sent_bytes,
+            cycles: cycles.count,
+            busy_us: cycles.busy.as_micros() as u64,
         };
         let mut samples = self.0.lock();
         if samples.len() == SAMPLES {
@@ -60,6 +71,10 @@ impl Sampler {
             commands: rate(first.totals.commands, last.totals.commands),
             received_bytes: rate(first.totals.received_bytes, last.totals.received_bytes),
             sent_bytes: rate(first.totals.sent_bytes, last.totals.sent_bytes),
+            peer_received_bytes: rate(first.totals.peer_received_bytes, last.totals.peer_received_bytes),
+            peer_sent_bytes: rate(first.totals.peer_sent_bytes, last.totals.peer_sent_bytes),
+            cycles: rate(first.totals.cycles, last.totals.cycles),
+            busy_us: rate(first.totals.busy_us, last.totals.busy_us),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The stats section: what has been counted since the start or CONFIG RESETSTAT.
 
-use super::Fields;
+use super::{Fields, event_loop};
 use crate::pubsub::Scope;
 use crate::server::Server;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -13,12 +13,15 @@ pub fn stats(server: &Server, fields: &mut Fields) {
     fields.put("instantaneous_ops_per_sec", rates.commands);
     fields.put("total_net_input_bytes", traffic.received_bytes);
     fields.put("total_net_output_bytes", traffic.sent_bytes);
-    fields.put("total_net_repl_input_bytes", 0);
-    fields.put("total_net_repl_output_bytes", 0);
-    fields.put("instantaneous_input_kbps", format!("{:.2}", rates.received_bytes as f64 / 1024.0));
-    fields.put("instantaneous_output_kbps", format!("{:.2}", rates.sent_bytes as f64 / 1024.0));
-    fields.put("instantaneous_input_repl_kbps", "0.00");
-    fields.put("instantaneous_output_repl_kbps", "0.00");
+    // What passes between nodes is nearly all what is replicated.
+    let between_nodes = server.cluster().map(|cluster| cluster.control().traffic()).unwrap_or_default();
+    fields.put("total_net_repl_input_bytes", between_nodes.received_bytes);
+    fields.put("total_net_repl_output_bytes", between_nodes.sent_bytes);
+    let kbps = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
+    fields.put("instantaneous_input_kbps", kbps(rates.received_bytes));
+    fields.put("instantaneous_output_kbps", kbps(rates.sent_bytes));
+    fields.put("instantaneous_input_repl_kbps", kbps(rates.peer_received_bytes));
+    fields.put("instantaneous_output_repl_kbps", kbps(rates.peer_sent_bytes));
     fields.put("rejected_connections", count(&server.clients.rejected));
     for field in ["sync_full", "sync_partial_ok", "sync_partial_err"] {
         fields.put(field, 0);
@@ -64,7 +67,9 @@ pub fn stats(server: &Server, fields: &mut Fields) {
     fields.put("io_threaded_writes_processed", if server.config.io_threads() > 1 { traffic.writes } else { 0 });
     fields.put("reply_buffer_shrinks", 0);
     fields.put("reply_buffer_expands", 0);
-    // Since Redis 7.2; there are no ACLs yet.
+    // Since Redis 7.2, like what follows.
+    event_loop::put(server, fields);
+    // There are no ACLs yet.
     for field in ["auth", "cmd", "key", "channel"] {
         fields.put(&format!("acl_access_denied_{field}"), 0);
     }

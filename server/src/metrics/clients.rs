@@ -64,6 +64,18 @@ pub const METRICS: &[Metric] = &[
             samples.put_for(&["output"], traffic.writes);
         },
     ),
+    counter("basalt_event_loop_cycles_total", &[], "Wake-ups of network threads.", |scrape, samples| {
+        samples.put(scrape.server.event_loops.cycles().count);
+    }),
+    counter(
+        "basalt_event_loop_busy_seconds_total",
+        &[],
+        "Time that network threads were busy: one second per second and thread is all there is.",
+        |scrape, samples| samples.put(scrape.server.event_loops.cycles().busy.as_secs_f64()),
+    ),
+    gauge("basalt_io_threads", &[], "Network threads.", |scrape, samples| {
+        samples.put(scrape.server.config.io_threads());
+    }),
     gauge("basalt_pubsub_channels", &["scope"], "Channels with subscribers.", |scrape, samples| {
         samples.put_for(&["global"], scrape.server.pubsub.channel_count(Scope::Global));
         samples.put_for(&["shard"], scrape.server.pubsub.channel_count(Scope::Shard));

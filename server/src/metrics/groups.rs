@@ -91,6 +91,13 @@ pub const METRICS: &[Metric] = &[
             }
         });
     }),
+    counter("basalt_cluster_bytes_total", &["direction"], "Bytes between nodes.", |scrape, samples| {
+        with(scrape, |cluster| {
+            let traffic = cluster.control().traffic();
+            samples.put_for(&["sent"], traffic.sent_bytes);
+            samples.put_for(&["received"], traffic.received_bytes);
+        });
+    }),
     counter(
         "basalt_cluster_messages_dropped_total",
         &[],

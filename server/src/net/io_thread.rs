@@ -79,6 +79,7 @@ impl ThreadZero {
 }
 
 async fn serve(server: Arc<Server>, mut receiver: Receiver<Handover>, connections: Arc<AtomicUsize>) {
+    server.event_loops.add_this_thread();
     let relaying = server.clone();
     // Before the first connection: tasks begin in the order in which they are spawned.
     tokio::spawn(async move {

@@ -16,7 +16,12 @@ fn with_scene<R>(map: &ClusterMap, me: u8, endpoint: Endpoint, f: impl FnOnce(&S
         trust: if other == node(3) { Trust::Suspected } else { Trust::Trusted },
         offset: 42,
     };
-    let traffic = Traffic { sent: vec![("ping", 3), ("pong", 0)], received: vec![("ping", 2)], cut_links: 1 };
+    let traffic = Traffic {
+        sent: vec![("ping", 3), ("pong", 0)],
+        received: vec![("ping", 2)],
+        cut_links: 1,
+        ..Traffic::default()
+    };
     let scene =
         Scene { map, me: node(me), endpoint, cover: Cover::Up, contact: &contact, handshakes: &[], traffic: &traffic };
     f(&scene)

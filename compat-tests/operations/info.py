@@ -1,0 +1,189 @@
+#!/usr/bin/env python3
+"""INFO beside redis-server's: the same sections and fields in the same order and of the same form, and true values
+where they can be known from outside."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent / "harness"), str(HERE.parent / "cluster")]
+
+from cases import run_cases  # noqa: E402
+from nodes import Nodes, until  # noqa: E402
+from server import REFERENCE, Server, binary_under_test  # noqa: E402
+
+# What 7.2 has, and 7.0, which is what is installed, has not.
+SINCE_7_2 = {
+    "server": {"listener0"},
+    "clients": {"total_blocking_keys", "total_blocking_keys_on_nokey"},
+    "memory": set(),
+    "persistence": {"rdb_saves", "aof_rewrites", "aof_rewrites_consecutive_failures", "async_loading"},
+    "stats": {
+        "evicted_clients", "instantaneous_input_repl_kbps", "instantaneous_output_repl_kbps",
+        "total_net_repl_input_bytes", "total_net_repl_output_bytes", "eventloop_cycles", "eventloop_duration_sum",
+        "eventloop_duration_cmd_sum",
+        "instantaneous_eventloop_cycles_per_sec", "instantaneous_eventloop_duration_usec", "acl_access_denied_auth",
+        "acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel", "reply_buffer_shrinks",
+        "reply_buffer_expands",
+    },
+    "replication": set(),
+    "cpu": set(),
+    "cluster": set(),
+}
+FORMS = [
+    ("integer", r"-?\d+"),
+    ("decimal", r"-?\d+\.\d+"),
+    ("percent", r"\d+\.\d+%"),
+    ("bytes", r"\d+(\.\d+)?[BKMGTP]"),
+]
+# A field of ours may have another form if its value is of another kind.
+OTHER_FORM = {"redis_git_sha1", "redis_build_id", "gcc_version", "master_replid", "config_file"}
+
+
+def sections(server, *names: str) -> dict:
+    """Fields of each section by its lower-case title."""
+    connection = server.connect()
+    text = connection.call("INFO", *names)[1].decode()
+    connection.close()
+    found, title = {}, None
+    for line in text.split("\r\n"):
+        if line.startswith("# "):
+            title = line[2:].lower()
+            found[title] = {}
+        elif line:
+            name, value = line.split(":", 1)
+            assert name not in found[title], f"{name} is there twice"
+            found[title][name] = value
+    return found
+
+
+def form(value: str) -> str:
+    return next((name for name, pattern in FORMS if re.fullmatch(pattern, value)), "text")
+
+
+def fields_are_those_of_redis() -> None:
+    with Server(REFERENCE) as reference, Server(binary_under_test(), "--mode", "cache") as server:
+        for one in [reference, server]:
+            client = one.connect()
+            client.call("SET", "a", "b", "EX", "1000")
+            client.call("LPUSH", "a", "b")
+            client.close()
+        expected, found = sections(reference, "everything"), sections(server, "everything")
+        order = [title for title in found if title in expected]
+        assert order == list(expected), f"sections: {list(expected)}, here {order}"
+        wrong = []
+        for title, theirs in expected.items():
+            ours = found[title]
+            if title in ["commandstats", "latencystats"]:
+                # The clients of this test say different things to the two.
+                theirs = {name: value for name, value in theirs.items() if re.search(r"_(set|lpush)$", name)}
+            missing = [name for name in theirs if name not in ours]
+            missing += sorted(SINCE_7_2.get(title, set()) - set(ours))
+            wrong += [f"{title}: {name} is missing" for name in missing]
+            common = [name for name in ours if name in theirs]
+            # Redis shows commands in the order of a hash table.
+            is_ordered = title not in ["commandstats", "latencystats"]
+            if is_ordered and common != [name for name in theirs if name in ours]:
+                wrong.append(f"{title}: the order is {common}")
+            wrong += [
+                f"{title}: {name} is {ours[name]!r}, there {theirs[name]!r}"
+                for name in common
+                if name not in OTHER_FORM and form(ours[name]) != form(theirs[name])
+            ]
+        assert not wrong, "\n".join(wrong)
+        for name, value in expected["keyspace"].items():
+            assert re.sub(r"avg_ttl=\d+", "", found["keyspace"][name]) == re.sub(r"avg_ttl=\d+", "", value)
+        assert found["errorstats"] == expected["errorstats"]
+
+
+def sections_are_chosen_as_in_redis() -> None:
+    own = {"durability", "storage", "groups"}
+    with Server(REFERENCE) as reference, Server(binary_under_test(), "--mode", "cache") as server:
+        for names in [[], ["default"], ["all"], ["everything"], ["cpu"], ["CPU", "server"], ["server", "server"], ["x"],
+                      ["default", "commandstats"], ["modules"], ["all", "modules"]]:
+            expected = [title for title in sections(reference, *names)]
+            found = [title for title in sections(server, *names) if title not in own]
+            # Which errors and commands there were differs, but not whether the section is there.
+            assert found == expected, (names, expected, found)
+
+
+def values_are_true() -> None:
+    with Server(binary_under_test(), "--mode", "cache", "--io-threads", "2") as server:
+        client, other = server.connect(), server.connect()
+        for number in range(200):
+            client.call("SET", f"key:{number}", "x" * 1000)
+        other.call("SUBSCRIBE", "news")
+        found = sections(server)
+        stats, clients = found["stats"], found["clients"]
+        assert int(clients["connected_clients"]) == 3 and clients["pubsub_clients"] == "1", clients
+        assert int(stats["total_net_input_bytes"]) > 200_000 and stats["pubsub_channels"] == "1", stats
+        # Each of these calls has come alone.
+        assert int(stats["eventloop_cycles"]) >= 200, stats
+        busy, commands = int(stats["eventloop_duration_sum"]), int(stats["eventloop_duration_cmd_sum"])
+        most = (int(found["server"]["uptime_in_seconds"]) + 1) * 2_000_000
+        assert 0 < commands <= busy < most, (busy, commands)
+        assert int(found["server"]["process_id"]) == server.process.pid
+        assert float(found["cpu"]["used_cpu_user"]) > 0
+        assert client.call("CONFIG", "RESETSTAT") == ("+", b"OK")
+        after = sections(server)["stats"]
+        assert int(after["eventloop_cycles"]) < 50 and int(after["total_net_input_bytes"]) < 1000, after
+
+
+def replication_is_true() -> None:
+    with Nodes(binary_under_test()) as nodes:
+        first = nodes.add()
+        for _ in range(2):
+            nodes.add()
+        # One master and two replicas, as redis-cli makes them.
+        names = [f"127.0.0.1:{node.port}" for node in nodes.all]
+        for node in nodes.all[1:]:
+            node.call("CLUSTER", "MEET", "127.0.0.1", first.port)
+        until("all know each other", lambda: all(len(node.nodes()) == 3 for node in nodes.all))
+        assert first.call("CLUSTER", "ADDSLOTSRANGE", "0", "16383") == ("+", b"OK"), names
+        until("the cluster is up", nodes.agree)
+        for node in nodes.all[1:]:
+            assert node.call("CLUSTER", "REPLICATE", first.name()) == ("+", b"OK")
+        until("both follow", lambda: replication(first)["connected_slaves"] == "2")
+        for number in range(50):
+            assert first.call("SET", f"key:{number}", "x") == ("+", b"OK")
+        until("both have everything", lambda: offsets(first) == {replication(first)["master_repl_offset"]})
+        shown = replication(first)
+        assert shown["role"] == "master" and int(shown["master_repl_offset"]) > 50, shown
+        for node in nodes.all[1:]:
+            until("what is committed is applied", lambda node=node: is_up_to_date(node, first))
+            own = replication(node)
+            assert own["role"] == "slave" and own["master_port"] == str(first.port), own
+            assert own["master_link_status"] == "up" and own["master_sync_in_progress"] == "0", own
+            assert 0 <= int(own["master_last_io_seconds_ago"]) < 60 and own["replica_announced"] == "1", own
+        stats = dict(line.split(":") for line in first.text("INFO", "stats").split("\r\n") if ":" in line)
+        assert int(stats["total_net_repl_output_bytes"]) > 50 * 10, stats
+        clients = dict(line.split(":") for line in first.text("INFO", "clients").split("\r\n") if ":" in line)
+        assert int(clients["cluster_connections"]) >= 2, clients
+        first.kill()
+        others = nodes.all[1:]
+        until("somebody else leads", lambda: "master" in [replication(node)["role"] for node in others])
+
+
+def replication(node) -> dict:
+    lines = node.text("INFO", "replication").split("\r\n")
+    return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
+def offsets(node) -> set:
+    shown = replication(node)
+    lines = [value for name, value in shown.items() if re.fullmatch(r"slave\d+", name)]
+    assert len(lines) == int(shown["connected_slaves"]), shown
+    return {re.search(r"state=online,offset=(\d+),lag=\d+", line).group(1) for line in lines}
+
+
+def is_up_to_date(node, master) -> bool:
+    return replication(node)["slave_repl_offset"] == replication(master)["master_repl_offset"]
+
+
+CASES = [fields_are_those_of_redis, sections_are_chosen_as_in_redis, values_are_true, replication_is_true]
+
+if __name__ == "__main__":
+    os.environ["BASALT_METRICS_PORT"] = "0"
+    sys.exit(run_cases("info", CASES, sys.argv[1:]))
