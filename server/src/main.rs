@@ -1,5 +1,6 @@
 //! The `basalt` binary: `basalt [file] [--setting value ...]`.
 
+use basalt_server::config::file::Directive;
 use basalt_server::config::{Config, document, file};
 use basalt_server::{log, metrics, node, proc_title};
 use std::path::PathBuf;
@@ -20,7 +21,10 @@ as BASALT_ and its name in capitals (BASALT_MAXMEMORY=1gb, BASALT_IO_THREADS=4):
     --load-rdb FILE  before serving, load a dump of redis-server (or of Basalt) into the empty server
     -v, --version    show the version
     -h, --help       show this help
+    --check-config FILE [--SETTING VALUE ...]   say whether the file, the environment and the options can be
+                     used, without starting: all that is wrong, with file and line
     --print-default-config   show all settings with their defaults, as a configuration file
+    --print-settings         show all settings, as a page of documentation
     --print-metrics          show all metrics, as a page of documentation";
 
 fn main() -> ExitCode {
@@ -36,6 +40,11 @@ fn main() -> ExitCode {
         }
         Some("--print-default-config") => {
             print!("{}", document::default_file());
+            return ExitCode::SUCCESS;
+        }
+        Some("--check-config") => return check(&arguments[1..]),
+        Some("--print-settings") => {
+            print!("{}", document::page());
             return ExitCode::SUCCESS;
         }
         Some("--print-metrics") => {
@@ -57,8 +66,31 @@ fn main() -> ExitCode {
     }
 }
 
-/// The file first, then the environment, then the options, so that options win.
+/// Says what is wrong with a configuration.
+fn check(arguments: &[String]) -> ExitCode {
+    let errors = match read_directives(arguments) {
+        Ok((_, directives)) => Config::check(directives),
+        Err(error) => vec![error],
+    };
+    for error in &errors {
+        eprintln!("basalt: {error}");
+    }
+    match errors.is_empty() {
+        true => println!("the configuration can be used"),
+        false => eprintln!("basalt: the configuration has {} error(s)", errors.len()),
+    }
+    if errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
 fn read_config(arguments: &[String]) -> Result<Config, file::FileError> {
+    let (path, directives) = read_directives(arguments)?;
+    // CONFIG REWRITE finds the file again after `dir` has changed the working directory.
+    let absolute = path.filter(|path| path.as_os_str() != "-").map(|path| std::path::absolute(&path).unwrap_or(path));
+    Config::from_directives(directives, absolute)
+}
+
+/// The file first, then the environment, then the options, so that options win.
+fn read_directives(arguments: &[String]) -> Result<(Option<PathBuf>, Vec<Directive>), file::FileError> {
     let (path, options) = match arguments.split_first() {
         Some((first, rest)) if !first.starts_with("--") => (Some(PathBuf::from(first)), rest),
         _ => (None, arguments),
@@ -69,9 +101,7 @@ fn read_config(arguments: &[String]) -> Result<Config, file::FileError> {
     };
     directives.extend(file::read_environment(std::env::vars()));
     directives.extend(file::read_arguments(options)?);
-    // CONFIG REWRITE finds the file again after `dir` has changed the working directory.
-    let absolute = path.filter(|path| path.as_os_str() != "-").map(|path| std::path::absolute(&path).unwrap_or(path));
-    Config::from_directives(directives, absolute)
+    Ok((path, directives))
 }
 
 fn run(config: Config) -> Result<(), String> {

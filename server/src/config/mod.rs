@@ -152,6 +152,20 @@ impl Config {
         Ok(config)
     }
 
+    /// What is wrong with the directives: with each of them, not only the first.
+    pub fn check(directives: Vec<Directive>) -> Vec<FileError> {
+        let (mut good, mut errors) = (Vec::new(), Vec::new());
+        for directive in directives {
+            good.push(directive);
+            // Some add to what those before have said, so each is read behind all that were good.
+            if let Err(error) = Config::from_directives(good.clone(), None) {
+                good.pop();
+                errors.push(error);
+            }
+        }
+        errors
+    }
+
     fn store(&self, index: usize, value: Value) {
         self.values.write()[index] = value;
     }
