@@ -19,6 +19,6 @@ def run_cases(title: str, cases: list, only: list) -> int:
             failed += 1
             where = traceback.extract_tb(problem.__traceback__)[-1]
             result = f"FAILED: {problem!r} ({where.name}, line {where.lineno})"
-        print(f"{case.__name__:24}{result} {time.monotonic() - started:6.1f} s", flush=True)
+        print(f"{case.__name__:32}{result} {time.monotonic() - started:6.1f} s", flush=True)
     print(f"{title}: {passed} passed, {failed} failed, 0 skipped")
     return 1 if failed else 0

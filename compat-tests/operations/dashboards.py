@@ -107,11 +107,13 @@ class Cluster:
         client, number = Client([node.port for node in self.nodes.all]), 0
         while not self.is_over.is_set():
             number += 1
+            expiry = ["EX", "500"] if number % 3 == 0 else []
             try:
-                client.call("SET", f"key:{number % 1000}", "x" * 500, *(["EX", "500"] if number % 3 == 0 else []))
-                client.call("GET", f"key:{number % 2000}")
-                client.call("LPUSH", f"key:{number % 1000}", "1")
-            except Closed:
+                client.call("SET", f"key:{number % 1000}", "x" * 500, *expiry, patience=1)
+                client.call("GET", f"key:{number % 2000}", patience=1)
+                client.call("LPUSH", f"key:{number % 1000}", "1", patience=1)
+            except (Closed, AssertionError):
+                # Nodes may be gone by now.
                 pass
 
     def __exit__(self, *how) -> None:

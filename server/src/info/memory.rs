@@ -1,6 +1,6 @@
 //! Memory: what is used, by whom, and what the system sees of it.
 
-use super::Fields;
+use super::{Fields, human};
 use crate::memory_report::{Report, percent, system_bytes};
 use crate::server::Server;
 use std::sync::atomic::Ordering::Relaxed;
@@ -24,8 +24,9 @@ pub fn memory(server: &Server, fields: &mut Fields) {
     fields.put("allocator_resident", allocator.resident);
     fields.put_bytes("total_system_memory", system_bytes());
     // There are no scripts yet.
-    fields.put_bytes("used_memory_lua", 0);
+    fields.put("used_memory_lua", 0);
     fields.put("used_memory_vm_eval", 0);
+    fields.put("used_memory_lua_human", human(0));
     fields.put("used_memory_scripts_eval", 0);
     for field in ["number_of_cached_scripts", "number_of_functions", "number_of_libraries"] {
         fields.put(field, 0);

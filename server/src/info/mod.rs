@@ -38,8 +38,6 @@ enum Shown {
     Clustered,
     /// With `all` and `everything`.
     All,
-    /// With `everything`: what modules would add.
-    Everything,
 }
 
 const fn section(name: &'static str, title: &'static str, write: fn(&Server, &mut Fields)) -> Section {
@@ -57,7 +55,8 @@ static SECTIONS: &[Section] = &[
     section("stats", "Stats", statistics::stats),
     section("replication", "Replication", replication::replication),
     section("cpu", "CPU", general::cpu),
-    Section { shown: Shown::Everything, ..section("modules", "Modules", |_, _| {}) },
+    // There are none, but Redis shows that it would show them here.
+    section("modules", "Modules", |_, _| {}),
     Section { shown: Shown::All, ..section("commandstats", "Commandstats", commands::calls) },
     section("errorstats", "Errorstats", commands::errors),
     Section { shown: Shown::All, ..section("latencystats", "Latencystats", commands::latencies) },
@@ -93,7 +92,6 @@ pub fn render(server: &Server, names: &[&[u8]]) -> String {
             Shown::Durable => server.durability().is_some() && (default || all || everything),
             Shown::Clustered => server.cluster().is_some() && (default || all || everything),
             Shown::All => all || everything,
-            Shown::Everything => default || everything,
         };
         if !wanted && !is_asked(section.name) {
             continue;

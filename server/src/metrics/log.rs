@@ -42,9 +42,14 @@ pub const METRICS: &[Metric] = &[
     gauge("basalt_group_log_committed_index", GROUP, "The last entry known to be committed.", |scrape, samples| {
         each(scrape, samples, |group| group.positions.committed.0);
     }),
-    gauge("basalt_group_log_applied_index", GROUP, "The last entry that is in the engine.", |scrape, samples| {
-        each(scrape, samples, |group| group.positions.applied.0);
-    }),
+    gauge(
+        "basalt_group_log_applied_index",
+        GROUP,
+        "The last entry in the engine, as of the group's last round of work.",
+        |scrape, samples| {
+            each(scrape, samples, |group| group.positions.applied.0);
+        },
+    ),
     gauge("basalt_group_log_bytes", GROUP, "Bytes of log that are kept, about.", |scrape, samples| {
         figure(scrape, samples, |figures| &figures.log_bytes);
     }),
@@ -142,8 +147,8 @@ pub const METRICS: &[Metric] = &[
     counter(
         "basalt_unknown_fate_batches_total",
         &[],
-        "Batches of which this node does not know whether they were committed, because it stopped to lead before; whoever \
-         waited for one was disconnected.",
+        "Batches of which this node does not know whether they were committed, because it stopped to lead before; \
+         whoever waited for one was disconnected.",
         |scrape, samples| {
             if scrape.disk.is_some() {
                 samples.put(scrape.server.gate.lost_batches());
