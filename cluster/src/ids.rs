@@ -4,6 +4,7 @@
 //! nothing in this crate's decisions draws a number by itself. Groups, replicas, terms and log entries have their
 //! numbers from [`crate::group`], and are named here again so that one `use` is enough.
 
+use basalt_storage::rng::Rng;
 use std::fmt;
 use std::str::FromStr;
 
@@ -63,6 +64,10 @@ macro_rules! named {
 
             pub const fn new(bytes: [u8; NAME_BYTES]) -> $name {
                 $name(Name(bytes))
+            }
+
+            pub fn random(rng: &mut Rng) -> $name {
+                $name::new(std::array::from_fn(|_| rng.below(256) as u8))
             }
 
             pub const fn as_bytes(&self) -> &[u8; NAME_BYTES] {

@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "harness"))
 
 from resp import Closed, Connection
-from server import node_port
+from server import binary_under_test, node_port
 
 HOST = "127.0.0.1"
 PATIENCE = 60.0
@@ -67,7 +67,10 @@ class ClusterNode:
             connection.close()
 
     def text(self, *words) -> str:
-        return self.call(*words)[1].decode()
+        """Of what changes nothing: asked again if the connection ends, as it may when leaders change."""
+        replies: list = []
+        until(f"node {self.port} says something", lambda: replies.append(self.call(*words)) is None)
+        return replies[0][1].decode()
 
     def nodes(self) -> dict:
         """The lines of CLUSTER NODES by port: flags and slots."""
@@ -108,6 +111,30 @@ class Nodes:
             if kind is not None and node.log.exists():
                 print(f"--- node {node.port}:", node.log.read_text(errors="replace")[-3000:], sep="\n")
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def form_by_joining(nodes: Nodes) -> list:
+    first = nodes.add()
+    for _ in range(2):
+        nodes.add("--cluster-join", f"{HOST}:{first.port}")
+    until("slots are given out, and all agree", nodes.agree)
+    return [node.port for node in nodes.all]
+
+
+def is_settled(nodes: Nodes) -> bool:
+    """Whether every group that a node leads has three voters that have everything."""
+    for node in nodes.all:
+        lines = node.text("INFO", "groups").splitlines()
+        led = [line for line in lines if "role=leader," in line and not line.startswith("#")]
+        if not node.nodes()[node.port][1]:
+            # Without slots there is nothing to copy.
+            led = [line for line in led if "kind=home," not in line]
+        for line in led:
+            name = line.split(":")[0]
+            followers = [other for other in lines if other.startswith(name + "_")]
+            if len(followers) < 2 or any("votes=1" not in other or ",lag=0," not in other for other in followers):
+                return False
+    return True
 
 
 class Client:
@@ -154,3 +181,21 @@ class Client:
                 continue
             return reply
         raise AssertionError(f"no answer to {words[:2]} within {patience} s")
+
+
+def run_cases(cases: list) -> int:
+    """Runs those that are named on the command line, or all; each gets the binary and returns a note."""
+    binary = binary_under_test()
+    wanted = sys.argv[1:]
+    status = 0
+    for case in cases:
+        if wanted and case.__name__ not in wanted:
+            continue
+        began = time.monotonic()
+        try:
+            note = case(binary)
+            print(f"ok   {case.__name__}: {note} ({time.monotonic() - began:.1f} s)", flush=True)
+        except Exception as error:  # noqa: BLE001: the next case may say more
+            print(f"FAIL {case.__name__}: {type(error).__name__}: {error}", flush=True)
+            status = 1
+    return status

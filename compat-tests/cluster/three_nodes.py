@@ -3,96 +3,11 @@
 
 import subprocess
 import sys
-import threading
 import time
 
-from nodes import HOST, Client, Nodes, until
-from resp import Closed, Connection
-from server import binary_under_test
-
-# Names that have nothing in common with each other's slots.
-COUNTERS = [f"counter:{number}" for number in range(24)]
-
-
-class Load:
-    """Counts up on several connections, and knows what was acknowledged."""
-
-    def __init__(self, ports: list):
-        self.ports = ports
-        self.acknowledged = dict.fromkeys(COUNTERS, 0)
-        self.uncertain = dict.fromkeys(COUNTERS, 0)
-        # The longest time without an acknowledgement.
-        self.gap = 0.0
-        self.is_over = threading.Event()
-        self.failures: list = []
-        self.threads = [threading.Thread(target=self.run, args=(COUNTERS[start::4],)) for start in range(4)]
-
-    def run(self, names: list) -> None:
-        client = Client(self.ports)
-        try:
-            while not self.is_over.is_set():
-                for name in names:
-                    began = time.monotonic()
-                    self.count(client, name)
-                    self.gap = max(self.gap, time.monotonic() - began)
-        except Exception as error:  # noqa: BLE001: shown by the main thread
-            self.failures.append(error)
-
-    def count(self, client: Client, name: str) -> None:
-        while True:
-            try:
-                kind, value = client.call("INCR", name)
-            except Closed:
-                # It may have happened or not.
-                self.uncertain[name] += 1
-                continue
-            assert kind == ":", (name, kind, value)
-            low = self.acknowledged[name] + 1
-            assert low <= value <= low + self.uncertain[name], f"{name}: {value} after {self.acknowledged[name]}"
-            self.uncertain[name] -= value - low
-            self.acknowledged[name] = value
-            return
-
-    def __enter__(self) -> "Load":
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.is_over.set()
-        for thread in self.threads:
-            thread.join()
-        if self.failures:
-            raise self.failures[0]
-
-    def check(self, client: Client) -> int:
-        """All that was acknowledged is there; returns how much that is."""
-        for name, least in self.acknowledged.items():
-            number = int(surely(client, "GET", name)[1] or 0)
-            assert least <= number <= least + self.uncertain[name], f"{name} is {number}, acknowledged were {least}"
-        return sum(self.acknowledged.values())
-
-
-def form_by_joining(nodes: Nodes) -> list:
-    first = nodes.add()
-    for _ in range(2):
-        nodes.add("--cluster-join", f"{HOST}:{first.port}")
-    until("slots are given out, and all agree", nodes.agree)
-    return [node.port for node in nodes.all]
-
-
-def is_settled(nodes: Nodes) -> bool:
-    """Whether every group that a node leads has three voters that have everything."""
-    for node in nodes.all:
-        lines = node.text("INFO", "groups").splitlines()
-        led = [line for line in lines if "role=leader," in line and not line.startswith("#")]
-        for line in led:
-            name = line.split(":")[0]
-            followers = [other for other in lines if other.startswith(name + "_")]
-            if len(followers) < 2 or any("votes=1" not in other or ",lag=0," not in other for other in followers):
-                return False
-    return True
-
+from load import COUNTERS, Load, surely
+from nodes import HOST, Client, Nodes, form_by_joining, is_settled, run_cases, until
+from resp import Connection
 
 def nodes_that_join_share_the_slots(binary: str) -> str:
     with Nodes(binary) as nodes:
@@ -245,15 +160,6 @@ def redis_cli_creates_a_cluster(binary: str) -> str:
     return "six nodes"
 
 
-def surely(client: Client, *words):
-    """For what may be done twice."""
-    while True:
-        try:
-            return client.call(*words)
-        except Closed:
-            pass
-
-
 CASES = [
     nodes_that_join_share_the_slots,
     any_node_may_be_killed,
@@ -266,22 +172,5 @@ CASES = [
 ]
 
 
-def main() -> int:
-    binary = binary_under_test()
-    wanted = sys.argv[1:]
-    status = 0
-    for case in CASES:
-        if wanted and case.__name__ not in wanted:
-            continue
-        began = time.monotonic()
-        try:
-            note = case(binary)
-            print(f"ok   {case.__name__}: {note} ({time.monotonic() - began:.1f} s)")
-        except Exception as error:  # noqa: BLE001: the next case may say more
-            print(f"FAIL {case.__name__}: {type(error).__name__}: {error}")
-            status = 1
-    return status
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_cases(CASES))

@@ -269,11 +269,16 @@ impl Group {
         }
     }
 
+    /// Has this batch applied as soon as it is committed. Does not wait for it.
+    pub fn hurry_to(&self, seq: Seq) {
+        self.announce();
+        self.shared.apply_queue.hurry(seq);
+    }
+
     /// Blocks until the state machine holds this batch: not for network threads.
     pub fn wait_applied(&self, seq: Seq) -> Result<(), Stopped> {
         // The caller may be the one that has yet to announce it.
-        self.announce();
-        self.shared.apply_queue.hurry(seq);
+        self.hurry_to(seq);
         self.shared.progress.wait_applied(seq)
     }
 

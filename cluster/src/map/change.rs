@@ -161,9 +161,16 @@ pub enum Change {
         stage: Stage,
         at: UnixMs,
     },
-    /// The target has everything, and the source is sealed: owners change.
+    /// The copying begins anew, by another leader or after a failure: what was begun before can commit no more.
+    RestartMigration {
+        id: MigrationId,
+        at: UnixMs,
+    },
+    /// The target has everything, and the source is sealed: owners change. `seen` is the version that began this
+    /// copying.
     CommitMigration {
         id: MigrationId,
+        seen: MapVersion,
         at: UnixMs,
     },
     /// The slots stay where they are.

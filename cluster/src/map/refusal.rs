@@ -83,6 +83,8 @@ pub enum Refusal {
     UnknownMigration(MigrationId),
     #[error("Migration {0} is past the point at which it could be taken back")]
     TooLate(MigrationId),
+    #[error("Migration {0} has begun anew")]
+    BegunAnew(MigrationId),
     #[error("Migration {0} has been taken back")]
     Aborted(MigrationId),
 

@@ -248,11 +248,12 @@ pub fn change(rng: &mut Rng, map: &ClusterMap) -> Change {
         }
         33 | 34 => {
             let (id, at) = (some_migration(rng, map), some_at(rng));
-            match rng.below(8) {
+            match rng.below(9) {
                 0 => Change::ReportStage { id, stage: Stage::Tail, at },
                 1 => Change::AbortMigration { id, why: Failure::Cancelled, at },
                 2 => Change::AbortMigration { id, why: Failure::Failed("no room".to_owned()), at },
-                3 | 4 => Change::CommitMigration { id, at },
+                3 | 4 => Change::CommitMigration { id, seen: map.version(), at },
+                8 => Change::RestartMigration { id, at },
                 5 | 6 => Change::FinishMigration { id, side: Side::Source, seen: map.version(), at },
                 _ => Change::FinishMigration { id, side: Side::Target, seen: map.version(), at },
             }

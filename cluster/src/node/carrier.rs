@@ -12,6 +12,10 @@ use bytes::Bytes;
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread::Builder;
 
+/// What the header of a stream begins with.
+pub(super) const STREAM_OF_SNAPSHOT: u8 = b's';
+pub(super) const STREAM_OF_SLOTS: u8 = b'm';
+
 /// What the receiver of a snapshot says when it has taken it over.
 const INSTALLED: &[u8] = b"installed";
 
@@ -131,7 +135,8 @@ fn send_all(peers: &PeerTransport, node: NodeId, group: GroupId, shipment: &Ship
 }
 
 fn header(group: GroupId, to: ReplicaId) -> Vec<u8> {
-    let mut out = group.0.to_be_bytes().to_vec();
+    let mut out = vec![STREAM_OF_SNAPSHOT];
+    out.extend_from_slice(&group.0.to_be_bytes());
     put_varint(&mut out, to.0);
     out
 }

@@ -1,6 +1,7 @@
 //! What other nodes say to this one, and where they are. The transport's thread comes in here and must not wait, so
 //! whatever takes time is done by threads of its own.
 
+use super::carrier::{STREAM_OF_SLOTS, STREAM_OF_SNAPSHOT};
 use super::decide::Decision;
 use super::host::Node;
 use super::map_cell::{MapCell, encoded};
@@ -61,9 +62,11 @@ impl PeerHandler for Ears {
     }
 
     fn stream(&self, _: NodeId, header: Bytes, stream: BulkReceiver) {
-        match self.node() {
-            Some(node) => node.carrier().take_in(&header, stream),
-            None => stream.refuse("this node is starting"),
+        let Some(node) = self.node() else { return stream.refuse("this node is starting") };
+        match header.first() {
+            Some(&STREAM_OF_SNAPSHOT) => node.carrier().take_in(&header.slice(1..), stream),
+            Some(&STREAM_OF_SLOTS) => node.stage().take_in_slots(header.slice(1..), stream),
+            _ => stream.refuse("a stream of an unknown kind"),
         }
     }
 

@@ -14,7 +14,7 @@
 //! Everything that blocks says so; network threads never call it.
 
 use super::bell::Bell;
-use super::carrier::Carrier;
+use super::carrier::{Carrier, STREAM_OF_SLOTS};
 use super::ears::{Addresses, Ears};
 use super::handover::{self, Reigns};
 use super::heard::Heard;
@@ -31,7 +31,7 @@ use crate::group::{self, Clock, Group, GroupOptions, LogError, LogStore, Observe
 use crate::ids::{ClusterId, GroupId, Incarnation, NodeId, ReplicaId, ShardId};
 use crate::map::codec::CodecError;
 use crate::map::{Address, Change, ClusterMap, FIRST_REPLICA, Founding, Members, ReplicaInfo, Settings, Wanted};
-use crate::peer::{Lane, Message, PeerOptions, PeerTransport, Timing};
+use crate::peer::{BulkReceiver, BulkSender, Lane, Message, PeerOptions, PeerTransport, StreamError, Timing};
 use basalt_storage::effect::wire::Malformed;
 use basalt_storage::engine::{EngineError, HOME_STORE, LogIndex, ReplicaRecord, Rocks};
 use basalt_storage::rng::Rng;
@@ -78,6 +78,11 @@ pub trait Stage: Send + Sync {
 
     /// Stops a replica. Its data is deleted afterwards.
     fn unhost(&self, group: GroupId);
+
+    /// Another node sends slots. Must return soon: what takes time is done by a thread of its own.
+    fn take_in_slots(&self, _header: Bytes, stream: BulkReceiver) {
+        stream.refuse("no slots are taken in here");
+    }
 
     /// The map has changed. Must return soon and wait for nothing.
     fn map_changed(&self, map: &Arc<ClusterMap>);
@@ -234,6 +239,15 @@ impl Node {
 
     pub(super) fn is_stopping(&self) -> bool {
         self.is_stopping.load(Relaxed)
+    }
+
+    /// Begins to send slots to another node; `header` is for its [`Stage::take_in_slots`].
+    pub fn open_slot_stream(&self, to: NodeId, header: &[u8]) -> Result<BulkSender, StreamError> {
+        self.peers.open_stream(to, [&[STREAM_OF_SLOTS], header].concat())
+    }
+
+    pub(super) fn stage(&self) -> &dyn Stage {
+        &*self.stage
     }
 
     pub(super) fn carrier(&self) -> &Carrier {

@@ -6,8 +6,9 @@ use super::host::Node;
 use super::map_cell::encoded;
 use super::wire::Question;
 use crate::ids::{MigrationId, NodeId};
-use crate::map::{Change, ClusterMap, Health};
-use crate::placement;
+use crate::map::{AutoBalance, Change, ClusterMap, Health};
+use crate::placement::{self, Budget, Load, Scope};
+use basalt_storage::rng::Rng;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,11 +19,11 @@ const RESEND: Duration = Duration::from_millis(500);
 /// How long another node may take to take a map over.
 const LEARN_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Replicas that are being built at the same time, in the whole cluster.
-const REPLICAS_AT_ONCE: usize = 4;
+/// What may be under way at the same time in the whole cluster, or be decided in one round.
+const BUDGET: Budget = Budget { replicas: 4, leaders: 4, migrations: 4, ..Budget::UNLIMITED };
 
-/// Leaders that are chosen anew in one round.
-const LEADERS_AT_ONCE: usize = 4;
+/// So long after a node has come, slots move by themselves.
+const BALANCE_DELAY: Duration = Duration::from_secs(30);
 
 /// One round.
 pub(super) fn run(node: &Arc<Node>) {
@@ -45,11 +46,15 @@ pub(super) fn run(node: &Arc<Node>) {
 
 /// Takes the next steps towards what is wanted.
 fn place(node: &Node) {
-    let (map, now) = (node.map(), (node.clock)());
-    let moves = placement::replicas(&map, now, REPLICAS_AT_ONCE);
-    for step in moves.into_iter().chain(placement::leaders(&map, now, LEADERS_AT_ONCE)) {
-        // Neither of them is a migration.
-        match node.decide(step.step.change(MigrationId::new([0; MigrationId::BYTES]), now)) {
+    let (map, now, mut rng) = (node.map(), (node.clock)(), Rng::from_entropy());
+    // Whoever has just brought a node in may have plans with it.
+    let is_settled = map.nodes().keys().all(|id| *id == node.me || node.watch.watched_for(*id) >= BALANCE_DELAY);
+    let scope = match map.settings().auto_balance {
+        AutoBalance::Yes if is_settled => Scope::All,
+        _ => Scope::OnlyDraining,
+    };
+    for step in placement::plan(&map, &Load::even(), now, &BUDGET, scope) {
+        match node.decide(step.step.change(MigrationId::random(&mut rng), now)) {
             Decision::Made(_) => tracing::info!("placement: {step}"),
             Decision::Refused(why) => tracing::debug!("placement: {step}: {why}"),
             Decision::Unknown => return,

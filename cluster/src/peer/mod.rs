@@ -56,7 +56,7 @@ pub use limits::Timing;
 pub use link::Dropped;
 pub use status::{Direction, LinkState, LinkStatus, NodeStatus, PeerFigures};
 pub use stream::{BulkReceiver, BulkSender, StreamError};
-pub use wait::block_on;
+pub use wait::{block_on, block_on_for};
 pub use wire::hello::{Lane, Standing};
 pub use wire::packet::RaftMessage;
 

@@ -26,7 +26,7 @@ pub use replicas::replicas;
 pub use slots::{Scope, slots, unassigned};
 
 use crate::ids::{GroupId, MigrationId, NodeId, ReplicaId};
-use crate::map::{AutoBalance, Change, ClusterMap, Job, MigrationKind, SlotRange, Wanted};
+use crate::map::{Change, ClusterMap, Job, MigrationKind, SlotRange, Wanted};
 use basalt_storage::clock::UnixMs;
 use std::fmt;
 
@@ -96,11 +96,7 @@ impl Budget {
 }
 
 /// All that should be done next. What must not wait stands first: copies, then leaders, then slots.
-pub fn plan(map: &ClusterMap, load: &Load, now: UnixMs, budget: &Budget) -> Vec<Move> {
-    let scope = match map.settings().auto_balance {
-        AutoBalance::Yes => Scope::All,
-        AutoBalance::No => Scope::OnlyDraining,
-    };
+pub fn plan(map: &ClusterMap, load: &Load, now: UnixMs, budget: &Budget, scope: Scope) -> Vec<Move> {
     let mut moves = replicas(map, now, budget.replicas);
     moves.extend(leaders(map, now, budget.leaders));
     moves.extend(slots(map, load, now, budget, scope));

@@ -91,6 +91,11 @@ pub trait Control: Send + Sync {
         Vec::new()
     }
 
+    /// Whether slots are just on their way to or from this node: what is done to all slots at once has to wait.
+    fn has_passages(&self) -> bool {
+        false
+    }
+
     /// Who knows which nodes have copies of what was written here, if there are others.
     fn copies(&self) -> Option<&Copies> {
         None

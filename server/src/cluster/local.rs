@@ -55,7 +55,8 @@ impl LocalControl {
             let mut outcome = map.apply(change)?.outcome;
             if let map::Outcome::HandingOver(id) = outcome {
                 // Nobody else has to let go of the slot first.
-                outcome = map.apply(&Change::CommitMigration { id, at: Chance.now() })?.outcome;
+                let seen = map.version();
+                outcome = map.apply(&Change::CommitMigration { id, seen, at: Chance.now() })?.outcome;
             }
             state.map = Arc::new(map);
             outcome

@@ -6,7 +6,8 @@ use super::control::{
 };
 use super::copies::Copies;
 use super::local::settings;
-use super::order::{self, Chance, Identity, Order, Step};
+use super::migration::Mover;
+use super::order::{self, Chance, Draw, Identity, Order, Rehearsal, Step};
 use super::place::{self, Placed};
 use super::stage::{Stage, StageOf};
 use crate::durability::open::{self, StartError};
@@ -14,10 +15,11 @@ use crate::durability::replicas::Replicas;
 use crate::jobs::Jobs;
 use crate::server::Server;
 use basalt_cluster::group::Role;
-use basalt_cluster::ids::NodeId;
-use basalt_cluster::map::{Change, ClusterMap};
+use basalt_cluster::ids::{MigrationId, NodeId};
+use basalt_cluster::map::{self, Change, ClusterMap, Ending, Failure, Phase};
 use basalt_cluster::node::{Decision, Hosted, Node, NodeOptions};
 use basalt_cluster::peer::{self, Timing};
+use basalt_cluster::placement::{self, Budget, Load, Scope};
 use parking_lot::{Mutex, RwLock};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
@@ -30,7 +32,10 @@ const THREADS: usize = 4;
 /// How long a node that leaves waits until its groups have parted from it.
 const PARTING: Duration = Duration::from_secs(10);
 
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// How long an order to give a slot away waits for whoever has it.
+const HAND_OVER: Duration = Duration::from_secs(10);
 
 pub struct Member {
     server: Weak<Server>,
@@ -68,6 +73,7 @@ pub fn start(server: &Arc<Server>) -> Result<Arc<Member>, StartError> {
     });
     member.orders.serve(&member, "cluster-order", THREADS, Member::carry_out_all)?;
     server.become_clustered(Cluster::new(member.clone(), Some(replicas)));
+    stage.put_mover(Mover::start(server, &stage)?);
     stage.open(&node);
     tracing::info!(node = %node.id(), cluster = %node.map().cluster_id(), "this node is part of a cluster");
     Ok(member)
@@ -159,11 +165,35 @@ impl Member {
         match order.step(&self.map(), self.me(), &mut Chance)? {
             Step::Nothing(outcome) => Ok(outcome),
             Step::Change(change) => match self.node().decide(change.clone()) {
-                Decision::Made(applied) => Ok(order::outcome(&change, &applied.outcome)),
+                Decision::Made(applied) => match applied.outcome {
+                    map::Outcome::HandingOver(id) | map::Outcome::StillHandingOver(id) => self.await_hand_over(id),
+                    outcome => Ok(order::outcome(&change, &outcome)),
+                },
                 Decision::Refused(why) => Err(Denied::Impossible(why)),
                 Decision::Unknown => Err(Denied::NoQuorum),
             },
             Step::Act(order) => self.act(order),
+        }
+    }
+
+    /// Waits until it is known whether a slot without keys has changed hands.
+    fn await_hand_over(&self, id: MigrationId) -> Answer {
+        let deadline = Instant::now() + HAND_OVER;
+        loop {
+            match self.map().migrations().get(&id).map(|record| record.phase.clone()) {
+                None => return Ok(Outcome::Done),
+                Some(Phase::Ended(Ending::NotDone(Failure::Failed(why)))) => return Err(Denied::Impossible(why)),
+                Some(Phase::Ended(Ending::NotDone(Failure::Cancelled))) => {
+                    return Err(Denied::Impossible("the slot stays where it is".to_owned()));
+                }
+                Some(Phase::Ended(Ending::Done)) => return Ok(Outcome::Done),
+                Some(_) if Instant::now() > deadline => {
+                    return Err(Denied::Impossible(
+                        "the node that has the slot does not answer: it will give it away when it does".to_owned(),
+                    ));
+                }
+                Some(_) => std::thread::sleep(LOOK_AGAIN),
+            }
         }
     }
 
@@ -174,11 +204,6 @@ impl Member {
             // Whoever does not exist is refused by the map, in Redis's words.
             Order::SetMigrating { to: other, .. } | Order::SetImporting { from: other, .. } => {
                 map.member(*other).is_some() && *other != self.me()
-            }
-            Order::Export(_) | Order::Import(_) | Order::Balance(_) => true,
-            Order::SetNode { slot, to } => {
-                let owner = map.slots().owner(*slot);
-                owner.is_some_and(|owner| map.face(owner) != Some(*to))
             }
             _ => false,
         }
@@ -191,6 +216,7 @@ impl Member {
                 let met = self.node().meet(SocketAddr::new(ip, peer_port));
                 met.map(|()| Outcome::Done).map_err(|error| Denied::Impossible(error.to_string()))
             }
+            Order::Balance(rehearsal) => self.balance(rehearsal),
             // All of it is on disk before it is answered.
             Order::SaveConfig => Ok(Outcome::Done),
             // It keeps its name and its epoch, as in Redis.
@@ -198,6 +224,21 @@ impl Member {
             Order::Reset(identity) => self.reset(identity),
             _ => Err(Denied::Impossible("this is not possible yet".to_owned())),
         }
+    }
+
+    /// Has slots spread evenly, in several migrations, or says which these would be.
+    fn balance(&self, rehearsal: Rehearsal) -> Answer {
+        let (map, now) = (self.map(), Chance.now());
+        let moves = placement::slots(&map, &Load::even(), now, &Budget::UNLIMITED, Scope::All);
+        if rehearsal == Rehearsal::CarryOut && !moves.is_empty() {
+            let begin = moves.iter().map(|planned| planned.step.change(Chance.migration(), now)).collect();
+            match self.node().decide(Change::All(begin)) {
+                Decision::Made(_) => {}
+                Decision::Refused(why) => return Err(Denied::Impossible(why)),
+                Decision::Unknown => return Err(Denied::NoQuorum),
+            }
+        }
+        Ok(Outcome::Planned(moves.iter().map(ToString::to_string).collect()))
     }
 
     /// Whether the root group's leader is in reach, as far as can be seen from here.
@@ -318,6 +359,10 @@ impl Control for Member {
         }
         groups.sort_by_key(|status| (status.group != root, status.group));
         groups
+    }
+
+    fn has_passages(&self) -> bool {
+        self.stage.has_passages()
     }
 
     fn copies(&self) -> Option<&Copies> {

@@ -15,6 +15,7 @@ pub mod departure;
 pub mod hold;
 pub mod local;
 pub mod member;
+pub mod migration;
 mod neighbours;
 pub mod order;
 pub mod place;

@@ -112,8 +112,7 @@ impl Draw for Chance {
     }
 
     fn migration(&mut self) -> MigrationId {
-        let mut rng = Rng::from_entropy();
-        MigrationId::new(std::array::from_fn(|_| rng.below(256) as u8))
+        MigrationId::random(&mut Rng::from_entropy())
     }
 }
 

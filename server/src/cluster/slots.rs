@@ -74,7 +74,7 @@ pub trait Standing {
     }
 
     /// Whether the slot's group, which this node leads, must not touch the slot until a hand-over has ended.
-    fn is_sealed(&self, _: Slot) -> bool {
+    fn is_sealed(&self, _: GroupId, _: Slot) -> bool {
         false
     }
 }
@@ -116,6 +116,10 @@ impl Layout {
                 }
                 Seen::Waiting { .. } => SlotState::Waiting,
             };
+            let own = match seen {
+                Seen::Serving { group } | Seen::Migrating { group, .. } => Some(group),
+                _ => None,
+            };
             let holder = match seen {
                 Seen::Serving { group }
                 | Seen::Migrating { group, .. }
@@ -126,7 +130,11 @@ impl Layout {
             for slot in range.slots() {
                 let (state, holder) = match (state, holder) {
                     (_, Some(group)) if !standing.takes(group, slot) => (SlotState::Waiting, None),
-                    (SlotState::Serving, _) if standing.is_sealed(slot) => (SlotState::Sealed, holder),
+                    (SlotState::Serving | SlotState::Migrating, _)
+                        if own.is_some_and(|group| standing.is_sealed(group, slot)) =>
+                    {
+                        (SlotState::Sealed, holder)
+                    }
                     _ => (state, holder),
                 };
                 layout.states[usize::from(slot.number())] = state;
@@ -220,7 +228,7 @@ mod tests {
             self.leaders.get(&group).copied().unwrap_or(Known::AsMapped)
         }
 
-        fn is_sealed(&self, slot: Slot) -> bool {
+        fn is_sealed(&self, _: GroupId, slot: Slot) -> bool {
             self.sealed.contains(&slot.number())
         }
     }

@@ -8,6 +8,7 @@
 //! more can come to depend on batches that are lost; those who do depend on one are closed; only then does the mark of
 //! what is committed pass these batches.
 
+use super::migration::{self, Arrivals, Mover};
 use super::slots::Standing;
 use crate::durability::log;
 use crate::durability::losses::Fate;
@@ -17,17 +18,20 @@ use basalt_cluster::group::state::LogState;
 use basalt_cluster::group::{
     self, ApplyError, CommittedEntry, Group, GroupOptions, LogIndex, Role, SnapshotSink, StateMachine,
 };
-use basalt_cluster::ids::{GroupId, NodeId};
-use basalt_cluster::map::{Address, Change, ClusterMap, Known};
+use basalt_cluster::ids::{GroupId, MigrationId, NodeId};
+use basalt_cluster::map::{Address, Change, ClusterMap, Known, Migration, SlotRange};
 use basalt_cluster::node::{Hosting, Node};
+use basalt_cluster::peer::BulkReceiver;
+use basalt_storage::effect::Passage;
 use basalt_storage::engine::{Engine, EngineError, StateImport};
 use basalt_storage::seq::Seq;
 use basalt_storage::slot::Slot;
+use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 /// Chunks of a state on its way to another node.
 const CHUNK_BYTES: usize = 128 << 10;
@@ -43,6 +47,10 @@ pub struct Stage {
     map: Mutex<Option<Arc<ClusterMap>>>,
     /// Where this node is to be found, if that was changed while it ran.
     address: Mutex<Option<Address>>,
+    /// Slots in which nothing is evaluated, since they are just being given away.
+    seals: RwLock<BTreeMap<MigrationId, (GroupId, Vec<SlotRange>)>>,
+    pub arrivals: Arrivals,
+    mover: OnceLock<Arc<Mover>>,
 }
 
 impl Stage {
@@ -54,6 +62,9 @@ impl Stage {
             node: RwLock::default(),
             map: Mutex::default(),
             address: Mutex::default(),
+            seals: RwLock::default(),
+            arrivals: Arrivals::default(),
+            mover: OnceLock::new(),
         }
     }
 
@@ -61,6 +72,41 @@ impl Stage {
     pub fn open(&self, node: &Arc<Node>) {
         *self.node.write() = Arc::downgrade(node);
         self.refresh();
+    }
+
+    /// Moves slots from now on.
+    pub fn put_mover(&self, mover: Arc<Mover>) {
+        assert!(self.mover.set(mover).is_ok(), "a node has one mover");
+    }
+
+    fn wake_mover(&self) {
+        self.mover.get().into_iter().for_each(|mover| mover.wake());
+    }
+
+    /// When this returns, nothing is evaluated in the slots any more.
+    pub fn seal(&self, migration: &Migration) {
+        self.seals.write().insert(migration.id, (migration.source, migration.slots.clone()));
+        self.refresh();
+    }
+
+    /// The slots may be evaluated again, if nothing else is against it.
+    pub fn unseal(&self, id: MigrationId) {
+        if self.seals.write().remove(&id).is_some() {
+            self.refresh();
+        }
+    }
+
+    fn is_sealed(&self, group: GroupId, slot: Slot) -> bool {
+        let is_meant =
+            |(of, slots): &(GroupId, Vec<SlotRange>)| *of == group && slots.iter().any(|range| range.contains(slot));
+        self.seals.read().values().any(is_meant)
+    }
+
+    /// Whether slots are just on their way to or from groups that this node leads. What is done to all slots at once
+    /// would miss them, or hit too much.
+    pub fn has_passages(&self) -> bool {
+        let is_marked = |replica: &Arc<Replica>| replica.role().serves() && !replica.engine().marks().is_empty();
+        !self.seals.read().is_empty() || self.replicas.all().iter().any(is_marked)
     }
 
     /// Ends all replicas: nothing is served or held any more.
@@ -98,7 +144,7 @@ impl Stage {
         self.refresh();
     }
 
-    fn node(&self) -> Option<Arc<Node>> {
+    pub fn node(&self) -> Option<Arc<Node>> {
         self.node.read().upgrade()
     }
 
@@ -149,6 +195,7 @@ impl Stage {
         if let Some(node) = self.node() {
             node.note_role();
         }
+        self.wake_mover();
     }
 }
 
@@ -190,6 +237,11 @@ impl Standing for Roles<'_> {
 
     fn holds(&self, group: GroupId) -> bool {
         self.snapshot(group).is_some_and(|seen| seen.holds)
+    }
+
+    fn is_sealed(&self, group: GroupId, slot: Slot) -> bool {
+        let replica = || self.stage.replicas.replica(group);
+        self.stage.is_sealed(group, slot) || replica().is_some_and(|it| it.engine().is_marked(Passage::Sealed, slot))
     }
 
     fn takes(&self, group: GroupId, slot: Slot) -> bool {
@@ -238,9 +290,18 @@ impl basalt_cluster::node::Stage for StageOf {
         }
     }
 
+    fn take_in_slots(&self, header: Bytes, stream: BulkReceiver) {
+        let stage = self.0.clone();
+        let take_in = move || migration::take_in(&stage, &header, stream);
+        if let Err(error) = std::thread::Builder::new().name("slots-arrive".into()).spawn(take_in) {
+            tracing::error!(%error, "the system refused a thread");
+        }
+    }
+
     fn map_changed(&self, map: &Arc<ClusterMap>) {
         *self.0.map.lock() = Some(map.clone());
         self.0.refresh();
+        self.0.wake_mover();
     }
 }
 
@@ -321,7 +382,8 @@ impl StateMachine for Machine {
     }
 
     fn apply(&self, entries: Vec<CommittedEntry>) -> Result<(), ApplyError> {
-        log::apply(&self.0.engine(), &entries)
+        log::apply(&self.0.engine(), &entries)?;
+        self.0.tell_taps(&entries).map_err(|error| ApplyError(Box::new(error)))
     }
 
     fn export(

@@ -73,8 +73,20 @@ fn check_mode(args: Args<'_>) -> CommandResult {
     }
 }
 
+/// What was emptied here would come again from where the slots are copied to or from. All slots are locked, so none can
+/// set out meanwhile.
+fn check_passages(ctx: &Ctx<'_, '_>) -> CommandResult {
+    const ON_THEIR_WAY: CommandError =
+        CommandError::new("TRYAGAIN Slots are on their way to or from this node: flush it when they have arrived");
+    match ctx.server.cluster() {
+        Some(cluster) if cluster.control().has_passages() => Err(ON_THEIR_WAY),
+        _ => Ok(()),
+    }
+}
+
 fn flush_all(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     check_mode(args)?;
+    check_passages(ctx)?;
     for db in 0..ctx.server.keyspace.databases() {
         ctx.view.flush(DbIndex(db));
     }
@@ -85,6 +97,7 @@ fn flush_all(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 
 fn flush_db(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
     check_mode(args)?;
+    check_passages(ctx)?;
     ctx.view.flush(ctx.db);
     ctx.out.ok();
     Ok(())

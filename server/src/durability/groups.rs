@@ -3,14 +3,30 @@
 use super::replicas::Replicas;
 use crate::cluster::control::GroupStatus;
 use basalt_cluster::group::{self, Figures, Fsync, Group, Stopped};
+use basalt_cluster::ids::GroupId;
 use basalt_storage::engine::{Engine, Rocks};
 use basalt_storage::seq::Seq;
+use basalt_storage::slot::Slot;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 pub enum Groups {
     Alone { group: Arc<Group>, engine: Arc<Engine> },
     Cluster(Arc<Replicas>),
+}
+
+/// The state of a group that this node changes.
+pub struct Led {
+    pub engine: Arc<Engine>,
+    /// None for a node that has but one group.
+    holder: Option<(Arc<Replicas>, GroupId)>,
+}
+
+impl Led {
+    /// Whether the keyspace shows what there is of a key. Besides that a state may have slots that are on their way.
+    pub fn shows(&self, key: &[u8]) -> bool {
+        self.holder.as_ref().is_none_or(|(replicas, group)| replicas.holder(Slot::of_key(key)) == Some(*group))
+    }
 }
 
 impl Groups {
@@ -140,10 +156,15 @@ impl Groups {
 
     /// The states of the groups that this node changes: it is the one that decides what has expired there, and it shows
     /// their keys.
-    pub fn led_engines(&self) -> Vec<Arc<Engine>> {
+    pub fn led(&self) -> Vec<Led> {
         match self {
-            Groups::Alone { engine, .. } => vec![engine.clone()],
-            Groups::Cluster(replicas) => replicas.led_engines(),
+            Groups::Alone { engine, .. } => vec![Led { engine: engine.clone(), holder: None }],
+            Groups::Cluster(replicas) => {
+                let led = replicas.all().into_iter().filter(|replica| replica.serves());
+                let led =
+                    led.map(|replica| Led { engine: replica.engine(), holder: Some((replicas.clone(), replica.id())) });
+                led.collect()
+            }
         }
     }
 

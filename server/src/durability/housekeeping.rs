@@ -67,8 +67,8 @@ fn expire_cold(server: &Server) -> bool {
         return false;
     };
     let mut has_more = false;
-    for engine in durability.groups.led_engines() {
-        match engine.due(server.now(), DUE_AT_ONCE) {
+    for led in durability.groups.led() {
+        match led.engine.due(server.now(), DUE_AT_ONCE, |key| led.shows(key)) {
             Ok(due) => has_more |= expire(server, &due) == DUE_AT_ONCE,
             Err(error) => tracing::error!(%error, "keys that are due cannot be found"),
         }

@@ -38,7 +38,7 @@ impl BatchSink for Sink {
 }
 
 /// Hands a batch in; the group has to be announced afterwards.
-pub(super) fn propose(group: &Group, batch: Batch) -> group::Seq {
+pub(crate) fn propose(group: &Group, batch: Batch) -> group::Seq {
     let about = bytes_about(&batch);
     if about > WRITTEN_BYTES_MAX {
         return group.propose_unwritten(about, Box::new(move |bytes| codec::encode(&batch, bytes)));
@@ -50,6 +50,14 @@ pub(super) fn propose(group: &Group, batch: Batch) -> group::Seq {
         bytes.shrink_to(SCRATCH_BYTES_MAX);
         seq
     })
+}
+
+/// The same with a batch that is written already.
+pub(crate) fn propose_written(group: &Group, batch: Vec<u8>) -> group::Seq {
+    if batch.len() > WRITTEN_BYTES_MAX {
+        return group.propose_unwritten(batch.len(), Box::new(move |bytes| bytes.extend_from_slice(&batch)));
+    }
+    group.propose_quietly(&batch)
 }
 
 /// Applies committed entries to an engine.

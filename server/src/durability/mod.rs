@@ -42,6 +42,7 @@ pub mod release;
 pub mod replicas;
 pub mod space;
 mod split;
+pub mod tap;
 
 use crate::blocked::End;
 use crate::client::ClientId;

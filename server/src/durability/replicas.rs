@@ -7,10 +7,11 @@
 //! holders changes under the lock of the slot's stripe, and says where a batch has to go.
 
 use super::losses::Fate;
-use basalt_cluster::group::{self, Fsync, Group, Role, Stopped};
+use super::tap::Tap;
+use basalt_cluster::group::{self, CommittedEntry, Fsync, Group, Role, Stopped};
 use basalt_cluster::ids::GroupId;
 use basalt_cluster::node::Place;
-use basalt_storage::effect::DbIndex;
+use basalt_storage::effect::{CodecError, DbIndex};
 use basalt_storage::engine::{Engine, Rocks};
 use basalt_storage::keyspace::{ColdCount, View};
 use basalt_storage::seq::Seq;
@@ -52,6 +53,8 @@ pub struct Replica {
     left: AtomicU64,
     /// Slots wait for that to be applied.
     is_awaited: AtomicBool,
+    /// Told of what is applied.
+    taps: RwLock<Vec<Arc<Tap>>>,
 }
 
 /// See [`Replica::snapshot`].
@@ -80,6 +83,7 @@ impl Replica {
             lost: AtomicU64::new(0),
             left: AtomicU64::new(0),
             is_awaited: AtomicBool::new(false),
+            taps: RwLock::default(),
         }
     }
 
@@ -148,6 +152,21 @@ impl Replica {
 
     pub fn note_synced(&self, up_to: Seq) {
         self.synced.fetch_max(up_to.0, Ordering::AcqRel);
+    }
+
+    /// From now on the tap is told of what is applied. A snapshot that is taken later has what it is not told of.
+    pub fn add_tap(&self, tap: &Arc<Tap>) {
+        self.taps.write().push(tap.clone());
+    }
+
+    pub fn remove_tap(&self, tap: &Arc<Tap>) {
+        self.taps.write().retain(|other| !Arc::ptr_eq(other, tap));
+    }
+
+    /// Entries were applied.
+    pub(crate) fn tell_taps(&self, entries: &[CommittedEntry]) -> Result<(), CodecError> {
+        let taps = self.taps.read();
+        taps.iter().try_for_each(|tap| entries.iter().try_for_each(|entry| tap.note(entry)))
     }
 
     /// Slots of it are let go, whose stripe is locked: nothing more is handed in for them.
@@ -259,10 +278,6 @@ impl Replicas {
         self.by_group.read().values().map(|replica| replica.engine()).collect()
     }
 
-    pub fn led_engines(&self) -> Vec<Arc<Engine>> {
-        self.by_group.read().values().filter(|replica| replica.serves()).map(|replica| replica.engine()).collect()
-    }
-
     /// The group that holds a slot. Steady while its stripe is locked.
     pub fn holder(&self, slot: Slot) -> Option<GroupId> {
         match self.holders[usize::from(slot.number())].load(Ordering::Acquire) {
@@ -358,6 +373,20 @@ impl Replicas {
         }
         *waiting -= 1;
         Ok(())
+    }
+
+    /// Blocks until a replica that leads has applied a batch of its own. Returns as well when it leads no more.
+    pub fn wait_replica(&self, replica: &Replica, seq: Seq) {
+        let mut waiting = self.waiting.lock();
+        *waiting += 1;
+        let leads = || matches!(replica.role(), Role::Leader { .. });
+        while replica.applied.load(Ordering::Acquire) < seq.0 && leads() {
+            if let Some(group) = replica.group() {
+                group.hurry_to(group::Seq(seq.0));
+            }
+            self.change.wait_until(&mut waiting, Instant::now() + LOOK_AGAIN);
+        }
+        *waiting -= 1;
     }
 
     /// Something has been applied.

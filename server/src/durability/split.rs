@@ -41,6 +41,9 @@ impl SplitSink {
                 Some(holder.expect("only what is held is changed"))
             }
             Effect::Flush { .. } | Effect::SwapDb { .. } => None,
+            Effect::Clear { .. } | Effect::Mark(_) | Effect::Unmark { .. } => {
+                unreachable!("only who moves slots says this, and says it to one group")
+            }
         }
     }
 

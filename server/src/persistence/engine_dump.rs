@@ -2,6 +2,7 @@
 
 use super::file::{SaveError, compression, failed, replace_file, write_facts};
 use crate::durability::Durability;
+use crate::durability::groups::Led;
 use crate::server::Server;
 use basalt_storage::effect::DbIndex;
 use basalt_storage::engine::{EngineError, EngineSnapshot, SlotCounts};
@@ -27,17 +28,20 @@ pub(super) fn write(server: &Server, at: Seq) -> Result<(), SaveError> {
 
 fn write_to(server: &Server, durability: &Durability, file: File) -> Result<File, SaveError> {
     let written = failed("writing the file");
-    let engines = durability.groups.led_engines();
-    let snapshots: Vec<_> = engines.iter().map(|engine| engine.snapshot()).collect();
+    let led = durability.groups.led();
+    let snapshots: Vec<_> = led.iter().map(|led| (led, led.engine.snapshot())).collect();
     let limits = Limits::of(&server.keyspace.settings);
     let mut writer = Writer::new(file, compression(server)).map_err(&written)?;
     write_facts(server, &mut writer).map_err(&written)?;
-    for (snapshot, db, counts) in snapshots.iter().flat_map(|snapshot| with_databases(snapshot)) {
+    for (led, snapshot, db, counts) in snapshots.iter().flat_map(|(led, snapshot)| with_databases(led, snapshot)) {
         writer.database(db.0.into(), counts.entries, counts.volatile).map_err(&written)?;
         snapshot.entries(db, &limits, |key, loaded| {
             server.persistence.keys_processed.fetch_add(1, Relaxed);
             if server.persistence.is_cancelled.load(Relaxed) {
                 return Err(SaveError::Cancelled);
+            }
+            if !led.shows(key) {
+                return Ok(());
             }
             writer.entry(key, &loaded.value, loaded.expiry, None).map_err(&written)
         })?;
@@ -45,9 +49,10 @@ fn write_to(server: &Server, durability: &Durability, file: File) -> Result<File
     writer.finish().map_err(&written)
 }
 
-/// The databases of a snapshot, each with that snapshot.
+/// The databases of a snapshot, each with that snapshot and what it is of.
 fn with_databases<'s, 'e>(
+    led: &'s Led,
     snapshot: &'s EngineSnapshot<'e>,
-) -> impl Iterator<Item = (&'s EngineSnapshot<'e>, DbIndex, SlotCounts)> {
-    snapshot.databases().map(move |(db, counts)| (snapshot, db, counts))
+) -> impl Iterator<Item = (&'s Led, &'s EngineSnapshot<'e>, DbIndex, SlotCounts)> {
+    snapshot.databases().map(move |(db, counts)| (led, snapshot, db, counts))
 }

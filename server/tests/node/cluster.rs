@@ -12,6 +12,7 @@ use basalt_cluster::map::{
     Address, Change, ClusterMap, Founding, Job, Joining, Known, MigrationKind, Settings, SlotRange,
 };
 use basalt_server::cluster::admission::{Entry, Stay};
+use basalt_server::cluster::control::Control;
 use basalt_server::cluster::local::LocalControl;
 use basalt_server::cluster::slots::Standing;
 use basalt_server::commands;
@@ -106,7 +107,7 @@ impl Node {
             to: node(2),
         };
         self.apply(Change::BeginMigrations { jobs: vec![job], at: UnixMs(1) });
-        self.apply(Change::CommitMigration { id, at: UnixMs(2) });
+        self.apply(Change::CommitMigration { id, seen: self.control.map().version(), at: UnixMs(2) });
     }
 
     /// What a change of the group's leader does: nobody leads it, or this node again.

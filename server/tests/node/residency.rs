@@ -75,7 +75,11 @@ impl Model {
                     numbers.next += 1;
                 }
                 Effect::SwapDb { one, other } => numbers.of.swap(one.0.into(), other.0.into()),
-                Effect::Key { .. } | Effect::Rename { .. } => {}
+                Effect::Key { .. }
+                | Effect::Rename { .. }
+                | Effect::Clear { .. }
+                | Effect::Mark(_)
+                | Effect::Unmark { .. } => {}
             }
         }
         self.data.apply(batch, UnixMs(1));

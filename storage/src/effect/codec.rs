@@ -6,9 +6,10 @@
 //! of their own size. A new effect gets a new tag; a changed one too, so that old logs stay readable.
 
 use super::body::{put_value, read_value, string_body};
-use super::{Batch, Cause, DbIndex, Effect, Former, KeyEffect};
+use super::{Batch, Cause, DbIndex, Effect, Former, KeyEffect, Mark, Passage};
 use crate::clock::UnixMs;
 use crate::effect::wire::{Malformed, Reader, put_bytes, put_signed, put_varint};
+use crate::slot::Slot;
 use crate::types::End;
 
 /// The form that is written; others are refused.
@@ -39,6 +40,9 @@ const PUT_NEW: u8 = 21;
 const PUT_NEW_VOLATILE: u8 = 22;
 const PUT_OVER_PLAIN: u8 = 23;
 const PUT_OVER_PLAIN_VOLATILE: u8 = 24;
+const CLEAR: u8 = 25;
+const MARK: u8 = 26;
+const UNMARK: u8 = 27;
 
 /// Puts, by what they take the place of, without and with an expiry.
 const PUTS: [(Former, u8, u8); 3] = [
@@ -79,8 +83,43 @@ pub fn encode(batch: &[Effect], out: &mut Vec<u8>) {
                 put_varint(out, one.0.into());
                 put_varint(out, other.0.into());
             }
+            Effect::Clear { db, slot, hashes: (first, last) } => {
+                out.push(CLEAR);
+                put_varint(out, db.0.into());
+                put_varint(out, slot.number().into());
+                put_varint(out, (*first).into());
+                put_varint(out, (*last).into());
+            }
+            Effect::Mark(mark) => {
+                out.push(MARK);
+                put_mark(out, mark);
+            }
+            Effect::Unmark { passage, name } => {
+                out.push(UNMARK);
+                out.push(*passage as u8);
+                out.extend_from_slice(name);
+            }
         }
     }
+}
+
+/// A mark, as it also stands on disk.
+pub(crate) fn put_mark(out: &mut Vec<u8>, mark: &Mark) {
+    out.push(mark.passage as u8);
+    out.extend_from_slice(&mark.name);
+    put_varint(out, mark.version);
+    put_varint(out, mark.slots.len() as u64);
+    for (first, last) in &mark.slots {
+        put_varint(out, first.number().into());
+        put_varint(out, last.number().into());
+    }
+}
+
+pub(crate) fn read_mark(reader: &mut Reader<'_>) -> Result<Mark, Malformed> {
+    let (passage, name, version) = (read_passage(reader)?, reader.fixed()?, reader.varint()?);
+    let count = reader.count()?;
+    let slots = (0..count).map(|_| Ok((read_slot(reader)?, read_slot(reader)?))).collect::<Result<_, Malformed>>()?;
+    Ok(Mark { passage, name, version, slots })
 }
 
 /// Reads what [`encode`] wrote, all of it.
@@ -262,9 +301,18 @@ fn put_all(out: &mut Vec<u8>, elements: &[Box<[u8]>]) {
 
 fn read_effect(reader: &mut Reader<'_>) -> Result<Effect, Malformed> {
     let tag = reader.byte()?;
+    match tag {
+        MARK => return read_mark(reader).map(Effect::Mark),
+        UNMARK => return Ok(Effect::Unmark { passage: read_passage(reader)?, name: reader.fixed()? }),
+        _ => {}
+    }
     let db = read_db(reader)?;
     match tag {
         FLUSH => return Ok(Effect::Flush { db }),
+        CLEAR => {
+            let (slot, hashes) = (read_slot(reader)?, (read_u32(reader)?, read_u32(reader)?));
+            return Ok(Effect::Clear { db, slot, hashes });
+        }
         SWAP => return Ok(Effect::SwapDb { one: db, other: read_db(reader)? }),
         _ => {}
     }
@@ -311,6 +359,21 @@ fn read_change(reader: &mut Reader<'_>, tag: u8) -> Result<KeyEffect, Malformed>
 
 fn read_db(reader: &mut Reader<'_>) -> Result<DbIndex, Malformed> {
     u16::try_from(reader.varint()?).map(DbIndex).map_err(|_| Malformed("a database number of more than 16 bits"))
+}
+
+fn read_slot(reader: &mut Reader<'_>) -> Result<Slot, Malformed> {
+    let number = u16::try_from(reader.varint()?).ok();
+    number.and_then(Slot::new).ok_or(Malformed("a slot that does not exist"))
+}
+
+fn read_u32(reader: &mut Reader<'_>) -> Result<u32, Malformed> {
+    u32::try_from(reader.varint()?).map_err(|_| Malformed("a number of more than 32 bits"))
+}
+
+fn read_passage(reader: &mut Reader<'_>) -> Result<Passage, Malformed> {
+    let byte = reader.byte()?;
+    let passages = [Passage::Sealed, Passage::Arriving];
+    passages.into_iter().find(|&passage| passage as u8 == byte).ok_or(Malformed("an unknown kind of mark"))
 }
 
 fn read_box(reader: &mut Reader<'_>) -> Result<Box<[u8]>, Malformed> {

@@ -10,15 +10,18 @@
 
 pub(crate) mod body;
 pub mod codec;
+mod mark;
 #[cfg(test)]
 pub(crate) mod samples;
 mod size;
 pub mod wire;
 
 pub use codec::{CodecError, decode, encode};
+pub use mark::{Mark, Passage};
 pub use size::bytes_about;
 
 use crate::clock::UnixMs;
+use crate::slot::Slot;
 use crate::types::End;
 use crate::value::Value;
 
@@ -54,6 +57,14 @@ pub enum Effect {
     Flush { db: DbIndex },
     /// Two databases changed places.
     SwapDb { one: DbIndex, other: DbIndex },
+    /// The keys of a slot are gone whose hashes lie from one number to another, which is included: what is left of a
+    /// slot that belongs to another group goes in pieces. Nobody evaluates in the slot. The hash is that by which
+    /// engines order keys, see [`crate::engine::key_hash`].
+    Clear { db: DbIndex, slot: Slot, hashes: (u32, u32) },
+    /// The group remembers something of slots that are on their way, in place of what it remembered under that name.
+    Mark(Mark),
+    /// It remembers nothing of that name any more.
+    Unmark { passage: Passage, name: [u8; Mark::NAME_BYTES] },
 }
 
 /// What an entry takes the place of, as far as whoever evaluates knows: spares the engine a look. Never wrong; a wrong

@@ -1,11 +1,12 @@
 //! Random effects and values for tests, and a form of them that can be compared.
 
-use super::{Cause, DbIndex, Effect, Former, KeyEffect};
+use super::{Cause, DbIndex, Effect, Former, KeyEffect, Mark, Passage};
 use crate::clock::UnixMs;
 use crate::rdb::dump;
 use crate::rdb::neutral::{DumpValue, Neutral};
 use crate::rdb::save::Compression;
 use crate::rng::Rng;
+use crate::slot::{SLOT_COUNT, Slot};
 use crate::types::zset::ZsetLimits;
 use crate::types::{Encoding, End, Hash, HashLimits, List, ListLimits, Set, SetLimits, Zset};
 use crate::value::{Str, StrForm, Value};
@@ -13,12 +14,25 @@ use crate::value::{Str, StrForm, Value};
 /// Any effect at all, whether it fits any data or not.
 pub fn effect(rng: &mut Rng) -> Effect {
     let (db, other) = (DbIndex(rng.below(16) as u16), DbIndex(rng.below(300) as u16));
-    match rng.below(20) {
+    match rng.below(24) {
+        20 => Effect::Clear { db, slot: slot(rng), hashes: (rng.next_u64() as u32, rng.next_u64() as u32) },
+        21 => Effect::Mark(mark(rng)),
+        22 => Effect::Unmark { passage: Passage::Arriving, name: [rng.next_u64() as u8; Mark::NAME_BYTES] },
         0 => Effect::Flush { db },
         1 => Effect::SwapDb { one: db, other },
         2 => Effect::Rename { from_db: db, from: text(rng), to_db: other, to: text(rng) },
         _ => Effect::Key { db, key: text(rng), change: change(rng) },
     }
+}
+
+pub fn mark(rng: &mut Rng) -> Mark {
+    let passage = if rng.below(2) == 0 { Passage::Sealed } else { Passage::Arriving };
+    let slots = (0..rng.below(4)).map(|_| (slot(rng), slot(rng))).collect();
+    Mark { passage, name: [rng.below(4) as u8; Mark::NAME_BYTES], version: rng.next_u64(), slots }
+}
+
+fn slot(rng: &mut Rng) -> Slot {
+    Slot::new(rng.below(SLOT_COUNT as u64) as u16).expect("below the count")
 }
 
 fn change(rng: &mut Rng) -> KeyEffect {

@@ -1,10 +1,11 @@
 //! About how many bytes a batch will take in its written form, found out without writing it.
 
-use super::{Effect, KeyEffect};
+use super::{Effect, KeyEffect, Mark};
 
 /// What an effect takes besides the byte strings in it, at most about.
 const EFFECT_BYTES: usize = 16;
 const ELEMENT_BYTES: usize = 4;
+const RANGE_BYTES: usize = 6;
 
 /// Roughly. Collections count by the memory they take: only small sets of integers take less than what is written.
 #[inline]
@@ -18,7 +19,9 @@ fn of_effect(effect: &Effect) -> usize {
         + match effect {
             Effect::Key { key, change, .. } => key.len() + of_change(change),
             Effect::Rename { from, to, .. } => from.len() + to.len(),
-            Effect::Flush { .. } | Effect::SwapDb { .. } => 0,
+            Effect::Flush { .. } | Effect::SwapDb { .. } | Effect::Clear { .. } => 0,
+            Effect::Mark(mark) => Mark::NAME_BYTES + RANGE_BYTES * mark.slots.len(),
+            Effect::Unmark { .. } => Mark::NAME_BYTES,
         }
 }
 

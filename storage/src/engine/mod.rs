@@ -17,6 +17,8 @@ pub use rocks::{
     PartName, PartRead, ReplicaRecord, Rocks, RocksOptions, StateImport, Statistics, split_collections_above,
 };
 
+pub(crate) use rocks::key_hash;
+
 use crate::clock::UnixMs;
 use crate::value::{Type, Value};
 use std::fmt;

@@ -4,8 +4,10 @@ use super::Keyspace;
 use super::key::Key;
 use super::strings::NewExpiry;
 use super::view::View;
+use super::walk::Place;
 use crate::clock::UnixMs;
-use crate::effect::{Batch, DbIndex, Effect, KeyEffect};
+use crate::effect::{Batch, Cause, DbIndex, Effect, KeyEffect};
+use crate::engine::key_hash;
 use crate::slot::{Slot, StripeSet};
 use crate::types::{Hash, List, Set, Zset};
 use crate::value::{Str, Value};
@@ -32,6 +34,8 @@ impl Effect {
             Effect::Key { key, .. } => of(key),
             Effect::Rename { from, to, .. } => of(from).union(of(to)),
             Effect::Flush { .. } | Effect::SwapDb { .. } => StripeSet::ALL,
+            Effect::Clear { slot, .. } => StripeSet::of(slot.stripe()),
+            Effect::Mark(_) | Effect::Unmark { .. } => StripeSet::EMPTY,
         }
     }
 }
@@ -46,6 +50,22 @@ impl<'k> View<'k> {
             }
             Effect::Flush { db } => drop(self.flush(db)),
             Effect::SwapDb { one, other } => self.swap_databases(one, other),
+            Effect::Clear { db, slot, hashes } => self.clear(db, slot, hashes),
+            // That is for whoever leads.
+            Effect::Mark(_) | Effect::Unmark { .. } => {}
+        }
+    }
+
+    fn clear(&mut self, db: DbIndex, slot: Slot, (first, last): (u32, u32)) {
+        let mut keys: Vec<Box<[u8]>> = Vec::new();
+        let walked = self.walk_slot(db, slot, Place::START, usize::MAX, |met| {
+            if (first..=last).contains(&key_hash(met.key)) {
+                keys.push(met.key.into());
+            }
+        });
+        walked.expect("what effects are applied to is in memory");
+        for key in keys {
+            self.delete_for(db, &Key::new(&key), Cause::Deleted);
         }
     }
 

@@ -74,7 +74,25 @@ impl ClusterMap {
         Ok(Outcome::Changed)
     }
 
-    pub(super) fn commit_migration(&mut self, id: MigrationId, at: UnixMs) -> Result<Outcome, Refusal> {
+    pub(super) fn restart_migration(&mut self, id: MigrationId, at: UnixMs) -> Result<Outcome, Refusal> {
+        let version = self.version_made();
+        let migration = self.migration_mut(id)?;
+        match migration.phase {
+            Phase::Copying(_) => migration.phase = Phase::Copying(Stage::Starting),
+            Phase::Finishing(_) | Phase::Ended(Ending::Done) => return Err(Refusal::TooLate(id)),
+            Phase::Aborting { .. } | Phase::Ended(Ending::NotDone(_)) => return Err(Refusal::Aborted(id)),
+        }
+        migration.changed = version;
+        migration.updated_at = at;
+        Ok(Outcome::Changed)
+    }
+
+    pub(super) fn commit_migration(
+        &mut self,
+        id: MigrationId,
+        seen: MapVersion,
+        at: UnixMs,
+    ) -> Result<Outcome, Refusal> {
         let version = self.version_made();
         let migration = self.migration_mut(id)?;
         if migration.is_committed() {
@@ -82,6 +100,9 @@ impl ClusterMap {
         }
         if !matches!(migration.phase, Phase::Copying(_)) {
             return Err(Refusal::Aborted(id));
+        }
+        if seen < migration.changed {
+            return Err(Refusal::BegunAnew(id));
         }
         migration.phase = Phase::Finishing(Sides::BOTH_DUE);
         migration.changed = version;

@@ -58,9 +58,10 @@ choice!(Change {
     24: SetPreferred { group, node },
     25: BeginMigrations { jobs, at },
     26: ReportStage { id, stage, at },
-    27: CommitMigration { id, at },
+    27: CommitMigration { id, seen, at },
     28: AbortMigration { id, why, at },
     29: FinishMigration { id, side, seen, at },
+    32: RestartMigration { id, at },
 } holding {
     30: Join,
     31: Configure,

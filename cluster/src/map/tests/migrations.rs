@@ -39,11 +39,12 @@ fn slots_change_their_owner_at_the_commit_and_are_free_when_both_sides_are_done(
     done(&mut map, Change::ReportStage { id: migration_id(1), stage: Stage::Tail, at: AT });
     assert_eq!(owners(&map, [0, 9, 10]), [1, 1, 1]);
     let epoch = map.slots().info(slot(0)).epoch;
-    done(&mut map, Change::CommitMigration { id: migration_id(1), at: AT });
+    let seen = map.version();
+    done(&mut map, Change::CommitMigration { id: migration_id(1), seen, at: AT });
     assert_eq!(owners(&map, [0, 9, 10]), [2, 2, 1]);
     assert_eq!(map.slots().info(slot(0)).epoch, epoch.next());
     assert_eq!(map.shown_epoch(node_id(2)), map.current_epoch());
-    let again = Change::CommitMigration { id: migration_id(1), at: AT };
+    let again = Change::CommitMigration { id: migration_id(1), seen: map.version(), at: AT };
     assert_eq!(done(&mut map, again), Outcome::Unchanged);
 
     let unaware = Change::FinishMigration { id: migration_id(1), side: Side::Source, seen: MapVersion(1), at: AT };
@@ -64,7 +65,7 @@ fn what_is_taken_back_stays_bound_until_both_sides_have_cleared_it_away() {
     let abort = Change::AbortMigration { id: migration_id(1), why: Failure::Cancelled, at: AT };
     done(&mut map, abort.clone());
     assert_eq!(done(&mut map, abort), Outcome::Unchanged);
-    let commit = Change::CommitMigration { id: migration_id(1), at: AT };
+    let commit = Change::CommitMigration { id: migration_id(1), seen: map.version(), at: AT };
     assert!(refused(&mut map, commit).contains("has been taken back"));
     for side in [Side::Target, Side::Source] {
         let finish = finish(&map, side);
@@ -75,9 +76,25 @@ fn what_is_taken_back_stays_bound_until_both_sides_have_cleared_it_away() {
 }
 
 #[test]
+fn a_copying_that_begins_anew_commits_no_more_as_it_was() {
+    let mut map = moving();
+    let seen = map.version();
+    done(&mut map, Change::ReportStage { id: migration_id(1), stage: Stage::Sealed, at: AT });
+    done(&mut map, Change::RestartMigration { id: migration_id(1), at: AT });
+    assert_eq!(*phase(&map), Phase::Copying(Stage::Starting));
+    let late = Change::CommitMigration { id: migration_id(1), seen, at: AT };
+    assert!(refused(&mut map, late).contains("has begun anew"));
+    assert_eq!(owners(&map, [0, 9]), [1, 1]);
+    let seen = map.version();
+    done(&mut map, Change::CommitMigration { id: migration_id(1), seen, at: AT });
+    assert!(refused(&mut map, Change::RestartMigration { id: migration_id(1), at: AT }).contains("past the point"));
+}
+
+#[test]
 fn after_the_commit_it_is_too_late() {
     let mut map = moving();
-    done(&mut map, Change::CommitMigration { id: migration_id(1), at: AT });
+    let seen = map.version();
+    done(&mut map, Change::CommitMigration { id: migration_id(1), seen, at: AT });
     let abort = Change::AbortMigration { id: migration_id(1), why: Failure::Cancelled, at: AT };
     assert!(refused(&mut map, abort).contains("past the point"));
 }
@@ -130,7 +147,8 @@ fn a_migration_goes_on_under_another_leader() {
     elect(&mut map, 1, 3);
     let migration = &map.migrations()[&migration_id(1)];
     assert_eq!((map.source_node(migration), map.target_node(migration)), (Some(node_id(3)), Some(node_id(2))));
-    done(&mut map, Change::CommitMigration { id: migration_id(1), at: AT });
+    let seen = map.version();
+    done(&mut map, Change::CommitMigration { id: migration_id(1), seen, at: AT });
     assert_eq!(owners(&map, [0, 10]), [2, 3]);
 }
 

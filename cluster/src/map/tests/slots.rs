@@ -86,7 +86,8 @@ fn a_slot_is_opened_handed_over_and_closed() {
     assert_eq!(done(&mut map, give(2, 1, 2)), Outcome::HandingOver(migration_id(7)));
     assert_eq!(done(&mut map, give(1, 1, 2)), Outcome::StillHandingOver(migration_id(7)));
     assert_eq!(owners(&map, [1]), [1]);
-    done(&mut map, Change::CommitMigration { id: migration_id(7), at: AT });
+    let seen = map.version();
+    done(&mut map, Change::CommitMigration { id: migration_id(7), seen, at: AT });
     assert_eq!(owners(&map, [1]), [2]);
     assert!(map.open_slots().is_empty() && map.migrations().is_empty());
     assert_eq!(map.shown_epoch(node_id(2)), map.current_epoch());

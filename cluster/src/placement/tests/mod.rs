@@ -5,10 +5,12 @@ mod leaders;
 mod replicas;
 mod slots;
 
-use super::{Budget, Load, Move, Step, plan};
+use super::{Budget, Load, Move, Scope, Step, plan};
 use crate::ids::{GroupId, MigrationId, NodeId, Term};
 use crate::map::samples::{node_id, serving};
-use crate::map::{Change, ClusterMap, Health, Part, Phase, Removal, ReplicaStatus, Report, Settings, Side, Wanted};
+use crate::map::{
+    AutoBalance, Change, ClusterMap, Health, Part, Phase, Removal, ReplicaStatus, Report, Settings, Side, Wanted,
+};
 use basalt_storage::clock::UnixMs;
 
 const AT: UnixMs = UnixMs(1_000_000);
@@ -39,7 +41,11 @@ impl World {
     }
 
     fn plan(&self) -> Vec<Move> {
-        plan(&self.map, &self.load, self.now, &Budget::UNLIMITED)
+        let scope = match self.map.settings().auto_balance {
+            AutoBalance::Yes => Scope::All,
+            AutoBalance::No => Scope::OnlyDraining,
+        };
+        plan(&self.map, &self.load, self.now, &Budget::UNLIMITED, scope)
     }
 
     fn zone(&mut self, number: u8, zone: &str) {
@@ -91,7 +97,7 @@ impl World {
             if !self.has_majority(source) || !self.has_majority(target) {
                 continue;
             }
-            self.apply(&Change::CommitMigration { id, at: self.now });
+            self.apply(&Change::CommitMigration { id, seen: self.map.version(), at: self.now });
             for side in [Side::Source, Side::Target] {
                 self.apply(&Change::FinishMigration { id, side, seen: self.map.version(), at: self.now });
             }

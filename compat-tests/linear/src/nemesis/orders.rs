@@ -3,7 +3,7 @@
 use crate::client::Connection;
 use crate::deployment::Deployment;
 use crate::model::Reply;
-use crate::random::Random;
+use crate::random::{Chance, Random};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub fn take_over(deployment: &Deployment, random: &mut Random) {
     }
 }
 
-/// Has redis-cli move slots from one master to another.
+/// Has slots move from one master to another: all at once where the source knows how, else key by key by redis-cli.
 pub fn move_slots(deployment: &Deployment, random: &mut Random) {
     let masters = masters(deployment);
     if masters.len() < 2 {
@@ -45,12 +45,29 @@ pub fn move_slots(deployment: &Deployment, random: &mut Random) {
         _ => None,
     };
     let (Some(from), Some(to)) = (id(masters[source]), id(masters[target])) else { return };
+    if random.percent(70) == Chance::Yes && move_at_once(deployment, masters[source], &to, count) {
+        return;
+    }
     let mut command = Command::new(&deployment.redis_cli);
     command.args(["--cluster", "reshard", &deployment.processes[masters[source]].address.to_string()]);
     command.args(["--cluster-from", &from, "--cluster-to", &to, "--cluster-slots", &count.to_string()]);
     command.args(["--cluster-yes", "--cluster-pipeline", "100"]).stdin(Stdio::null());
     // What it says is that it has moved slots, or which of them it could not; the next reshard mends nothing either.
     let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+}
+
+/// Has the first slots of a node's last range move, so many at most; whether it will.
+fn move_at_once(deployment: &Deployment, source: usize, to: &str, count: u64) -> bool {
+    let Some(Reply::Text(nodes)) = ask(deployment, source, &["CLUSTER", "NODES"]) else { return false };
+    let line = nodes.lines().find(|line| line.contains("myself"));
+    let Some(range) = line.and_then(|line| line.split(' ').skip(8).filter(|word| !word.starts_with('[')).last()) else {
+        return false;
+    };
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    let (Ok(first), Ok(last)) = (first.parse::<u64>(), last.parse::<u64>()) else { return false };
+    let last = last.min(first + count - 1);
+    let words = ["CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", &first.to_string(), &last.to_string(), "NODE", to];
+    ask(deployment, source, &words) == Some(Reply::Ok)
 }
 
 fn ask(deployment: &Deployment, node: usize, words: &[&str]) -> Option<Reply> {

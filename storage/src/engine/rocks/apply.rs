@@ -2,7 +2,7 @@
 //! index.
 
 use super::counts::{self, Delta, Place};
-use super::engine::{Engine, MAP, PROGRESS, Progress, encode_map};
+use super::engine::{Engine, MAP, MARKS, PROGRESS, Progress, encode_map, encode_marks};
 use super::layout::{self, DUE, GARBAGE, Garbage, KEYS, PARTS, PhysicalDb, due_key};
 use super::meta::{Data, Large, Meta, STRING_BYTES_MAX, collection_bytes_max};
 use super::saving::StateWrite;
@@ -11,9 +11,10 @@ use crate::clock::UnixMs;
 use crate::effect::body::{Kind, put_value, read_value};
 use crate::effect::codec::{self, CodecError, Decoded};
 use crate::effect::wire::{Reader, put_varint};
-use crate::effect::{Batch, DbIndex, Effect, KeyEffect};
+use crate::effect::{Batch, DbIndex, Effect, KeyEffect, Mark, Passage};
 use crate::engine::{EngineError, LogIndex, SlotCounts};
 use crate::keyspace::Key;
+use crate::slot::Slot;
 use crate::value::{Str, Type, Value};
 use hashbrown::HashMap;
 use rocksdb::WriteBatch;
@@ -73,6 +74,8 @@ struct Applying<'e> {
     is_map_changed: bool,
     next_database: u32,
     flushed: Vec<PhysicalDb>,
+    /// Those from now on, if they change.
+    marks: Option<Vec<Mark>>,
 }
 
 impl<'e> Applying<'e> {
@@ -85,6 +88,7 @@ impl<'e> Applying<'e> {
             is_map_changed: !databases.is_saved,
             next_database: progress.next_database,
             flushed: Vec::new(),
+            marks: None,
         }
     }
 
@@ -129,6 +133,15 @@ impl<'e> Applying<'e> {
                 self.is_map_changed |= one != other;
                 Ok(())
             }
+            Effect::Clear { db, slot, hashes } => self.clear(db, slot, hashes),
+            Effect::Mark(mark) => {
+                self.unmark(mark.passage, &mark.name).push(mark);
+                Ok(())
+            }
+            Effect::Unmark { passage, name } => {
+                self.unmark(passage, &name);
+                Ok(())
+            }
         }
     }
 
@@ -156,6 +169,21 @@ impl<'e> Applying<'e> {
         self.flushed.push(old);
         self.staged.garbage.push((Garbage::Database(old), 0));
         Ok(())
+    }
+
+    fn clear(&mut self, db: DbIndex, slot: Slot, hashes: (u32, u32)) -> Result<(), EngineError> {
+        let prefix = layout::slot_prefix(self.engine.group, self.physical(db)?, slot);
+        for id in self.staged.in_hashes(&prefix, hashes)? {
+            self.staged.discard(&id)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a mark away, if it is there; returns the others.
+    fn unmark(&mut self, passage: Passage, name: &[u8; Mark::NAME_BYTES]) -> &mut Vec<Mark> {
+        let marks = self.marks.get_or_insert_with(|| self.engine.marks());
+        marks.retain(|mark| mark.passage != passage || mark.name != *name);
+        marks
     }
 
     fn change(&mut self, id: &[u8], change: KeyEffect) -> Result<(), EngineError> {
@@ -243,6 +271,9 @@ impl<'e> Applying<'e> {
         if self.is_map_changed {
             batch.put(layout::group_property(group, MAP), encode_map(&self.map));
         }
+        if let Some(marks) = &self.marks {
+            batch.put(layout::group_property(group, MARKS), encode_marks(marks));
+        }
         let new_map = self.is_map_changed.then(|| self.map.clone());
         self.engine.commit(write, progress, new_map, |databases| {
             self.flushed.iter().for_each(|db| drop(databases.counts.remove(db)));
@@ -250,6 +281,9 @@ impl<'e> Applying<'e> {
                 databases.counts.entry(db).or_default().put(slot, counts);
             }
         })?;
+        if let Some(marks) = &self.marks {
+            self.engine.marks.write().clone_from(marks);
+        }
         if let Some(at) = self.earliest_due() {
             let mut floor = self.engine.due_floor.lock();
             floor.at = floor.at.min(at);

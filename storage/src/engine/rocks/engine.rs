@@ -8,11 +8,12 @@ use super::cleaner::Sweep;
 use super::counts::{self, Journal};
 use super::layout::{self, PhysicalDb};
 use super::open::Rocks;
-use super::saving::{Mark, StateWrite};
+use super::saving::{Mark as SavedMark, StateWrite};
 use super::{corrupt, failed};
 use crate::clock::UnixMs;
-use crate::effect::DbIndex;
+use crate::effect::codec::{put_mark, read_mark};
 use crate::effect::wire::{Reader, put_varint};
+use crate::effect::{DbIndex, Mark, Passage};
 use crate::engine::{EngineError, GroupId, LogIndex, SlotCounts};
 use crate::slot::{SLOT_COUNT, Slot};
 use hashbrown::HashMap;
@@ -26,8 +27,9 @@ pub struct Engine {
     pub(super) group: GroupId,
     /// Held by whoever applies, or needs nobody to.
     pub(super) progress: Mutex<Progress>,
-    mark: Arc<Mark>,
+    saved: Arc<SavedMark>,
     pub(super) databases: RwLock<Databases>,
+    pub(super) marks: RwLock<Vec<Mark>>,
     /// How often the map has changed.
     generation: AtomicU64,
     /// Used under the lock of `progress`.
@@ -99,13 +101,15 @@ impl Engine {
             progress.next_database += 1;
         }
         let (counts, journal) = counts::load(&rocks, group, &map)?;
-        let mark = Arc::new(Mark::new(progress.applied));
-        rocks.saving.watch(&mark);
+        let saved = Arc::new(SavedMark::new(progress.applied));
+        rocks.saving.watch(&saved);
+        let marks = load_marks(&rocks, group)?;
         Ok(Engine {
             rocks,
             group,
             progress: Mutex::new(progress),
-            mark,
+            saved,
+            marks: RwLock::new(marks),
             databases: RwLock::new(Databases { map, counts, is_saved }),
             generation: AtomicU64::new(0),
             journal: Mutex::new(journal),
@@ -118,12 +122,12 @@ impl Engine {
 
     /// The last log entry that has been applied.
     pub fn applied(&self) -> LogIndex {
-        self.mark.applied()
+        self.saved.applied()
     }
 
     /// The last log entry whose outcome is on the disk: a restart needs the entries after it.
     pub fn saved(&self) -> LogIndex {
-        self.mark.saved()
+        self.saved.saved()
     }
 
     /// How many entries a slot has, as of [`Engine::applied`].
@@ -146,6 +150,15 @@ impl Engine {
     /// The number behind a database at this moment.
     pub fn physical_database(&self, db: DbIndex) -> PhysicalDb {
         self.databases.read().map[usize::from(db.0)]
+    }
+
+    /// What the group remembers of slots that are on their way.
+    pub fn marks(&self) -> Vec<Mark> {
+        self.marks.read().clone()
+    }
+
+    pub fn is_marked(&self, passage: Passage, slot: Slot) -> bool {
+        self.marks.read().iter().any(|mark| mark.passage == passage && mark.covers(slot))
     }
 
     pub fn rocks(&self) -> &Arc<Rocks> {
@@ -193,7 +206,7 @@ impl Engine {
                 counts(&mut self.databases.write());
             }
         }
-        self.mark.note_applied(progress.applied);
+        self.saved.note_applied(progress.applied);
         Ok(())
     }
 }
@@ -216,6 +229,7 @@ impl Progress {
 
 pub(super) const PROGRESS: &str = "progress";
 pub(super) const MAP: &str = "databases";
+pub(super) const MARKS: &str = "marks";
 
 fn load_progress(rocks: &Rocks, group: GroupId) -> Result<Option<Progress>, EngineError> {
     let key = layout::group_property(group, PROGRESS);
@@ -235,6 +249,25 @@ fn load_map(rocks: &Rocks, group: GroupId) -> Result<Option<Vec<PhysicalDb>>, En
         return Err(corrupt("the map of databases")(crate::effect::wire::Malformed("its length is odd")));
     };
     Ok(Some(numbers.iter().map(|number| PhysicalDb(u32::from_be_bytes(*number))).collect()))
+}
+
+fn load_marks(rocks: &Rocks, group: GroupId) -> Result<Vec<Mark>, EngineError> {
+    let key = layout::group_property(group, MARKS);
+    let Some(bytes) = rocks.db.get(key).map_err(failed("reading what is known of slots"))? else {
+        return Ok(Vec::new());
+    };
+    let mut reader = Reader::new(&bytes);
+    let mut marks = Vec::new();
+    while !reader.is_empty() {
+        marks.push(read_mark(&mut reader).map_err(corrupt("what is known of slots"))?);
+    }
+    Ok(marks)
+}
+
+pub(super) fn encode_marks(marks: &[Mark]) -> Vec<u8> {
+    let mut out = Vec::new();
+    marks.iter().for_each(|mark| put_mark(&mut out, mark));
+    out
 }
 
 pub(super) fn encode_map(map: &[PhysicalDb]) -> Vec<u8> {

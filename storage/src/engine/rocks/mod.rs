@@ -14,6 +14,7 @@
 //! | `apply`, `staged`, `parts`, `lists`, `strings` | effects into one write |
 //! | `read`, `walk`, `snapshot` | reading the state |
 //! | `transfer` | the state as a stream of records, out of one database into another |
+//! | `copying` | slots of it as effects that make them elsewhere |
 //! | `document` | a group's state that is one document |
 //! | `replica` | which replicas this node has, and where they lie |
 //! | `cleaner` | deleting what nothing refers to any more |
@@ -23,6 +24,7 @@
 
 mod apply;
 mod cleaner;
+mod copying;
 mod counts;
 mod document;
 mod engine;

@@ -236,7 +236,7 @@ impl Source<'_> {
     }
 
     /// Visits all parts in the order of their names; false if that needs the disk and must not.
-    fn each_part(&self, large: &Large, mut visit: impl FnMut(&[u8], &[u8])) -> Result<bool, EngineError> {
+    pub fn each_part(&self, large: &Large, mut visit: impl FnMut(&[u8], &[u8])) -> Result<bool, EngineError> {
         let prefix = part_key(self.engine.group, large.version, b"");
         let mut options = self.options();
         options.set_iterate_upper_bound(end_of(&prefix));

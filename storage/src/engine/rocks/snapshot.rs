@@ -39,6 +39,15 @@ impl EngineSnapshot<'_> {
         self.applied
     }
 
+    /// The number behind a database.
+    pub(super) fn physical(&self, db: DbIndex) -> Option<PhysicalDb> {
+        self.databases.get(usize::from(db.0)).map(|(_, physical, _)| *physical)
+    }
+
+    pub(super) fn parts(&self) -> (&Engine, &Snapshot<'_>) {
+        (self.engine, &self.snapshot)
+    }
+
     /// The databases that are not empty, with their counts.
     pub fn databases(&self) -> impl Iterator<Item = (DbIndex, SlotCounts)> {
         self.databases.iter().filter(|(_, _, counts)| counts.entries > 0).map(|(db, _, counts)| (*db, *counts))

@@ -4,7 +4,9 @@
 //! many effects change is written once. Changes take a record out, work on it, and put it back.
 
 use super::engine::Engine;
-use super::layout::{self, Garbage, KEYS, MetaId, PARTS, PhysicalDb, Version, meta_key, part_key, position_name};
+use super::layout::{
+    self, Garbage, KEYS, MetaId, PARTS, PhysicalDb, SLOT_PREFIX, Version, meta_key, part_key, position_name,
+};
 use super::meta::{Data, DataRef, Large, Meta, MetaRef};
 use super::{corrupt, failed};
 use crate::clock::UnixMs;
@@ -173,6 +175,30 @@ impl<'e> Staged<'e> {
             self.discard_parts(&large);
         }
         Ok(is_there)
+    }
+
+    /// The entries of a slot whose hashes lie from one to another, as if all had been written.
+    pub fn in_hashes(
+        &self,
+        slot: &[u8; SLOT_PREFIX],
+        (first, last): (u32, u32),
+    ) -> Result<Vec<Box<[u8]>>, EngineError> {
+        let is_meant = |id: &[u8]| {
+            let hash = id.strip_prefix(slot).and_then(|rest| rest.first_chunk()).map(|hash| u32::from_be_bytes(*hash));
+            hash.is_some_and(|hash| (first..=last).contains(&hash))
+        };
+        let staged = self.records.iter().filter(|(id, record)| record.now.is_some() && is_meant(id));
+        let mut found: Vec<Box<[u8]>> = staged.map(|(id, _)| id.clone()).collect();
+        let mut rows = self.engine.rocks.prefix_iterator(KEYS, slot, None);
+        rows.seek([&slot[..], &first.to_be_bytes()].concat());
+        while let Some(id) = rows.key().filter(|id| is_meant(id)) {
+            if !self.records.contains_key(id) {
+                found.push(id.into());
+            }
+            rows.next();
+        }
+        rows.status().map_err(failed("clearing a slot"))?;
+        Ok(found)
     }
 
     /// Makes this the entry. It was taken or discarded before.

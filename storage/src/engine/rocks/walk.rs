@@ -66,7 +66,8 @@ impl Engine {
     }
 
     /// Keys whose time has come, the oldest first. They stay due until their deletion is applied.
-    pub fn due(&self, now: UnixMs, max: usize) -> Result<Vec<DueKey>, EngineError> {
+    /// Those that are not meant are left out.
+    pub fn due(&self, now: UnixMs, max: usize, is_meant: impl Fn(&[u8]) -> bool) -> Result<Vec<DueKey>, EngineError> {
         let numbers: Vec<_> = self.databases.read().map.clone();
         let floor = *self.due_floor.lock();
         let mut first = None;
@@ -80,7 +81,7 @@ impl Engine {
                 break;
             }
             // What is left of a flushed database has no number any more.
-            if let Some(number) = numbers.iter().position(|other| *other == db) {
+            if let Some(number) = numbers.iter().position(|other| *other == db).filter(|_| is_meant(key)) {
                 found.push((DbIndex(number as u16), key.into()));
             }
             rows.next();

@@ -56,7 +56,7 @@ pub fn assert_same(engine: &Engine, keyspace: &Keyspace) {
         let totals = SlotCounts { entries: view.keyspace().key_count(db), volatile };
         assert_eq!(engine.totals(db), totals, "{db:?}");
     }
-    let due: BTreeSet<_> = engine.due(UnixMs(i64::MAX), usize::MAX).unwrap().into_iter().collect();
+    let due: BTreeSet<_> = engine.due(UnixMs(i64::MAX), usize::MAX, |_| true).unwrap().into_iter().collect();
     for db in (0..DATABASES).map(DbIndex) {
         for name in universe() {
             let is_volatile = view.peek(db, &Key::new(&name)).is_some_and(|entry| entry.expiry().is_some());

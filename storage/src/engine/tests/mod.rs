@@ -1,5 +1,6 @@
 //! Tests of the engine against the file system and against the keyspace.
 
+mod copying;
 mod former;
 mod large;
 mod law;

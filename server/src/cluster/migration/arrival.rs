@@ -1,0 +1,175 @@
+//! The target's part: what the source's leader sends becomes batches of this node's group, which nobody sees until the
+//! slots are its own.
+
+use super::Hitch;
+use super::reign::Reign;
+use super::way::{Attempt, Header, Opening};
+use crate::cluster::stage::Stage;
+use basalt_cluster::group::Term;
+use basalt_cluster::ids::MigrationId;
+use basalt_cluster::map::{Migration, Phase};
+use basalt_storage::effect::{Effect, Mark, Passage, decode};
+use basalt_storage::seq::Seq;
+use basalt_storage::slot::{SLOT_COUNT, Slot};
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Bytes of batches that may be on their way into the group.
+const UNAPPLIED_MAX: usize = 4 << 20;
+
+/// How long the map of a migration that another node knows already may take to come here.
+const MAP_PATIENCE: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// Which attempt each migration to this node is at, and in which term of the target it began. Whoever proposes
+/// holds the lock, so that nothing of an attempt that was replaced comes later than what replaced it.
+#[derive(Default)]
+pub struct Arrivals(Mutex<BTreeMap<MigrationId, (Attempt, Term)>>);
+
+impl Arrivals {
+    /// Nothing more of it is taken in, not of this attempt nor of an earlier one.
+    pub fn end(&self, id: MigrationId) {
+        self.0.lock().remove(&id);
+    }
+}
+
+/// Slots that are being taken in.
+pub struct Arrival {
+    stage: Arc<Stage>,
+    reign: Reign,
+    header: Header,
+    slots: Vec<Slot>,
+    is_meant: Box<[bool]>,
+    unapplied: VecDeque<(Seq, usize)>,
+    unapplied_bytes: usize,
+}
+
+impl Arrival {
+    /// Makes room: marks the slots, and clears away what there is of them. Blocks.
+    pub fn begin(stage: &Arc<Stage>, header: Header) -> Result<Arrival, Hitch> {
+        let migration = await_record(stage, header)?;
+        let reign = Reign::of(&stage.replicas, header.target)
+            .ok_or_else(|| Hitch::new("this node does not lead the group that takes the slots in"))?;
+        let slots: Vec<Slot> = migration.all_slots().collect();
+        let mut is_meant = vec![false; SLOT_COUNT].into_boxed_slice();
+        slots.iter().for_each(|slot| is_meant[usize::from(slot.number())] = true);
+        let (unapplied, unapplied_bytes) = (VecDeque::new(), 0);
+        let mut arrival = Arrival { stage: stage.clone(), reign, header, slots, is_meant, unapplied, unapplied_bytes };
+        if header.opening == Opening::GoesOn {
+            // Known only in the reign in which it began.
+            arrival.check_current()?;
+            return Ok(arrival);
+        }
+        {
+            let mut attempts = stage.arrivals.0.lock();
+            if attempts.get(&header.id).is_some_and(|known| known.0 > header.attempt) {
+                return Err(Hitch::new("another copy is being made"));
+            }
+            attempts.insert(header.id, (header.attempt, arrival.reign.term));
+        }
+        let slots = migration.slots.iter().map(|range| (range.first(), range.last())).collect();
+        let (passage, name) = (Passage::Arriving, *header.id.as_bytes());
+        let mark = Mark { passage, name, version: header.attempt.begun.0, slots };
+        arrival.hand_in(|reign| reign.propose(vec![Effect::Mark(mark)]), 0)?;
+        arrival.empty()?;
+        Ok(arrival)
+    }
+
+    /// A batch of the slots.
+    pub fn add(&mut self, batch: Vec<u8>) -> Result<(), Hitch> {
+        self.check(&batch)?;
+        let bytes = batch.len();
+        self.hand_in(|reign| reign.propose_written(batch), bytes)?;
+        while self.unapplied_bytes > UNAPPLIED_MAX {
+            self.wait_for_first()?;
+        }
+        Ok(())
+    }
+
+    /// The slots are empty again.
+    pub fn empty(&mut self) -> Result<(), Hitch> {
+        self.wait_for_all()?;
+        let is_current = || self.is_current();
+        self.reign.clear(self.slots.iter().copied(), is_current)
+    }
+
+    /// Waits until all is applied, and so on the disks of a majority.
+    pub fn sync(&mut self) -> Result<(), Hitch> {
+        self.wait_for_all()?;
+        self.check_current()
+    }
+
+    fn check_current(&self) -> Result<(), Hitch> {
+        if self.is_current() { Ok(()) } else { Err(Hitch::new("another copy is being made")) }
+    }
+
+    fn is_current(&self) -> bool {
+        self.is_in(&self.stage.arrivals.0.lock())
+    }
+
+    fn is_in(&self, attempts: &BTreeMap<MigrationId, (Attempt, Term)>) -> bool {
+        attempts.get(&self.header.id) == Some(&(self.header.attempt, self.reign.term))
+    }
+
+    fn hand_in(&mut self, propose: impl FnOnce(&Reign) -> Result<Seq, Hitch>, bytes: usize) -> Result<(), Hitch> {
+        let attempts = self.stage.arrivals.0.lock();
+        if !self.is_in(&attempts) {
+            return Err(Hitch::new("another copy is being made"));
+        }
+        let seq = propose(&self.reign)?;
+        drop(attempts);
+        self.unapplied.push_back((seq, bytes));
+        self.unapplied_bytes += bytes;
+        Ok(())
+    }
+
+    fn wait_for_first(&mut self) -> Result<(), Hitch> {
+        let Some((seq, bytes)) = self.unapplied.pop_front() else { return Ok(()) };
+        self.unapplied_bytes -= bytes;
+        self.reign.wait_applied(seq)
+    }
+
+    fn wait_for_all(&mut self) -> Result<(), Hitch> {
+        self.unapplied_bytes = 0;
+        match self.unapplied.drain(..).next_back() {
+            Some((last, _)) => self.reign.wait_applied(last),
+            None => Ok(()),
+        }
+    }
+
+    /// Nothing but keys of these slots may get into the group's log: it would be the end of every replica.
+    fn check(&self, batch: &[u8]) -> Result<(), Hitch> {
+        let is_of = |key: &[u8]| self.is_meant[usize::from(Slot::of_key(key).number())];
+        let is_meant = |effect: &Effect| match effect {
+            Effect::Key { db, key, .. } => *db == super::reign::DB && is_of(key),
+            Effect::Rename { from_db, from, to_db, to } => {
+                let db = super::reign::DB;
+                (*from_db, *to_db) == (db, db) && is_of(from) && is_of(to)
+            }
+            _ => false,
+        };
+        let effects = decode(batch).map_err(Hitch::new)?;
+        if effects.iter().all(is_meant) { Ok(()) } else { Err(Hitch::new("a batch with keys of other slots")) }
+    }
+}
+
+/// Waits until this node knows that this copying has begun.
+fn await_record(stage: &Stage, header: Header) -> Result<Migration, Hitch> {
+    let deadline = Instant::now() + MAP_PATIENCE;
+    loop {
+        let map = stage.map().ok_or_else(|| Hitch::new("this node is starting"))?;
+        if map.version() >= header.attempt.begun {
+            let record = map.migrations().get(&header.id).filter(|record| {
+                let is_copying = matches!(record.phase, Phase::Copying(_));
+                is_copying && record.changed == header.attempt.begun && record.target == header.target
+            });
+            return record.cloned().ok_or_else(|| Hitch::new("this copying is over"));
+        }
+        if Instant::now() > deadline {
+            return Err(Hitch::new("this node has not heard of it"));
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
+}

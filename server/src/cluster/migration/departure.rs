@@ -1,0 +1,251 @@
+//! The source's part: copies slots while they are used, seals them, and asks for the commit.
+
+use super::Hitch;
+use super::reign::{DB, Reign};
+use super::way::{Attempt, Header, Opening, Way};
+use crate::cluster::stage::Stage;
+use crate::durability::tap::{Tap, Tapped};
+use crate::server::Server;
+use basalt_cluster::group::LogIndex;
+use basalt_cluster::ids::{MapVersion, MigrationId};
+use basalt_cluster::map::{self, Change, Migration, Phase};
+use basalt_cluster::node::{Decision, Node};
+use basalt_storage::effect::{Effect, Mark, Passage, encode};
+use basalt_storage::engine::EngineError;
+use basalt_storage::rdb::values::Limits;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Bytes of a batch of copied keys.
+const BATCH_BYTES: usize = 64 << 10;
+
+/// Slots are sealed when a round has been as short as this and has brought no more.
+const ROUND_TIME: Duration = Duration::from_millis(250);
+const ROUND_BYTES: usize = 256 << 10;
+const ROUNDS_MAX: usize = 200;
+
+/// Slots are sealed for longer than this only if nobody knows whether they were given away.
+const SEALED_MAX: Duration = Duration::from_secs(1);
+
+/// What a departure needs of its node.
+pub struct Departure<'a> {
+    pub server: &'a Server,
+    pub stage: &'a Arc<Stage>,
+    pub node: &'a Node,
+    pub reign: Reign,
+}
+
+/// How an attempt has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The slots are the target's.
+    Committed,
+    /// There is nothing to copy any more: it was taken back, or another node goes on.
+    Over,
+}
+
+impl Departure<'_> {
+    /// Makes one attempt. After a hitch nothing is sealed, and another attempt may be made.
+    pub fn attempt(&self, id: MigrationId) -> Result<Ended, Hitch> {
+        let Some(migration) = self.begin(id)? else { return Ok(Ended::Over) };
+        let attempt = Attempt { begun: migration.changed, term: self.reign.term };
+        let map = self.stage.map().ok_or_else(|| Hitch::new("this node is starting"))?;
+        let to = map.members(migration.target).map(|members| members.leader.node);
+        let to = to.ok_or_else(|| Hitch::new("the target is gone"))?;
+        let header = Header { id, opening: Opening::Anew, attempt, target: migration.target };
+        let way = Way::open(self.stage, self.node, to, header)?;
+        let tap = Arc::new(Tap::new(migration.all_slots()));
+        self.reign.replica.add_tap(&tap);
+        let copied = self.copy(&migration, &tap, way);
+        let result = copied.and_then(|(way, from)| self.give_away(&migration, &tap, way, from));
+        self.reign.replica.remove_tap(&tap);
+        result
+    }
+
+    /// The record as it stands when the copying begins. If it may have been begun before, by whomever, it begins anew:
+    /// after that nobody else can ask for the commit.
+    fn begin(&self, id: MigrationId) -> Result<Option<Migration>, Hitch> {
+        let is_sealed = self.reign.has_mark(Passage::Sealed, id.as_bytes());
+        let Some(migration) = self.record(id) else { return Ok(None) };
+        if is_sealed || migration.phase != Phase::Copying(map::Stage::Starting) {
+            let restart = Change::RestartMigration { id, at: self.server.now() };
+            if self.decide(restart)?.is_none() {
+                return Ok(None);
+            }
+        }
+        self.unseal(id)?;
+        self.report(id, map::Stage::Snapshot)?;
+        Ok(self.record(id))
+    }
+
+    /// The record, as long as there is something to copy.
+    fn record(&self, id: MigrationId) -> Option<Migration> {
+        let map = self.stage.map()?;
+        map.migrations().get(&id).filter(|record| matches!(record.phase, Phase::Copying(_))).cloned()
+    }
+
+    /// Whether this attempt is still the one that counts.
+    fn check(&self, migration: &Migration) -> Result<(), Hitch> {
+        match self.record(migration.id) {
+            Some(record) if record.changed == migration.changed => {}
+            _ => return Err(Hitch::new("it was taken back, or has begun anew")),
+        }
+        if self.reign.lasts() { Ok(()) } else { Err(Hitch::new("this node does not lead the group any more")) }
+    }
+
+    /// Sends what there is, and then what has come meanwhile, in rounds, until the target has applied nearly all of it.
+    /// Returns the log entry as of which the copy was made.
+    fn copy<'w>(&self, migration: &Migration, tap: &Tap, mut way: Way<'w>) -> Result<(Way<'w>, LogIndex), Hitch> {
+        let limits = Limits::of(&self.server.keyspace.settings);
+        let mut pace = Pace::new(self.stage);
+        let engine = self.reign.replica.engine();
+        let from = {
+            let snapshot = engine.snapshot();
+            snapshot.copy_slots(DB, migration.all_slots(), &limits, BATCH_BYTES, |batch| {
+                let mut bytes = Vec::new();
+                encode(&batch, &mut bytes);
+                pace.spend(bytes.len());
+                self.check(migration)?;
+                way.send_batch(bytes)
+            })?;
+            snapshot.applied()
+        };
+        self.report(migration.id, map::Stage::Tail)?;
+        for _ in 0..ROUNDS_MAX {
+            let began = Instant::now();
+            way = way.sync()?;
+            self.check(migration)?;
+            self.reign.hurry();
+            let bytes = self.send_tail(tap, &mut way, from, &mut pace)?;
+            if began.elapsed() < ROUND_TIME && bytes < ROUND_BYTES {
+                return Ok((way, from));
+            }
+        }
+        Err(Hitch::new("the target is slower than those who write here"))
+    }
+
+    /// Sends what was applied since somebody looked; returns how much that was.
+    fn send_tail(&self, tap: &Tap, way: &mut Way<'_>, from: LogIndex, pace: &mut Pace<'_>) -> Result<usize, Hitch> {
+        let mut bytes = 0;
+        while let Some(tapped) = tap.next(from).map_err(Hitch::new)? {
+            match tapped {
+                Tapped::Batch(batch) => {
+                    bytes += batch.len();
+                    pace.spend(batch.len());
+                    way.send_batch(batch)?;
+                }
+                Tapped::Flushed => {
+                    bytes += 1;
+                    way.send_empty()?;
+                }
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Seals the slots, sends the rest, and asks for the commit.
+    fn give_away(&self, migration: &Migration, tap: &Tap, mut way: Way<'_>, from: LogIndex) -> Result<Ended, Hitch> {
+        let sealed = Instant::now();
+        let sent = self.seal(migration).and_then(|()| {
+            self.send_tail(tap, &mut way, from, &mut Pace::unlimited())?;
+            way.finish(SEALED_MAX)?;
+            self.check(migration)
+        });
+        if let Err(hitch) = sent {
+            // Nobody has asked for the commit, so nobody will.
+            self.unseal(migration.id)?;
+            return Err(hitch);
+        }
+        let ended = self.commit(migration.id, migration.changed);
+        let sealed_ms = sealed.elapsed().as_millis() as u64;
+        tracing::info!(migration = %migration.id, sealed_ms, ?ended, "slots were given away, or not");
+        ended
+    }
+
+    /// From when this returns on, nothing is evaluated in the slots, and the log says so.
+    pub fn seal(&self, migration: &Migration) -> Result<(), Hitch> {
+        self.stage.seal(migration);
+        let (passage, name) = (Passage::Sealed, *migration.id.as_bytes());
+        let slots = migration.slots.iter().map(|range| (range.first(), range.last())).collect();
+        self.reign.carry_out(vec![Effect::Mark(Mark { passage, name, version: migration.changed.0, slots })])
+    }
+
+    /// The slots are evaluated again, if they are still this group's.
+    pub fn unseal(&self, id: MigrationId) -> Result<(), Hitch> {
+        let result = self.reign.unmark(Passage::Sealed, id.as_bytes());
+        self.stage.unseal(id);
+        result
+    }
+
+    /// Asks for the commit until it is known what has become of it. As long as that is open, the slots stay sealed.
+    pub fn commit(&self, id: MigrationId, seen: MapVersion) -> Result<Ended, Hitch> {
+        loop {
+            match self.node.decide(Change::CommitMigration { id, seen, at: self.server.now() }) {
+                Decision::Made(_) => return Ok(Ended::Committed),
+                // It was taken back, or has begun anew under another leader of this group: he decides about the seal.
+                Decision::Refused(_) => return Ok(Ended::Over),
+                Decision::Unknown if !self.reign.lasts() => return Ok(Ended::Over),
+                Decision::Unknown => {
+                    tracing::warn!(migration = %id, "the root group does not answer: slots stay sealed")
+                }
+            }
+        }
+    }
+
+    fn report(&self, id: MigrationId, stage: map::Stage) -> Result<(), Hitch> {
+        self.decide(Change::ReportStage { id, stage, at: self.server.now() }).map(drop)
+    }
+
+    /// None if the root group refuses.
+    fn decide(&self, change: Change) -> Result<Option<()>, Hitch> {
+        match self.node.decide(change) {
+            Decision::Made(_) => Ok(Some(())),
+            Decision::Refused(why) => {
+                tracing::debug!(%why, "a step of a migration was refused");
+                Ok(None)
+            }
+            Decision::Unknown => Err(Hitch::new("the root group has no quorum")),
+        }
+    }
+}
+
+impl From<EngineError> for Hitch {
+    fn from(error: EngineError) -> Hitch {
+        Hitch::new(error)
+    }
+}
+
+/// Keeps to `cluster-migration-max-bytes-per-second`.
+struct Pace<'a> {
+    stage: Option<&'a Stage>,
+    began: Instant,
+    bytes: u64,
+}
+
+/// A pace is kept over times of this length.
+const PACE_WINDOW: Duration = Duration::from_secs(1);
+
+impl Pace<'_> {
+    fn new(stage: &Stage) -> Pace<'_> {
+        Pace { stage: Some(stage), began: Instant::now(), bytes: 0 }
+    }
+
+    fn unlimited() -> Pace<'static> {
+        Pace { stage: None, began: Instant::now(), bytes: 0 }
+    }
+
+    /// Waits until so much more may be sent.
+    fn spend(&mut self, bytes: usize) {
+        let Some(map) = self.stage.and_then(|stage| stage.map()) else { return };
+        let limit = map.settings().migration_max_bytes_per_second;
+        if limit == 0 {
+            return;
+        }
+        if self.began.elapsed() > PACE_WINDOW {
+            (self.began, self.bytes) = (Instant::now(), 0);
+        }
+        self.bytes += bytes as u64;
+        let earliest = self.began + Duration::from_secs_f64(self.bytes as f64 / limit as f64);
+        std::thread::sleep(earliest.saturating_duration_since(Instant::now()));
+    }
+}

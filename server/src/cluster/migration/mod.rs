@@ -1,0 +1,47 @@
+//! Slots that move to another group with all their keys, while clients go on using them.
+//!
+//! The record in the cluster's map says how far a migration is, and its commit is the one moment at which slots change
+//! their owner ([`basalt_cluster::map::Migration`]). What happens besides, and in which log it stands:
+//!
+//! 1. The target's log: `Arriving`. What there was of the slots is cleared away.
+//! 2. The source's leader reads the slots from a snapshot of its engine, and sends them as batches of effects; then
+//!    what was applied to them since ([`crate::durability::tap`]), in rounds, until the target has nearly all of it.
+//!    Its leader proposes the batches to its own group. Nobody sees that, because its slots are not served there.
+//! 3. The slots are not evaluated any more; requests wait. The source's log: `Sealed`, after everything that was
+//!    evaluated in them. The rest is sent, and the target says that it has applied all.
+//! 4. The map: the commit, which the root group refuses if the copying has begun anew meanwhile.
+//! 5. The source's leader clears the slots away, the target's takes its mark off; each tells the root group.
+//!
+//! If anything fails before the commit was asked for, the seal is broken and the copying begins anew. Whoever becomes
+//! the source's leader finds a seal in its log: it has the copying begun anew in the map first, so that the commit that
+//! its predecessor may have asked for is refused, and only then breaks the seal. If the commit has come first, there is
+//! nothing to take back.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `mover` | which migrations this node has a part in, and the threads that play it |
+//! | `departure` | the source's part |
+//! | `arrival` | the target's part |
+//! | `way` | what passes from one to the other |
+//! | `reign` | what a leader does to its group for as long as it leads |
+
+mod arrival;
+mod departure;
+mod mover;
+mod reign;
+mod way;
+
+pub use arrival::Arrivals;
+pub use mover::Mover;
+pub use way::take_in;
+
+/// Why a part cannot be played any further at the moment.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Hitch(String);
+
+impl Hitch {
+    fn new(why: impl std::fmt::Display) -> Hitch {
+        Hitch(why.to_string())
+    }
+}
