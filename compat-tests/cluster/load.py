@@ -13,15 +13,15 @@ COUNTERS = [f"counter:{number}" for number in range(24)]
 class Load:
     """Counts up on several connections, and knows what was acknowledged."""
 
-    def __init__(self, ports: list):
+    def __init__(self, ports: list, names: list = COUNTERS):
         self.ports = ports
-        self.acknowledged = dict.fromkeys(COUNTERS, 0)
-        self.uncertain = dict.fromkeys(COUNTERS, 0)
+        self.acknowledged = dict.fromkeys(names, 0)
+        self.uncertain = dict.fromkeys(names, 0)
         # The longest time without an acknowledgement.
         self.gap = 0.0
         self.is_over = threading.Event()
         self.failures: list = []
-        self.threads = [threading.Thread(target=self.run, args=(COUNTERS[start::4],)) for start in range(4)]
+        self.threads = [threading.Thread(target=self.run, args=(names[start::4],)) for start in range(4)]
 
     def run(self, names: list) -> None:
         client = Client(self.ports)

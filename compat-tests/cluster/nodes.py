@@ -159,6 +159,7 @@ class Client:
         deadline = time.monotonic() + patience
         port = self.ports[0]
         turn = 0
+        asks = False
         while time.monotonic() < deadline:
             try:
                 connection = self.connection(port)
@@ -168,12 +169,15 @@ class Client:
                 time.sleep(0.02)
                 continue
             try:
+                if asks:
+                    connection.call("ASKING")
                 reply = connection.call(*words)
             except (OSError, Closed) as error:
                 self.drop(port)
                 raise Closed(str(error)) from error
             kind, value = reply
-            if kind == "-" and value.startswith(b"MOVED "):
+            asks = kind == "-" and value.startswith(b"ASK ")
+            if kind == "-" and value.startswith((b"MOVED ", b"ASK ")):
                 port = int(value.split()[2].rsplit(b":", 1)[1])
                 continue
             if kind == "-" and value.startswith((b"CLUSTERDOWN", b"TRYAGAIN", b"LOADING")):

@@ -27,6 +27,7 @@ pub async fn keep_time(server: Arc<Server>) {
         if let Some(cluster) = server.cluster() {
             cluster.tick(&server);
         }
+        server.migrations.tick();
         server.sampler.sample(&server);
         server.average_ttl.sample(&server);
     }

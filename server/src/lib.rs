@@ -21,6 +21,7 @@ pub mod log;
 pub mod memory;
 pub mod memory_report;
 pub mod metrics;
+pub mod migrate;
 pub mod moment;
 pub mod monitor;
 pub mod net;

@@ -8,6 +8,7 @@ use crate::cron;
 use crate::durability;
 use crate::eviction;
 use crate::metrics;
+use crate::migrate::Migrations;
 use crate::net::io_thread::IoThreads;
 use crate::persistence::loading::Pending;
 use crate::persistence::{self, Persistence};
@@ -73,6 +74,7 @@ async fn run_thread_zero(server: Arc<Server>) -> Result<(), StartError> {
     } else if is_durable {
         durability::open::start(&server)?;
     }
+    Migrations::start(&server)?;
     persistence::import::run(&server)?;
     let dump = if is_durable { None } else { persistence::loading::find(&server)? };
     Persistence::start(&server)?;

@@ -14,6 +14,7 @@ use crate::info::average_ttl::AverageTtl;
 use crate::info::event_loop::EventLoops;
 use crate::latency::LatencyMonitor;
 use crate::limits::ClientLimits;
+use crate::migrate::Migrations;
 use crate::monitor::Monitors;
 use crate::net::listeners::Listeners;
 use crate::notify::Notifications;
@@ -37,6 +38,7 @@ pub struct Server {
     pub clients: Clients,
     pub client_limits: ClientLimits,
     pub blocked: BlockedClients,
+    pub migrations: Migrations,
     pub gate: CommitGate,
     /// In durable mode.
     durability: OnceLock<Durability>,
@@ -77,6 +79,7 @@ impl Server {
             clients: Clients::default(),
             client_limits: ClientLimits::default(),
             blocked: BlockedClients::default(),
+            migrations: Migrations::default(),
             gate: CommitGate::default(),
             durability: OnceLock::new(),
             cluster: OnceLock::new(),

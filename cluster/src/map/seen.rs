@@ -20,7 +20,8 @@ pub enum Seen {
     Migrating { group: GroupId, to: NodeId },
     /// Another node leads its group; who says ASKING is served by this one's `group`.
     Importing { group: GroupId, owner: GroupId, node: NodeId },
-    /// This node has a replica of its group, and knows no leader.
+    /// This node has a replica of its group, and knows no leader; or it leads both groups between which the keys of the
+    /// slot move.
     Waiting { group: GroupId },
 }
 
@@ -53,12 +54,18 @@ impl ClusterMap {
         }
         for (&(group, slot), open) in &self.open {
             let state = &mut seen[usize::from(slot.number())];
-            // If both groups are led here, there is nobody to ask.
-            let Some(other) = self.face(open.other()).filter(|&other| other != node) else { continue };
+            let other = match known(open.other()) {
+                Known::Leader(leader) => Some(leader),
+                Known::AsMapped | Known::Leaderless => self.face(open.other()),
+            };
             match (*state, open) {
-                (Seen::Serving { group: owner }, OpenSlot::Migrating { .. }) if owner == group => {
-                    *state = Seen::Migrating { group, to: other };
-                }
+                (Seen::Serving { group: owner }, OpenSlot::Migrating { .. }) if owner == group => match other {
+                    // Some of its keys are in the other group, and a node shows what one group has: clients wait until
+                    // one of the two is led elsewhere.
+                    Some(other) if other == node => *state = Seen::Waiting { group },
+                    Some(to) => *state = Seen::Migrating { group, to },
+                    None => {}
+                },
                 (Seen::Elsewhere { group: owner, node: leader }, OpenSlot::Importing { .. })
                     if known(group) == Known::Leader(node) =>
                 {

@@ -1,11 +1,11 @@
-//! Handing the lead over, while this node can still do it in order: to the node that should lead a group, or, when this
-//! one is about to stop, to whoever is nearest.
+//! Handing the lead over, while this node can still do it in order: to the node that should lead a group, or to whoever
+//! is nearest, when this one is about to stop, or leads both groups between which a slot moves key by key.
 
 use super::host::Node;
 use super::hosted::Hosted;
 use crate::group::{ReplicaProgress, Role};
 use crate::ids::{GroupId, NodeId, ReplicaId, Term};
-use crate::map::ClusterMap;
+use crate::map::{ClusterMap, OpenSlot};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -39,11 +39,7 @@ impl Reigns {
     /// reign is followed at once.
     fn is_time(&self, group: GroupId, term: Term, preferred: NodeId) -> bool {
         let mut reigns = self.0.lock();
-        let fresh = || Reign { term, since: Instant::now(), preferred, tried: None };
-        let reign = reigns.entry(group).or_insert_with(fresh);
-        if reign.term != term {
-            *reign = fresh();
-        }
+        let reign = current(&mut reigns, group, term, preferred);
         let is_order = std::mem::replace(&mut reign.preferred, preferred) != preferred;
         let has_settled = reign.since.elapsed() >= SETTLE;
         let may_try = reign.tried.is_none_or(|tried| tried.elapsed() >= RETRY);
@@ -53,6 +49,27 @@ impl Reigns {
         }
         is_time
     }
+
+    /// Whether it is time to part with a group of which clients have nothing as long as this node leads it.
+    fn is_time_to_part(&self, group: GroupId, term: Term, preferred: NodeId) -> bool {
+        let mut reigns = self.0.lock();
+        let reign = current(&mut reigns, group, term, preferred);
+        let may_try = reign.tried.is_none_or(|tried| tried.elapsed() >= RETRY);
+        if may_try {
+            reign.tried = Some(Instant::now());
+        }
+        may_try
+    }
+}
+
+/// What is remembered of this reign, which may just have begun.
+fn current(reigns: &mut HashMap<GroupId, Reign>, group: GroupId, term: Term, preferred: NodeId) -> &mut Reign {
+    let fresh = || Reign { term, since: Instant::now(), preferred, tried: None };
+    let reign = reigns.entry(group).or_insert_with(fresh);
+    if reign.term != term {
+        *reign = fresh();
+    }
+    reign
 }
 
 /// One round: gives each group that another node should lead to that node, if it can take over.
@@ -62,6 +79,11 @@ pub(super) fn run(node: &Arc<Node>) {
         let (Role::Leader { term, serves: true }, Some(info)) = (hosted.group.role(), map.group(group)) else {
             continue;
         };
+        if has_both_ends(node, &map, group) && node.reigns.is_time_to_part(group, term, info.preferred) {
+            let is_given = give_away(&hosted);
+            tracing::info!(%group, is_given, "a slot moves between two groups that this node leads: parts with one");
+            continue;
+        }
         if !node.reigns.is_time(group, term, info.preferred) || info.preferred == node.me {
             continue;
         }
@@ -73,6 +95,21 @@ pub(super) fn run(node: &Arc<Node>) {
             Err(why) => tracing::debug!(%group, %why, "the lead is not handed over"),
         }
     }
+}
+
+/// Whether keys move between this group and another one that this node leads as well, and this one is to be led
+/// elsewhere: the one that is not at home here, or the one that they leave.
+fn has_both_ends(node: &Node, map: &ClusterMap, group: GroupId) -> bool {
+    let is_at_home = |group: GroupId| map.group(group).is_some_and(|info| info.preferred == node.me);
+    if is_at_home(group) {
+        return false;
+    }
+    let is_led = |group: GroupId| node.hosted().of(group).is_some_and(|hosted| hosted.group.role().serves());
+    map.open_slots().iter().any(|(&(source, _), open)| match *open {
+        OpenSlot::Migrating { to } if group == source => is_led(to),
+        OpenSlot::Migrating { to } if group == to => is_at_home(source) && is_led(source),
+        _ => false,
+    })
 }
 
 /// The replica on a node, if it could lead now.

@@ -143,7 +143,8 @@ impl Cluster {
         if decision == Decision::IfPresent && session.transaction.is_queueing() && scope == Scope::Command {
             // Whether the client has to go elsewhere with its transaction is said as early as in Redis.
             let mut view = server.keyspace.lock(command.stripes(args), server.now());
-            decision = self.decide(server, wanted, request, Some(presence(&mut view, [(command, args)].into_iter())));
+            let presence = self.presence(&mut view, [(command, args)].into_iter());
+            decision = self.decide(server, wanted, request, Some(presence));
         }
         match self.carry_out(server, session, wanted, epoch, decision) {
             Ok(()) => {
@@ -204,7 +205,7 @@ impl Cluster {
         let epoch = self.states.epoch();
         let mut decision = self.decide(server, fence.wanted, fence.request, None);
         if decision == Decision::IfPresent {
-            let presence = presence(view, commands);
+            let presence = self.presence(view, commands);
             decision = self.decide(server, fence.wanted, fence.request, Some(presence));
         }
         self.carry_out(server, session, fence.wanted, epoch, decision)
@@ -287,6 +288,28 @@ impl Cluster {
         let address = &picture.map.node(node)?.address;
         let host = self.endpoint(server).in_redirection(address);
         Some(CommandError::owned(format!("{verb} {} {host}:{}", slot.number(), address.port)))
+    }
+
+    /// Which of the keys of these commands are there.
+    fn presence<'a>(&self, view: &mut View<'_>, commands: impl Iterator<Item = (&'a Command, Args<'a>)>) -> Presence {
+        let mut presence = Presence::default();
+        let mut first: Option<&[u8]> = None;
+        for (command, args) in commands {
+            let visit = &mut |index: usize, flags: KeyFlags| {
+                if flags.contains(KeyFlags::NOT_KEY) {
+                    return;
+                }
+                let bytes = args.at(index);
+                presence.are_several |= *first.get_or_insert(bytes) != bytes;
+                presence.move_now |= self.moving().contains(bytes);
+                match view.glance(DB, &Key::new(bytes)) {
+                    Some(_) => presence.present += 1,
+                    None => presence.missing += 1,
+                }
+            };
+            let _ = command.spec.for_each_key(args, visit);
+        }
+        presence
     }
 
     /// Has what a request orders of the cluster carried out before it is evaluated.
@@ -393,25 +416,4 @@ fn wanted_by_all(queue: &[Queued]) -> Wanted {
         let _ = queued.command.spec.for_each_key(args, &mut |index, _| wanted.add(args.slot(index)));
     }
     wanted
-}
-
-/// Which of the keys of these commands are there.
-fn presence<'a>(view: &mut View<'_>, commands: impl Iterator<Item = (&'a Command, Args<'a>)>) -> Presence {
-    let mut presence = Presence::default();
-    let mut first: Option<&[u8]> = None;
-    for (command, args) in commands {
-        let visit = &mut |index: usize, flags: KeyFlags| {
-            if flags.contains(KeyFlags::NOT_KEY) {
-                return;
-            }
-            let bytes = args.at(index);
-            presence.are_several |= *first.get_or_insert(bytes) != bytes;
-            match view.peek(DB, &Key::new(bytes)) {
-                Some(_) => presence.present += 1,
-                None => presence.missing += 1,
-            }
-        };
-        let _ = command.spec.for_each_key(args, visit);
-    }
-    presence
 }

@@ -15,7 +15,7 @@ use crate::durability::replicas::Replicas;
 use crate::jobs::Jobs;
 use crate::server::Server;
 use basalt_cluster::group::Role;
-use basalt_cluster::ids::{MigrationId, NodeId};
+use basalt_cluster::ids::{MapVersion, MigrationId, NodeId};
 use basalt_cluster::map::{self, Change, ClusterMap, Ending, Failure, Phase};
 use basalt_cluster::node::{Decision, Hosted, Node, NodeOptions};
 use basalt_cluster::peer::{self, Timing};
@@ -159,14 +159,13 @@ impl Member {
     }
 
     fn carry_out(&self, order: Order) -> Answer {
-        if self.moves_slots(&order) {
-            return Err(Denied::Impossible("slots cannot be moved between nodes yet".to_owned()));
-        }
         match order.step(&self.map(), self.me(), &mut Chance)? {
             Step::Nothing(outcome) => Ok(outcome),
             Step::Change(change) => match self.node().decide(change.clone()) {
                 Decision::Made(applied) => match applied.outcome {
-                    map::Outcome::HandingOver(id) | map::Outcome::StillHandingOver(id) => self.await_hand_over(id),
+                    map::Outcome::HandingOver(id) | map::Outcome::StillHandingOver(id) => {
+                        self.await_hand_over(id, applied.version)
+                    }
                     outcome => Ok(order::outcome(&change, &outcome)),
                 },
                 Decision::Refused(why) => Err(Denied::Impossible(why)),
@@ -176,11 +175,16 @@ impl Member {
         }
     }
 
-    /// Waits until it is known whether a slot without keys has changed hands.
-    fn await_hand_over(&self, id: MigrationId) -> Answer {
+    /// Waits until it is known whether a slot without keys has changed hands. The map of this version has the record.
+    fn await_hand_over(&self, id: MigrationId, begun: MapVersion) -> Answer {
         let deadline = Instant::now() + HAND_OVER;
         loop {
-            match self.map().migrations().get(&id).map(|record| record.phase.clone()) {
+            let map = self.map();
+            if map.version() < begun && Instant::now() <= deadline {
+                std::thread::sleep(LOOK_AGAIN);
+                continue;
+            }
+            match map.migrations().get(&id).map(|record| record.phase.clone()) {
                 None => return Ok(Outcome::Done),
                 Some(Phase::Ended(Ending::NotDone(Failure::Failed(why)))) => return Err(Denied::Impossible(why)),
                 Some(Phase::Ended(Ending::NotDone(Failure::Cancelled))) => {
@@ -194,18 +198,6 @@ impl Member {
                 }
                 Some(_) => std::thread::sleep(LOOK_AGAIN),
             }
-        }
-    }
-
-    /// Whether an order needs keys to go from one node to another.
-    fn moves_slots(&self, order: &Order) -> bool {
-        let map = self.map();
-        match order {
-            // Whoever does not exist is refused by the map, in Redis's words.
-            Order::SetMigrating { to: other, .. } | Order::SetImporting { from: other, .. } => {
-                map.member(*other).is_some() && *other != self.me()
-            }
-            _ => false,
         }
     }
 

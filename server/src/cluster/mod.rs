@@ -16,6 +16,7 @@ pub mod hold;
 pub mod local;
 pub mod member;
 pub mod migration;
+pub mod moving;
 mod neighbours;
 pub mod order;
 pub mod place;
@@ -28,11 +29,12 @@ use crate::client::Client;
 use crate::durability::replicas::Replicas;
 use crate::server::Server;
 use basalt_cluster::ids::{GroupId, NodeId};
-use basalt_cluster::map::{ClusterMap, Health, Role, Roles};
+use basalt_cluster::map::{ClusterMap, Health, OpenSlot, Role, Roles};
 use basalt_storage::keyspace::View;
 use basalt_storage::slot::{Slot, StripeIndex, StripeSet};
 use control::{Control, Quorum};
 use hold::Holds;
+use moving::Moving;
 pub use neighbours::{Master, Neighbours, Replica};
 use parking_lot::{Mutex, RwLock};
 use route::Cover;
@@ -50,6 +52,7 @@ pub struct Cluster {
     replicas: Option<Arc<Replicas>>,
     states: SlotStates,
     holds: Holds,
+    moving: Moving,
     /// The map that redirections are taken from, and what follows from it.
     picture: RwLock<Arc<Picture>>,
     is_up: AtomicBool,
@@ -89,6 +92,7 @@ impl Cluster {
             replicas,
             states: SlotStates::new(),
             holds: Holds::default(),
+            moving: Moving::default(),
             picture: RwLock::new(Arc::new(picture)),
             is_up: AtomicBool::new(false),
             updating: Mutex::new(()),
@@ -110,6 +114,29 @@ impl Cluster {
 
     pub fn states(&self) -> &SlotStates {
         &self.states
+    }
+
+    /// Keys that MIGRATE has in hand.
+    pub fn moving(&self) -> &Moving {
+        &self.moving
+    }
+
+    /// Keys do not move any more: requests that write to them are looked at anew.
+    pub fn end_moving<'a>(&self, keys: impl Iterator<Item = &'a [u8]>) {
+        self.moving.end(keys);
+        self.states.count_change();
+        self.holds.wake_all();
+    }
+
+    /// Whether the slot, which is open here, is on its way to the node that clients find at this port.
+    pub fn goes_to(&self, slot: Slot, port: u16) -> bool {
+        let picture = self.picture();
+        let owner = picture.map.slots().owner(slot);
+        let open = owner.and_then(|owner| picture.map.open_slots().get(&(owner, slot)));
+        let Some(OpenSlot::Migrating { to }) = open else { return false };
+        let node = picture.leader(*to).and_then(|node| picture.map.node(node));
+        // Not the host: redis-cli sends the name that its user has typed.
+        node.is_some_and(|node| node.address.port == port)
     }
 
     /// Whether this node's role is that of a replica.

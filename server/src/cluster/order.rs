@@ -127,6 +127,10 @@ impl Order {
             Order::SetMigrating { slot, to } => Change::OpenMigrating { node: me, slot, to },
             Order::SetImporting { slot, from } => Change::OpenImporting { node: me, slot, from },
             Order::SetStable(slot) => Change::CloseSlot { node: me, slot },
+            // redis-cli tells everybody, and what is everybody's map by then need not be decided once more.
+            Order::SetNode { slot, to } if to != me && is_given(map, slot, to) => {
+                return Ok(Step::Nothing(Outcome::Done));
+            }
             Order::SetNode { slot, to } => {
                 Change::GiveSlot { node: me, slot, to, id: draw.migration(), at: draw.now() }
             }
@@ -157,6 +161,11 @@ impl Order {
         };
         Ok(Step::Change(change))
     }
+}
+
+/// Whether a slot is a node's, and nobody has it open.
+fn is_given(map: &ClusterMap, slot: Slot, to: NodeId) -> bool {
+    map.owner(slot) == Some(to) && !map.open_slots().keys().any(|(_, open)| *open == slot)
 }
 
 fn cancel(map: &ClusterMap, me: NodeId, which: Which, at: UnixMs) -> Result<Step, Refusal> {
@@ -241,6 +250,7 @@ fn plan(orders: Vec<Order>) -> Vec<Planned> {
 mod tests {
     use super::*;
     use crate::cluster::control::Denied;
+    use crate::cluster::show::samples;
 
     fn one(number: u16) -> Vec<SlotRange> {
         vec![SlotRange::one(slot(number))]
@@ -263,6 +273,21 @@ mod tests {
         assert_eq!(planned[0].spread(Ok(bumped.clone())), [done.clone(), done.clone(), done, Ok(bumped)]);
         let denied = Err(Denied::NoQuorum);
         assert_eq!(planned[0].spread(denied.clone()), vec![denied; 4]);
+    }
+
+    #[test]
+    fn what_all_know_is_not_decided_again() {
+        let [one, two] = [1, 2].map(samples::node);
+        let mut map = samples::cluster(2);
+        let order = Order::SetNode { slot: slot(5), to: one };
+        let step = |map: &ClusterMap, me| order.clone().step(map, me, &mut Chance);
+        assert!(matches!(step(&map, two), Ok(Step::Change(_))));
+        map.apply(&Change::AssignSlots { node: one, slots: vec![SlotRange::one(slot(5))] }).expect("it is free");
+        assert_eq!(step(&map, two), Ok(Step::Nothing(Outcome::Done)));
+        // Whoever takes it makes sure.
+        assert!(matches!(step(&map, one), Ok(Step::Change(_))));
+        map.apply(&Change::OpenImporting { node: two, slot: slot(5), from: one }).expect("it is not its own");
+        assert!(matches!(step(&map, two), Ok(Step::Change(_))));
     }
 
     #[test]

@@ -102,6 +102,8 @@ pub struct Presence {
     pub missing: usize,
     /// There are at least two different ones.
     pub are_several: bool,
+    /// One is just being sent to where the slot goes.
+    pub move_now: bool,
 }
 
 /// What becomes of a request.
@@ -151,6 +153,7 @@ fn decide_closely(wanted: Wanted, request: Request, here: Here, presence: Option
         SlotState::Migrating if channels => Decision::Served,
         SlotState::Migrating => match presence {
             None => Decision::IfPresent,
+            Some(Presence { move_now: true, .. }) if request.effect == Effect::Writes => Decision::Hold,
             Some(Presence { missing: 0, .. }) => Decision::Served,
             Some(Presence { present: 0, .. }) => Decision::Ask,
             Some(_) => Decision::TryAgain,
@@ -159,6 +162,7 @@ fn decide_closely(wanted: Wanted, request: Request, here: Here, presence: Option
         SlotState::Importing if channels => Decision::Served,
         SlotState::Importing => match presence {
             None => Decision::IfPresent,
+            Some(Presence { move_now: true, .. }) if request.effect == Effect::Writes => Decision::Hold,
             Some(Presence { missing: 1.., are_several: true, .. }) => Decision::TryAgain,
             Some(_) => Decision::Served,
         },
@@ -297,7 +301,8 @@ mod tests {
 
     #[test]
     fn while_keys_move_it_depends_on_which_are_here() {
-        let keys = |present, missing| Some(Presence { present, missing, are_several: present + missing > 1 });
+        let keys =
+            |present, missing| Some(Presence { present, missing, are_several: present + missing > 1, move_now: false });
         for (present, missing, at_source, at_target) in [
             (1, 0, Served, Served),
             (0, 1, Ask, Served),
@@ -310,7 +315,17 @@ mod tests {
             assert_eq!(decide(ONE, asking(READ), here(Importing), presence), at_target, "{presence:?}");
         }
         // One key that is named twice is one key.
-        let twice = Some(Presence { present: 0, missing: 2, are_several: false });
+        let twice = Some(Presence { present: 0, missing: 2, ..Presence::default() });
         assert_eq!(decide(ONE, asking(WRITE), here(Importing), twice), Served);
+        // What is just being sent may be read, and not changed.
+        let in_flight = Some(Presence { present: 1, move_now: true, ..Presence::default() });
+        for (slot, write) in [(Migrating, WRITE), (Importing, asking(WRITE))] {
+            assert_eq!(decide(ONE, write, here(slot), in_flight), Hold, "{slot:?}");
+            assert_eq!(
+                decide(ONE, Request { effect: Effect::Reads, ..write }, here(slot), in_flight),
+                Served,
+                "{slot:?}"
+            );
+        }
     }
 }

@@ -79,7 +79,7 @@ fn check_passages(ctx: &Ctx<'_, '_>) -> CommandResult {
     const ON_THEIR_WAY: CommandError =
         CommandError::new("TRYAGAIN Slots are on their way to or from this node: flush it when they have arrived");
     match ctx.server.cluster() {
-        Some(cluster) if cluster.control().has_passages() => Err(ON_THEIR_WAY),
+        Some(cluster) if cluster.control().has_passages() || !cluster.moving().is_empty() => Err(ON_THEIR_WAY),
         _ => Ok(()),
     }
 }

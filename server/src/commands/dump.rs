@@ -1,8 +1,8 @@
-//! DUMP and RESTORE: a value as a payload in Redis's own format, and back.
+//! DUMP, RESTORE and RESTORE-ASKING: a value as a payload in Redis's own format, and back.
 
 use super::ctx::Ctx;
 use super::parse;
-use super::spec::{Flags, Handler::Data, KeySpec, OW_UPDATE, RO_ACCESS, Spec};
+use super::spec::{Flags, Group, Handler::Data, KeySpec, OW_UPDATE, RO_ACCESS, Spec, Standing};
 use crate::error::{CommandError, CommandResult, SYNTAX};
 use crate::notify::EventClass;
 use crate::resp::Args;
@@ -41,6 +41,21 @@ pub const COMMANDS: &[Spec] = &[
         summary: "Makes a key from a payload of DUMP.",
         syntax: "key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]",
         complexity: "O(N*M), N being the number of elements and M their average size; for sorted sets O(N*M*log(N))",
+        handler: Data(restore),
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "restore-asking",
+        arity: -4,
+        flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::ASKING),
+        keys: &[KeySpec::first(OW_UPDATE)],
+        group: Group::Server,
+        categories: &["keyspace", "dangerous"],
+        since: "3.0.0",
+        summary: "What MIGRATE says to a node that imports a slot.",
+        syntax: "key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]",
+        complexity: "O(N*M), N being the number of elements and M their average size; for sorted sets O(N*M*log(N))",
+        standing: Standing::Internal,
         handler: Data(restore),
         ..Spec::DEFAULT
     },

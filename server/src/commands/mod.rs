@@ -24,6 +24,7 @@ pub mod latency;
 pub mod lists;
 pub mod looks;
 pub mod memory;
+pub mod migrate;
 pub mod names;
 pub mod node;
 pub mod object;
@@ -70,6 +71,7 @@ static FAMILIES: &[&[Spec]] = &[
     lists::inside::COMMANDS,
     lists::moves::COMMANDS,
     memory::COMMANDS,
+    migrate::COMMANDS,
     node::COMMANDS,
     object::COMMANDS,
     persistence::COMMANDS,

@@ -42,7 +42,8 @@ fn run(server: &Server, job: Job) {
     job.client.post(|inbox| inbox.loaded = Some(loaded));
 }
 
-fn load(server: &Server, loading: &Loading) -> Result<(), Unreadable> {
+/// Blocks until what is asked for was read.
+pub(crate) fn load(server: &Server, loading: &Loading) -> Result<(), Unreadable> {
     let durability = server.durability().expect("only durable mode loads");
     if let Some(as_of) = loading.awaited(&server.keyspace)
         && durability.wait_applied(as_of).is_err()

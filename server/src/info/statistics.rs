@@ -39,11 +39,11 @@ pub fn stats(server: &Server, fields: &mut Fields) {
     fields.put("pubsub_channels", server.pubsub.channel_count(Scope::Global));
     fields.put("pubsub_patterns", server.pubsub.pattern_count());
     fields.put("pubsubshard_channels", server.pubsub.channel_count(Scope::Shard));
+    fields.put("migrate_cached_sockets", server.migrations.kept_links());
     // There are no forks, no replicas, no defragmentation and no tracking.
     for field in [
         "latest_fork_usec",
         "total_forks",
-        "migrate_cached_sockets",
         "slave_expires_tracked_keys",
         "active_defrag_hits",
         "active_defrag_misses",

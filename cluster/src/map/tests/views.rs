@@ -120,6 +120,9 @@ fn a_node_sees_slots_by_who_leads_their_groups() {
             (range(16383, 16383), Seen::Absent),
         ]
     );
+    // Whoever comes to lead both ends of a slot that moves key by key can show only what one of them has.
+    let leads_both = |_| Known::Leader(me);
+    assert_eq!(map.seen_by(me, leads_both)[1], (range(3, 3), Seen::Waiting { group: one }));
     // The group knows better than the map.
     let lost = |group| if group == one { Known::Leaderless } else { Known::Leader(node_id(3)) };
     let seen = map.seen_by(me, lost);

@@ -14,6 +14,11 @@ const SEVERAL_ELEMENTS: &[Change] = &[("2.4.0", "Takes several elements.")];
 const SEVERAL_ELEMENTS_LATE: &[Change] = &[("4.0.0", "Takes several elements.")];
 const SEVERAL_MEMBERS: &[Change] = &[("2.4.0", "Takes several members.")];
 const POP_COUNT: &[Change] = &[("6.2.0", "Takes a count.")];
+const RESTORE: &[Change] = &[
+    ("3.0.0", "REPLACE was added."),
+    ("5.0.0", "ABSTTL: the time to live is a point in time."),
+    ("5.0.0", "IDLETIME and FREQ were added."),
+];
 const NO_KEY_IS_TOLD: &[Change] = &[("2.8.0", "Answers -2 if there is no such key.")];
 
 /// The changes of a command or subcommand (`client|kill`), oldest first.
@@ -80,18 +85,21 @@ const HISTORY: &[(&str, &[Change])] = &[
     ("lpop", POP_COUNT),
     ("lpush", SEVERAL_ELEMENTS),
     ("lpushx", SEVERAL_ELEMENTS_LATE),
+    (
+        "migrate",
+        &[
+            ("3.0.0", "COPY and REPLACE were added."),
+            ("3.0.6", "KEYS was added."),
+            ("4.0.7", "AUTH was added."),
+            ("6.0.0", "AUTH2 was added."),
+        ],
+    ),
     ("pexpire", EXPIRE_CONDITIONS),
     ("pexpireat", EXPIRE_CONDITIONS),
     ("pttl", NO_KEY_IS_TOLD),
     ("renamenx", &[("3.2.0", "Both names may be the same.")]),
-    (
-        "restore",
-        &[
-            ("3.0.0", "REPLACE was added."),
-            ("5.0.0", "ABSTTL: the time to live is a point in time."),
-            ("5.0.0", "IDLETIME and FREQ were added."),
-        ],
-    ),
+    ("restore", RESTORE),
+    ("restore-asking", RESTORE),
     ("rpop", POP_COUNT),
     ("rpush", SEVERAL_ELEMENTS),
     ("rpushx", SEVERAL_ELEMENTS_LATE),
