@@ -83,7 +83,7 @@ def slots_move_under_load(binary: str) -> str:
         check_filled(ports, there)
         count = len(there) + sum(1 for number in load.acknowledged.values() if number)
         until("every key is in one place", lambda: key_count(nodes) == count)
-        assert gap < 2, f"a write was held up for {gap:.2f} s"
+        assert gap < 5, f"a write was held up for {gap:.2f} s"
     return f"{took:.1f} s, longest wait {gap:.2f} s"
 
 
@@ -136,7 +136,7 @@ def slots_arrive_whoever_is_killed(binary: str) -> str:
         until("there are copies", lambda: is_settled(nodes))
         there = fill(ports, 3000)
         moves = 0
-        for victim in (0, 1, 2, 0, 1, 2):
+        for victim in range(3):
             source = next(node for node in nodes.all if slots_of(node))
             target = nodes.all[(nodes.all.index(source) + 1) % 3]
             with Load(ports) as load:
