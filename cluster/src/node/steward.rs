@@ -7,7 +7,7 @@ use super::map_cell::encoded;
 use super::wire::Question;
 use crate::ids::{MigrationId, NodeId};
 use crate::map::{AutoBalance, Change, ClusterMap, Health};
-use crate::placement::{self, Budget, Load, Scope};
+use crate::placement::{self, Budget, Load, Scope, Step};
 use basalt_storage::rng::Rng;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ const LEARN_PATIENCE: Duration = Duration::from_secs(2);
 /// What may be under way at the same time in the whole cluster, or be decided in one round.
 const BUDGET: Budget = Budget { replicas: 4, leaders: 4, migrations: 4, ..Budget::UNLIMITED };
 
-/// So long after a node has come, slots move by themselves.
+/// So long after a node has come, slots move to it by themselves.
 const BALANCE_DELAY: Duration = Duration::from_secs(30);
 
 /// One round.
@@ -47,13 +47,16 @@ pub(super) fn run(node: &Arc<Node>) {
 /// Takes the next steps towards what is wanted.
 fn place(node: &Node) {
     let (map, now, mut rng) = (node.map(), (node.clock)(), Rng::from_entropy());
-    // Whoever has just brought a node in may have plans with it.
-    let is_settled = map.nodes().keys().all(|id| *id == node.me || node.watch.watched_for(*id) >= BALANCE_DELAY);
-    let scope = match map.settings().auto_balance {
-        AutoBalance::Yes if is_settled => Scope::All,
-        _ => Scope::OnlyDraining,
-    };
-    for step in placement::plan(&map, &Load::even(), now, &BUDGET, scope) {
+    // What somebody has put where it is stays there; only for nodes that are new room is made. Whoever has just brought
+    // one in may have plans with it, so that takes a while.
+    let is_awaited = map.settings().auto_balance == AutoBalance::Yes && node.watch.has_newcomer(BALANCE_DELAY);
+    let scope = if is_awaited { Scope::All } else { Scope::OnlyDraining };
+    let moves = placement::plan(&map, &Load::even(), now, &BUDGET, scope);
+    let is_balanced = !moves.iter().any(|planned| matches!(planned.step, Step::MoveSlots { .. }));
+    if is_awaited && is_balanced && map.migrations_under_way().next().is_none() {
+        node.watch.forget_newcomers();
+    }
+    for step in moves {
         match node.decide(step.step.change(MigrationId::random(&mut rng), now)) {
             Decision::Made(_) => tracing::info!("placement: {step}"),
             Decision::Refused(why) => tracing::debug!("placement: {step}: {why}"),

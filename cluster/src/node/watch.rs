@@ -2,7 +2,7 @@
 
 use crate::ids::{MapVersion, NodeId};
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 #[derive(Default)]
@@ -14,6 +14,8 @@ pub struct Watch {
 struct Inner {
     /// Since when each node was a member, while this node has led.
     members_since: HashMap<NodeId, Instant>,
+    /// Those of them that have come meanwhile, and have not got their share of the slots yet.
+    newcomers: HashSet<NodeId>,
     /// The last map that was sent to a node, and when.
     sent: HashMap<NodeId, (MapVersion, Instant)>,
 }
@@ -25,9 +27,26 @@ impl Watch {
 
     /// These are the members now.
     pub fn note_members<'a>(&self, members: impl Iterator<Item = &'a NodeId>) {
-        let since = &mut self.inner.lock().members_since;
-        let now = Instant::now();
-        *since = members.map(|node| (*node, since.get(node).copied().unwrap_or(now))).collect();
+        let Inner { members_since: since, newcomers, .. } = &mut *self.inner.lock();
+        let (now, is_first) = (Instant::now(), since.is_empty());
+        let members: HashMap<NodeId, Instant> =
+            members.map(|node| (*node, since.get(node).copied().unwrap_or(now))).collect();
+        if !is_first {
+            newcomers.extend(members.keys().filter(|node| !since.contains_key(node)));
+        }
+        newcomers.retain(|node| members.contains_key(node));
+        *since = members;
+    }
+
+    /// Whether a node has come while this one has led, so long ago, and still waits for its share.
+    pub fn has_newcomer(&self, delay: Duration) -> bool {
+        let inner = self.inner.lock();
+        inner.newcomers.iter().any(|node| inner.members_since.get(node).is_some_and(|since| since.elapsed() >= delay))
+    }
+
+    /// Everybody has their share.
+    pub fn forget_newcomers(&self) {
+        self.inner.lock().newcomers.clear();
     }
 
     /// For how long the node could have been heard.
@@ -43,5 +62,25 @@ impl Watch {
             inner.sent.insert(node, (version, Instant::now()));
         }
         !was_sent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::map::samples::node_id;
+
+    #[test]
+    fn those_who_come_later_are_newcomers_until_they_have_their_share() {
+        let watch = Watch::default();
+        watch.note_members([node_id(1), node_id(2)].iter());
+        assert!(!watch.has_newcomer(Duration::ZERO), "nobody knows since when they have been there");
+        watch.note_members([node_id(1), node_id(2), node_id(3)].iter());
+        assert!(watch.has_newcomer(Duration::ZERO) && !watch.has_newcomer(Duration::MAX));
+        watch.forget_newcomers();
+        assert!(!watch.has_newcomer(Duration::ZERO));
+        watch.note_members([node_id(1), node_id(4)].iter());
+        watch.note_members([node_id(1)].iter());
+        assert!(!watch.has_newcomer(Duration::ZERO), "it has gone again");
     }
 }

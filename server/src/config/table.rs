@@ -798,7 +798,7 @@ pub static SETTINGS: &[Setting] = &[
         "yes",
         AtRunTime,
         Applied(apply::cluster),
-        "Whether slots move by themselves when nodes come or are unevenly loaded.",
+        "Whether slots are spread anew by themselves when a node has come.",
     ),
     row(
         "cluster-repair-delay",
