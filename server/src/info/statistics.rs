@@ -39,11 +39,12 @@ pub fn stats(server: &Server, fields: &mut Fields) {
     fields.put("pubsub_channels", server.pubsub.channel_count(Scope::Global));
     fields.put("pubsub_patterns", server.pubsub.pattern_count());
     fields.put("pubsubshard_channels", server.pubsub.channel_count(Scope::Shard));
+    // There are no forks.
+    fields.put("latest_fork_usec", 0);
+    fields.put("total_forks", 0);
     fields.put("migrate_cached_sockets", server.migrations.kept_links());
-    // There are no forks, no replicas, no defragmentation and no tracking.
+    // Nor replicas that expire keys, defragmentation and tracking.
     for field in [
-        "latest_fork_usec",
-        "total_forks",
         "slave_expires_tracked_keys",
         "active_defrag_hits",
         "active_defrag_misses",
