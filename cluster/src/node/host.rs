@@ -1,14 +1,15 @@
 //! A node of a cluster: founding one, taking its place again, and running what belongs to it.
 //!
 //! The node hosts a replica of the root group itself, if it has one. Replicas of data groups are the front end's
-//! ([`Stage`]): only it knows what evaluating commands needs. Four threads act on what the map says and on what the
+//! ([`Stage`]): only it knows what evaluating commands needs. Five threads act on what the map says and on what the
 //! groups do; each looks at everything again and again, so that nothing depends on having seen a single event:
 //!
 //! | thread | does |
 //! |---|---|
 //! | `cluster` | runs what the map says ([`Node::reconcile`]), says that it lives, hands over ([`super::handover`]) |
 //! | `cluster-reports` | tells the root group what has become of the groups that this node leads ([`super::reports`]) |
-//! | `cluster-steward` | where the root group leads: watches over nodes, brings them the map ([`super::steward`]) |
+//! | `cluster-courier` | where the root group leads: brings the others the map ([`super::courier`]) |
+//! | `cluster-steward` | where the root group leads: watches over nodes, places replicas ([`super::steward`]) |
 //! | `peer` | the transport's own |
 //!
 //! Everything that blocks says so; network threads never call it.
@@ -25,7 +26,7 @@ use super::place::Place;
 use super::record::NodeRecord;
 use super::watch::Watch;
 use super::wire::Beat;
-use super::{reports, steward};
+use super::{courier, reports, steward};
 use crate::group::core::Desired;
 use crate::group::{self, Clock, Group, GroupOptions, LogError, LogStore, Observer, Role, Start, Transport};
 use crate::ids::{ClusterId, GroupId, Incarnation, NodeId, ReplicaId, ShardId};
@@ -194,6 +195,7 @@ impl Node {
         ears.listen_for(&node);
         node.spawn("cluster", Node::attend)?;
         node.spawn("cluster-reports", reports::run)?;
+        node.spawn("cluster-courier", courier::run)?;
         node.spawn("cluster-steward", steward::run)?;
         node.resume_joining(options.join)?;
         Ok(node)

@@ -10,7 +10,7 @@
 //! | `decide` | how a change is decided: here, or by another node |
 //! | `reports` | what the root group is told of this node and of the groups that it leads |
 //! | `handover` | giving the lead to whom it belongs, or away before a stop |
-//! | `steward`, `watch`, `heard` | what the root group's leader does for all nodes |
+//! | `steward`, `courier`, `watch`, `heard` | what the root group's leader does for all nodes |
 //! | `meeting` | how nodes that were alone become one cluster |
 //! | `wire` | what nodes ask each other |
 //! | `ears` | what other nodes say to this one |
@@ -20,6 +20,7 @@
 
 mod bell;
 mod carrier;
+mod courier;
 mod decide;
 mod ears;
 mod handover;

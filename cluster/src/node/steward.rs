@@ -1,23 +1,14 @@
-//! What the root group's leader does for the cluster: brings everybody the map, finds nodes failed and up again, and
-//! puts replicas and leaders where they should be ([`crate::placement`]).
+//! What the root group's leader decides for the cluster: finds nodes failed and up again, and puts replicas and leaders
+//! where they should be ([`crate::placement`]).
 
 use super::decide::Decision;
 use super::host::Node;
-use super::map_cell::encoded;
-use super::wire::Question;
 use crate::ids::{MigrationId, NodeId};
 use crate::map::{AutoBalance, Change, ClusterMap, Health};
 use crate::placement::{self, Budget, Load, Scope, Step};
 use basalt_storage::rng::Rng;
-use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// A map that was sent is sent again if it is not known after this time.
-const RESEND: Duration = Duration::from_millis(500);
-
-/// How long another node may take to take a map over.
-const LEARN_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What may be under way at the same time in the whole cluster, or be decided in one round.
 const BUDGET: Budget = Budget { replicas: 4, leaders: 4, migrations: 4, ..Budget::UNLIMITED };
@@ -31,7 +22,6 @@ pub(super) fn run(node: &Arc<Node>) {
         return node.watch.lead_no_more();
     }
     let map = node.map();
-    bring_map(node, &map);
     for (id, health) in judge(node, &map) {
         let verdict = node.decide(Change::SetHealth { node: id, health });
         match (verdict, health) {
@@ -62,20 +52,6 @@ fn place(node: &Node) {
             Decision::Refused(why) => tracing::debug!("placement: {step}: {why}"),
             Decision::Unknown => return,
         }
-    }
-}
-
-/// Sends the map to those who know an older one.
-fn bring_map(node: &Node, map: &ClusterMap) {
-    let mut question = None;
-    for id in map.nodes().keys().copied().filter(|id| *id != node.me) {
-        let knows = node.heard.last(id).is_some_and(|last| last.version >= map.version());
-        if knows || !node.watch.may_send(id, map.version(), RESEND) {
-            continue;
-        }
-        let question = question.get_or_insert_with(|| Bytes::from(Question::Learn(encoded(map)).encode())).clone();
-        // The node's next beat says whether it has arrived.
-        drop(node.peers.call(id, question, LEARN_PATIENCE));
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the steward remembers from round to round.
+//! What the steward and the courier remember from round to round.
 
 use crate::ids::{MapVersion, NodeId};
 use parking_lot::Mutex;
