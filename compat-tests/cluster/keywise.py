@@ -12,7 +12,7 @@ import threading
 import time
 
 from load import Load, surely
-from nodes import HOST, Client, ClusterNode, Nodes, is_settled, run_cases, until
+from nodes import HOST, Client, ClusterNode, Nodes, is_settled, run_with_binary, until
 from resp import Closed, Connection, show
 from server import REFERENCE, Server
 from three_nodes import cli
@@ -605,4 +605,4 @@ CASES = [
 
 
 if __name__ == "__main__":
-    sys.exit(run_cases(CASES))
+    sys.exit(run_with_binary("keywise", CASES))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "harness"))
 
+from cases import run_cases
 from resp import Closed, Connection
 from server import binary_under_test, node_port
 
@@ -187,19 +188,7 @@ class Client:
         raise AssertionError(f"no answer to {words[:2]} within {patience} s")
 
 
-def run_cases(cases: list) -> int:
+def run_with_binary(title: str, cases: list) -> int:
     """Runs those that are named on the command line, or all; each gets the binary and returns a note."""
     binary = binary_under_test()
-    wanted = sys.argv[1:]
-    status = 0
-    for case in cases:
-        if wanted and case.__name__ not in wanted:
-            continue
-        began = time.monotonic()
-        try:
-            note = case(binary)
-            print(f"ok   {case.__name__}: {note} ({time.monotonic() - began:.1f} s)", flush=True)
-        except Exception as error:  # noqa: BLE001: the next case may say more
-            print(f"FAIL {case.__name__}: {type(error).__name__}: {error}", flush=True)
-            status = 1
-    return status
+    return run_cases(title, cases, sys.argv[1:], lambda case: case(binary))

@@ -127,6 +127,7 @@ CLUSTER MEET localhost 1
 CLUSTER MEET 127.0.0.1 0
 CLUSTER MEET 127.0.0.1 70000
 CLUSTER MEET 127.0.0.1 60000
+CLUSTER MEET 127.0.0.1 4294967295
 CLUSTER MEET 127.0.0.1 1 x
 CLUSTER MEET 127.0.0.1 1 70000
 CLUSTER MEET 127.0.0.1
@@ -394,7 +395,7 @@ def main() -> None:
                 continue
             failed.append(line)
             print(f"> {line}\nredis-server: {expected}\nserver under test: {got}\n")
-    print(f"cluster/one_node: {passed} passed, {len(failed)} failed, 0 skipped")
+    print(f"one-node: {passed} passed, {len(failed)} failed, 0 skipped")
     sys.exit(1 if failed else 0)
 
 

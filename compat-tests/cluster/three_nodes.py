@@ -6,7 +6,7 @@ import sys
 import time
 
 from load import COUNTERS, Load, surely
-from nodes import HOST, Client, Nodes, form_by_joining, is_settled, run_cases, until
+from nodes import HOST, Client, Nodes, form_by_joining, is_settled, run_with_binary, until
 from resp import Connection
 
 def nodes_that_join_share_the_slots(binary: str) -> str:
@@ -173,4 +173,4 @@ CASES = [
 
 
 if __name__ == "__main__":
-    sys.exit(run_cases(CASES))
+    sys.exit(run_with_binary("three-nodes", CASES))

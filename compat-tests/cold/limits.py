@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "harness"))
 
 from resp import Connection, encode
-from run import bulk, cool, expect, number, ok, run_cases
+from run import bulk, cool, expect, number, ok, run_durable
 from server import Server
 
 MIB = 1 << 20
@@ -32,7 +32,7 @@ def main() -> int:
     arguments = parser.parse_args()
     sizes = dict(FULL if arguments.full else SMALL)
     sizes["elements"] = arguments.elements or sizes["elements"]
-    return run_cases("limits", CASES, arguments.case, ("--engine-memory", str(ENGINE)), (sizes,))
+    return run_durable("limits", CASES, arguments.case, ("--engine-memory", str(ENGINE)), (sizes,))
 
 
 class Watch:

@@ -9,11 +9,11 @@ import os
 import select
 import sys
 import time
-import traceback
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "harness"))
 
+from cases import run_cases
 from server import Server, binary_under_test
 
 # Above the number from which on a cold value is read by parts.
@@ -26,30 +26,18 @@ class Wrong(Exception):
 
 
 def main() -> int:
-    return run_cases("cold", CASES, sys.argv[1:])
+    return run_durable("cold", CASES, sys.argv[1:])
 
 
-def run_cases(title: str, cases: list, only: list, options: tuple = (), arguments: tuple = ()) -> int:
+def run_durable(title: str, cases: list, only: list, options: tuple = (), arguments: tuple = ()) -> int:
     """Each case with a durable server of its own; `only` names those that are wanted, if not all."""
-    passed = failed = 0
+
+    def call(case) -> None:
+        with Server(binary_under_test(), *options) as server:
+            case(server, *arguments)
+
     os.environ["BASALT_MODE"] = "durable"
-    width = max(len(case.__name__) for case in cases) + 2
-    for case in cases:
-        if only and case.__name__ not in only:
-            continue
-        started = time.monotonic()
-        try:
-            with Server(binary_under_test(), *options) as server:
-                case(server, *arguments)
-            passed += 1
-            result = "ok"
-        except Exception as problem:  # noqa: BLE001 - a case may fail in any way, and the others still run
-            failed += 1
-            where = traceback.extract_tb(problem.__traceback__)[-1]
-            result = f"FAILED: {problem!r} ({where.name}, line {where.lineno})"
-        print(f"{case.__name__:{width}}{result} {time.monotonic() - started:6.1f} s", flush=True)
-    print(f"{title}: {passed} passed, {failed} failed, 0 skipped")
-    return 1 if failed else 0
+    return run_cases(title, cases, only, call)
 
 
 def info(client) -> dict:

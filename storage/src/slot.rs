@@ -52,6 +52,51 @@ impl Slot {
     }
 }
 
+/// Any of the slots, as one bit each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotSet(Box<[u64; SLOT_COUNT / u64::BITS as usize]>);
+
+impl SlotSet {
+    pub fn contains(&self, slot: Slot) -> bool {
+        let (word, bit) = SlotSet::place(slot);
+        self.0[word] & bit != 0
+    }
+
+    /// Whether the slot is new in the set.
+    pub fn insert(&mut self, slot: Slot) -> bool {
+        let (word, bit) = SlotSet::place(slot);
+        let is_new = self.0[word] & bit == 0;
+        self.0[word] |= bit;
+        is_new
+    }
+
+    fn place(slot: Slot) -> (usize, u64) {
+        (usize::from(slot.0) / u64::BITS as usize, 1 << (u32::from(slot.0) % u64::BITS))
+    }
+}
+
+impl Default for SlotSet {
+    fn default() -> SlotSet {
+        SlotSet(Box::new([0; _]))
+    }
+}
+
+impl Extend<Slot> for SlotSet {
+    fn extend<T: IntoIterator<Item = Slot>>(&mut self, slots: T) {
+        for slot in slots {
+            self.insert(slot);
+        }
+    }
+}
+
+impl FromIterator<Slot> for SlotSet {
+    fn from_iter<T: IntoIterator<Item = Slot>>(slots: T) -> SlotSet {
+        let mut set = SlotSet::default();
+        set.extend(slots);
+        set
+    }
+}
+
 /// CRC-16 of the XMODEM kind, eight bytes at a step: byte by byte it was what SET and GET spent most on their key, as
 /// every step waits for the one before.
 #[inline]
@@ -260,6 +305,15 @@ mod tests {
         assert_eq!(hash_tag(b"foo{{bar}}zap"), b"{bar");
         assert_eq!(hash_tag(b"foo{bar}{zap}"), b"bar");
         assert_eq!(hash_tag(b"foo{bar"), b"foo{bar");
+    }
+
+    #[test]
+    fn a_set_of_slots_has_what_was_put_in() {
+        let [first, third, last] = [0, 2, 16383].map(|number| Slot::new(number).expect("there is one"));
+        let mut set: SlotSet = [first, last].into_iter().collect();
+        assert!(set.insert(third) && !set.insert(third) && !set.insert(last));
+        let members: Vec<u16> = Slot::all().filter(|slot| set.contains(*slot)).map(Slot::number).collect();
+        assert_eq!(members, [0, 2, 16383]);
     }
 
     #[test]

@@ -24,6 +24,11 @@ impl Role {
         }
     }
 
+    /// Whether this replica leads, or knows who does.
+    pub fn knows_leader(self) -> bool {
+        !matches!(self, Role::Follower { leader: None, .. })
+    }
+
     pub fn serves(self) -> bool {
         matches!(self, Role::Leader { serves: true, .. })
     }

@@ -95,7 +95,7 @@ pub enum Part {
 }
 
 /// One of the two groups of a migration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Side {
     Source,
     Target,

@@ -84,7 +84,7 @@ impl LocalControl {
     fn act(&self, order: Order) -> Answer {
         match order {
             // A node meets itself, or nobody: this process has no connections to others.
-            Order::Meet { .. } | Order::SaveConfig => Ok(Outcome::Done),
+            Order::Meet(_) | Order::SaveConfig => Ok(Outcome::Done),
             Order::Balance(Rehearsal::Plan | Rehearsal::CarryOut) => Ok(Outcome::Planned(Vec::new())),
             // It keeps its name and its epoch, as in Redis.
             Order::Reset(order::Identity::Kept) if self.map().member_count() == 1 => Ok(order::outcome(
@@ -185,7 +185,7 @@ fn refound(config: &Config, node: NodeId) -> ClusterMap {
 pub fn address(config: &Config) -> Address {
     let own = set_port(config, "port").unwrap_or_default();
     let peer_port = set_port(config, "cluster-announce-bus-port").or_else(|| set_port(config, "cluster-port"));
-    let peer_port = peer_port.unwrap_or_else(|| peer_port_of(own));
+    let peer_port = peer_port.or_else(|| peer_port_of(own)).unwrap_or(own);
     Address {
         ip: config.text("cluster-announce-ip").parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
         port: set_port(config, "cluster-announce-port").unwrap_or(own),

@@ -203,10 +203,8 @@ impl Member {
 
     fn act(&self, order: Order) -> Answer {
         match order {
-            Order::Meet { ip, port, peer_port } => {
-                let peer_port = peer_port.unwrap_or_else(|| place::peer_port_of(port));
-                let met = self.node().meet(SocketAddr::new(ip, peer_port));
-                met.map(|()| Outcome::Done).map_err(|error| Denied::Impossible(error.to_string()))
+            Order::Meet(address) => {
+                self.node().meet(address).map(|()| Outcome::Done).map_err(|error| Denied::Impossible(error.to_string()))
             }
             Order::Balance(rehearsal) => self.balance(rehearsal),
             // All of it is on disk before it is answered.

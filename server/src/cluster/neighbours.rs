@@ -4,9 +4,8 @@
 //! only grows, and a replica has all that its master had when their offsets are the same.
 
 use super::Cluster;
-use super::control::GroupStatus;
 use crate::server::Server;
-use basalt_cluster::group::{Positions, Role as GroupRole};
+use basalt_cluster::group::Positions;
 use basalt_cluster::ids::NodeId;
 use basalt_cluster::map::{Address, Health, Role, ShardHealth};
 
@@ -46,7 +45,7 @@ impl Neighbours {
         let master = match picture.roles.role(me) {
             Some(Role::ReplicaOf(master)) => picture.map.node(master).map(|info| Master {
                 address: info.address.clone(),
-                is_linked: home.as_ref().is_some_and(knows_leader),
+                is_linked: home.as_ref().is_some_and(|home| home.role.knows_leader()),
                 is_loading: picture.map.shard_health(me) == ShardHealth::Loading,
                 silence_s: silence_s(master),
             }),
@@ -71,10 +70,6 @@ impl Neighbours {
             positions: home.map(|home| home.positions).unwrap_or_default(),
         }
     }
-}
-
-fn knows_leader(group: &GroupStatus) -> bool {
-    !matches!(group.role, GroupRole::Follower { leader: None, .. })
 }
 
 fn silence_s(server: &Server, cluster: &Cluster, node: NodeId) -> Option<u64> {

@@ -11,7 +11,7 @@ use basalt_cluster::map::{
 };
 use basalt_storage::clock::UnixMs;
 use basalt_storage::rng::Rng;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// One thing that a client wants changed.
@@ -37,11 +37,8 @@ pub enum Order {
     },
     BumpEpoch,
     SetConfigEpoch(ConfigEpoch),
-    Meet {
-        ip: IpAddr,
-        port: u16,
-        peer_port: Option<u16>,
-    },
+    /// The node that listens for other nodes there.
+    Meet(SocketAddr),
     Forget(NodeId),
     Replicate(NodeId),
     Failover(Force),
@@ -155,7 +152,7 @@ impl Order {
                 Change::BeginMigrations { jobs: vec![Job { id, kind, slots, from: None, to: me }], at: draw.now() }
             }
             Order::Cancel(which) => return cancel(map, me, which, draw.now()),
-            order @ (Order::Meet { .. } | Order::Reset(_) | Order::SaveConfig | Order::Balance(_)) => {
+            order @ (Order::Meet(_) | Order::Reset(_) | Order::SaveConfig | Order::Balance(_)) => {
                 return Ok(Step::Act(order));
             }
         };

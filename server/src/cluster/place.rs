@@ -56,9 +56,9 @@ pub fn set_port(config: &Config, name: &str) -> Option<u16> {
     u16::try_from(config.int(name)).ok().filter(|port| *port != 0)
 }
 
-/// Where other nodes listen for each other whose clients use this port.
-pub fn peer_port_of(port: u16) -> u16 {
-    port.checked_add(PEER_PORT_ADDED).unwrap_or(port)
+/// Where a node listens for others whose clients use this port, if nothing else is set. High ports have none.
+pub fn peer_port_of(port: u16) -> Option<u16> {
+    port.checked_add(PEER_PORT_ADDED)
 }
 
 /// The nodes of `cluster-join`. Each is named as clients know it.
@@ -69,7 +69,9 @@ pub fn nodes_to_join(config: &Config) -> Result<Vec<SocketAddr>, String> {
         let (host, port) = word.rsplit_once(':').ok_or_else(wrong)?;
         let port: u16 = port.parse().map_err(|_| wrong())?;
         let host = host.trim_matches(['[', ']']);
-        match (host, peer_port_of(port)).to_socket_addrs() {
+        // Whose clients' port is so high has a `cluster-port` of its own, by which it may be named.
+        let peer_port = peer_port_of(port).unwrap_or(port);
+        match (host, peer_port).to_socket_addrs() {
             Ok(addresses) => found.extend(addresses),
             // Others may do, and this one may come to be.
             Err(error) => tracing::warn!(%error, word, "a node to join cannot be found by its name"),
@@ -79,7 +81,7 @@ pub fn nodes_to_join(config: &Config) -> Result<Vec<SocketAddr>, String> {
 }
 
 fn own_peer_port(config: &Config) -> Result<u16, String> {
-    let added = || set_port(config, "port").and_then(|port| port.checked_add(PEER_PORT_ADDED));
+    let added = || set_port(config, "port").and_then(peer_port_of);
     set_port(config, "cluster-port")
         .or_else(added)
         .ok_or_else(|| "`port` plus 10000 is no port: set `cluster-port`".to_owned())

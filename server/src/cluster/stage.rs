@@ -25,12 +25,13 @@ use basalt_cluster::peer::BulkReceiver;
 use basalt_storage::effect::Passage;
 use basalt_storage::engine::{Engine, EngineError, StateImport};
 use basalt_storage::seq::Seq;
-use basalt_storage::slot::Slot;
+use basalt_storage::slot::{Slot, SlotSet};
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+use std::rc::Rc;
 use std::sync::{Arc, OnceLock, Weak};
 
 /// Chunks of a state on its way to another node.
@@ -96,10 +97,13 @@ impl Stage {
         }
     }
 
-    fn is_sealed(&self, group: GroupId, slot: Slot) -> bool {
-        let is_meant =
-            |(of, slots): &(GroupId, Vec<SlotRange>)| *of == group && slots.iter().any(|range| range.contains(slot));
-        self.seals.read().values().any(is_meant)
+    /// The slots of a group in which nothing is evaluated, by what its log says or this node is just doing.
+    fn sealed(&self, replica: &Replica) -> SlotSet {
+        let mut sealed = replica.engine().marked(Passage::Sealed);
+        let seals = self.seals.read();
+        let own = seals.values().filter(|(group, _)| *group == replica.id());
+        sealed.extend(own.flat_map(|(_, ranges)| ranges.iter().flat_map(|range| range.slots())));
+        sealed
     }
 
     /// Whether slots are just on their way to or from groups that this node leads. What is done to all slots at once
@@ -203,15 +207,32 @@ impl Stage {
 struct Roles<'a> {
     stage: &'a Stage,
     me: NodeId,
-    /// Each group is looked at once, when the update begins that asks: a role that changes meanwhile has an update of
-    /// its own.
-    seen: RefCell<BTreeMap<GroupId, Option<Snapshot>>>,
+    /// Each group is looked at once, when the update begins that asks: what changes meanwhile has an update of its
+    /// own, and an update asks about each slot.
+    seen: RefCell<BTreeMap<GroupId, Option<Rc<Look>>>>,
+}
+
+/// A replica of this node as an update finds it.
+struct Look {
+    replica: Arc<Replica>,
+    snapshot: Snapshot,
+    sealed: SlotSet,
+    /// Asked only when a slot is to be taken: the group hurries then.
+    has_settled: OnceCell<bool>,
 }
 
 impl Roles<'_> {
+    fn look(&self, group: GroupId) -> Option<Rc<Look>> {
+        let look = || {
+            let replica = self.stage.replicas.replica(group)?;
+            let (snapshot, sealed) = (replica.snapshot(), self.stage.sealed(&replica));
+            Some(Rc::new(Look { replica, snapshot, sealed, has_settled: OnceCell::new() }))
+        };
+        self.seen.borrow_mut().entry(group).or_insert_with(look).clone()
+    }
+
     fn snapshot(&self, group: GroupId) -> Option<Snapshot> {
-        let look = || self.stage.replicas.replica(group).map(|replica| replica.snapshot());
-        *self.seen.borrow_mut().entry(group).or_insert_with(look)
+        self.look(group).map(|look| look.snapshot)
     }
 }
 
@@ -240,13 +261,12 @@ impl Standing for Roles<'_> {
     }
 
     fn is_sealed(&self, group: GroupId, slot: Slot) -> bool {
-        let replica = || self.stage.replicas.replica(group);
-        self.stage.is_sealed(group, slot) || replica().is_some_and(|it| it.engine().is_marked(Passage::Sealed, slot))
+        self.look(group).is_some_and(|look| look.sealed.contains(slot))
     }
 
     fn takes(&self, group: GroupId, slot: Slot) -> bool {
-        let replicas = &self.stage.replicas;
-        replicas.holder(slot) == Some(group) || replicas.replica(group).is_none_or(|replica| replica.has_settled())
+        let has_settled = |look: &Look| *look.has_settled.get_or_init(|| look.replica.has_settled());
+        self.stage.replicas.holder(slot) == Some(group) || self.look(group).is_none_or(|look| has_settled(&look))
     }
 }
 

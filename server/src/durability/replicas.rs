@@ -362,28 +362,26 @@ impl Replicas {
 
     /// Blocks until all batches up to this one are applied, or lost.
     pub fn wait_applied(&self, seq: Seq) -> Result<(), Stopped> {
-        let mut waiting = self.waiting.lock();
-        *waiting += 1;
-        while self.applied() < seq {
-            self.for_each_group(|group| {
-                group.announce();
-                group.hurry();
-            });
-            self.change.wait_until(&mut waiting, Instant::now() + LOOK_AGAIN);
-        }
-        *waiting -= 1;
+        let hurry = |group: &Group| {
+            group.announce();
+            group.hurry();
+        };
+        self.wait(|| self.applied() >= seq, || self.for_each_group(hurry));
         Ok(())
     }
 
     /// Blocks until a replica that leads has applied a batch of its own. Returns as well when it leads no more.
     pub fn wait_replica(&self, replica: &Replica, seq: Seq) {
+        let leads = || matches!(replica.role(), Role::Leader { .. });
+        let is_over = || replica.applied.load(Ordering::Acquire) >= seq.0 || !leads();
+        self.wait(is_over, || replica.group().into_iter().for_each(|group| group.hurry_to(group::Seq(seq.0))));
+    }
+
+    fn wait(&self, is_over: impl Fn() -> bool, hurry: impl Fn()) {
         let mut waiting = self.waiting.lock();
         *waiting += 1;
-        let leads = || matches!(replica.role(), Role::Leader { .. });
-        while replica.applied.load(Ordering::Acquire) < seq.0 && leads() {
-            if let Some(group) = replica.group() {
-                group.hurry_to(group::Seq(seq.0));
-            }
+        while !is_over() {
+            hurry();
             self.change.wait_until(&mut waiting, Instant::now() + LOOK_AGAIN);
         }
         *waiting -= 1;

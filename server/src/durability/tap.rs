@@ -6,14 +6,14 @@
 use basalt_cluster::group::{CommittedEntry, LogIndex};
 use basalt_storage::effect::codec::{self, CodecError, Decoded};
 use basalt_storage::effect::{Effect, decode, encode};
-use basalt_storage::slot::{SLOT_COUNT, Slot};
+use basalt_storage::slot::{Slot, SlotSet};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 
 const WAITING_BYTES_MAX: usize = 64 << 20;
 
 pub struct Tap {
-    is_meant: Box<[bool]>,
+    slots: SlotSet,
     waiting: Mutex<Waiting>,
 }
 
@@ -40,9 +40,7 @@ pub struct Overflow;
 
 impl Tap {
     pub fn new(slots: impl Iterator<Item = Slot>) -> Tap {
-        let mut is_meant = vec![false; SLOT_COUNT].into_boxed_slice();
-        slots.for_each(|slot| is_meant[usize::from(slot.number())] = true);
-        Tap { is_meant, waiting: Mutex::default() }
+        Tap { slots: slots.collect(), waiting: Mutex::default() }
     }
 
     /// What was applied next, after the entry `after`.
@@ -92,7 +90,7 @@ impl Tap {
     }
 
     fn is_of(&self, key: &[u8]) -> bool {
-        self.is_meant[usize::from(Slot::of_key(key).number())]
+        self.slots.contains(Slot::of_key(key))
     }
 
     fn note_parts(&self, index: LogIndex, batch: Vec<Effect>) {

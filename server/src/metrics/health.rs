@@ -5,7 +5,6 @@ use crate::cluster::Cluster;
 use crate::cluster::control::Quorum;
 use crate::cluster::route::Cover;
 use crate::server::Server;
-use basalt_cluster::group::Role;
 use std::time::Duration;
 
 /// The periodic work of the first network thread runs ten times a second: without it for so long, that thread hangs.
@@ -51,7 +50,7 @@ fn of_cluster(cluster: &Cluster) -> Reasons {
         reasons.push("the cluster is down: see CLUSTER INFO".to_owned());
     }
     for group in control.groups() {
-        if let Role::Follower { leader: None, .. } = group.role {
+        if !group.role.knows_leader() {
             reasons.push(format!("group {} ({}) has no leader", group.group, group.kind));
         }
     }

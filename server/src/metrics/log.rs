@@ -30,8 +30,7 @@ pub const METRICS: &[Metric] = &[
         },
     ),
     gauge("basalt_group_has_leader", GROUP, "0 if this node knows of nobody who leads.", |scrape, samples| {
-        let knows = |group: &GroupStatus| !matches!(group.role, Role::Follower { leader: None, .. });
-        each(scrape, samples, |group| u64::from(knows(group)));
+        each(scrape, samples, |group| u64::from(group.role.knows_leader()));
     }),
     gauge("basalt_group_term", GROUP, "Raft's term: it grows with each election.", |scrape, samples| {
         each(scrape, samples, |group| group.role.term().0);

@@ -210,6 +210,13 @@ impl Links {
         Ok((Link::open(&request.address, request.timeout)?, Origin::Fresh))
     }
 
+    /// A connection over which the target knows us already.
+    pub fn meet(&self, request: &Request) -> Result<Link, Trouble> {
+        let (mut link, _) = self.find(request)?;
+        link.introduce(request)?;
+        Ok(link)
+    }
+
     pub fn open(&self, request: &Request) -> Result<Link, Trouble> {
         Link::open(&request.address, request.timeout)
     }

@@ -178,21 +178,30 @@ impl<'a> Transfer<'a> {
         }
     }
 
+    /// Locks all keys once something may be done in their slot, and says on what footing. Gives up [`HOLD_MAX`] after
+    /// `began`.
+    fn lock_when_open(&self, began: Instant) -> Result<(View<'a>, Footing), CommandError> {
+        loop {
+            let view = self.lock_all();
+            let footing = self.footing()?;
+            if footing != Footing::NotNow {
+                return Ok((view, footing));
+            }
+            drop(view);
+            if began.elapsed() > HOLD_MAX {
+                return Err(NOT_SERVED);
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
     /// Reads the keys that are there. From then on it is known when one changes.
     fn pack(&mut self) -> Result<(), CommandError> {
         let began = Instant::now();
         let mut loads = 0;
         loop {
-            let mut view = self.lock_all();
-            self.footing = self.footing()?;
-            if self.footing == Footing::NotNow {
-                drop(view);
-                if began.elapsed() > HOLD_MAX {
-                    return Err(NOT_SERVED);
-                }
-                std::thread::sleep(LOOK_AGAIN);
-                continue;
-            }
+            let (mut view, footing) = self.lock_when_open(began)?;
+            self.footing = footing;
             let missing = if loads < LOADS_MAX { self.missing(&mut view)? } else { Vec::new() };
             if !missing.is_empty() {
                 drop(view);
@@ -348,31 +357,19 @@ impl<'a> Transfer<'a> {
         if !self.has(&Stage::Arrived) {
             return Ok(());
         }
-        let began = Instant::now();
-        loop {
-            let mut view = self.lock_all();
-            let footing = self.footing()?;
-            // A slot that is sealed is opened again, since the key is still in it.
-            if footing == Footing::NotNow {
-                drop(view);
-                if began.elapsed() > HOLD_MAX {
-                    return Err(NOT_SERVED);
-                }
-                std::thread::sleep(LOOK_AGAIN);
-                continue;
-            }
-            if self.server.gate.reign() != self.reign {
-                // What was read may not be what there is: nobody looks at the target's copy as long as the key is here.
-                return Err(NOT_SERVED);
-            }
-            let mut parcels = std::mem::take(&mut self.parcels);
-            for parcel in parcels.iter_mut().filter(|parcel| parcel.is_at(&Stage::Arrived)) {
-                parcel.stage = self.take_away(&mut view, parcel);
-            }
-            self.parcels = parcels;
-            self.close(view);
-            return Ok(());
+        // A slot that is sealed is opened again, since the key is still in it.
+        let (mut view, _) = self.lock_when_open(Instant::now())?;
+        if self.server.gate.reign() != self.reign {
+            // What was read may not be what there is: nobody looks at the target's copy as long as the key is here.
+            return Err(NOT_SERVED);
         }
+        let mut parcels = std::mem::take(&mut self.parcels);
+        for parcel in parcels.iter_mut().filter(|parcel| parcel.is_at(&Stage::Arrived)) {
+            parcel.stage = self.take_away(&mut view, parcel);
+        }
+        self.parcels = parcels;
+        self.close(view);
+        Ok(())
     }
 
     /// Deletes a key that has arrived, or packs it anew.
@@ -409,8 +406,7 @@ impl<'a> Transfer<'a> {
             return Ok(());
         }
         let links = &self.server.migrations.links;
-        let (mut link, _) = links.find(self.request)?;
-        link.introduce(self.request)?;
+        let mut link = links.meet(self.request)?;
         let command = self.command();
         let mut parcels = std::mem::take(&mut self.parcels);
         let mut result = Ok(());
@@ -458,8 +454,7 @@ impl<'a> Transfer<'a> {
             return Ok(());
         }
         let links = &self.server.migrations.links;
-        let (mut link, _) = links.find(self.request)?;
-        link.introduce(self.request)?;
+        let mut link = links.meet(self.request)?;
         for parcel in self.parcels.iter().filter(|parcel| parcel.is_at(&Stage::Deleted)) {
             link.delete(&parcel.key)?;
         }

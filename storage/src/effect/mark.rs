@@ -27,7 +27,7 @@ pub enum Passage {
 impl Mark {
     pub const NAME_BYTES: usize = 20;
 
-    pub fn covers(&self, slot: Slot) -> bool {
-        self.slots.iter().any(|(first, last)| (*first..=*last).contains(&slot))
+    pub fn all_slots(&self) -> impl Iterator<Item = Slot> {
+        self.slots.iter().flat_map(|(first, last)| (first.number()..=last.number()).filter_map(Slot::new))
     }
 }

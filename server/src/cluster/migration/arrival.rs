@@ -1,16 +1,16 @@
 //! The target's part: what the source's leader sends becomes batches of this node's group, which nobody sees until the
 //! slots are its own.
 
-use super::Hitch;
-use super::reign::Reign;
+use super::reign::{DB, Reign};
 use super::way::{Attempt, Header, Opening};
+use super::{Hitch, mark_of};
 use crate::cluster::stage::Stage;
 use basalt_cluster::group::Term;
 use basalt_cluster::ids::MigrationId;
 use basalt_cluster::map::{Migration, Phase};
-use basalt_storage::effect::{Effect, Mark, Passage, decode};
+use basalt_storage::effect::{Effect, Passage, decode};
 use basalt_storage::seq::Seq;
-use basalt_storage::slot::{SLOT_COUNT, Slot};
+use basalt_storage::slot::{Slot, SlotSet};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -40,8 +40,8 @@ pub struct Arrival {
     stage: Arc<Stage>,
     reign: Reign,
     header: Header,
-    slots: Vec<Slot>,
-    is_meant: Box<[bool]>,
+    migration: Migration,
+    slots: SlotSet,
     unapplied: VecDeque<(Seq, usize)>,
     unapplied_bytes: usize,
 }
@@ -52,11 +52,9 @@ impl Arrival {
         let migration = await_record(stage, header)?;
         let reign = Reign::of(&stage.replicas, header.target)
             .ok_or_else(|| Hitch::new("this node does not lead the group that takes the slots in"))?;
-        let slots: Vec<Slot> = migration.all_slots().collect();
-        let mut is_meant = vec![false; SLOT_COUNT].into_boxed_slice();
-        slots.iter().for_each(|slot| is_meant[usize::from(slot.number())] = true);
+        let slots = migration.all_slots().collect();
         let (unapplied, unapplied_bytes) = (VecDeque::new(), 0);
-        let mut arrival = Arrival { stage: stage.clone(), reign, header, slots, is_meant, unapplied, unapplied_bytes };
+        let mut arrival = Arrival { stage: stage.clone(), reign, header, migration, slots, unapplied, unapplied_bytes };
         if header.opening == Opening::GoesOn {
             // Known only in the reign in which it began.
             arrival.check_current()?;
@@ -69,9 +67,7 @@ impl Arrival {
             }
             attempts.insert(header.id, (header.attempt, arrival.reign.term));
         }
-        let slots = migration.slots.iter().map(|range| (range.first(), range.last())).collect();
-        let (passage, name) = (Passage::Arriving, *header.id.as_bytes());
-        let mark = Mark { passage, name, version: header.attempt.begun.0, slots };
+        let mark = mark_of(&arrival.migration, Passage::Arriving);
         arrival.hand_in(|reign| reign.propose(vec![Effect::Mark(mark)]), 0)?;
         arrival.empty()?;
         Ok(arrival)
@@ -92,7 +88,7 @@ impl Arrival {
     pub fn empty(&mut self) -> Result<(), Hitch> {
         self.wait_for_all()?;
         let is_current = || self.is_current();
-        self.reign.clear(self.slots.iter().copied(), is_current)
+        self.reign.clear(self.migration.all_slots(), is_current)
     }
 
     /// Waits until all is applied, and so on the disks of a majority.
@@ -141,13 +137,10 @@ impl Arrival {
 
     /// Nothing but keys of these slots may get into the group's log: it would be the end of every replica.
     fn check(&self, batch: &[u8]) -> Result<(), Hitch> {
-        let is_of = |key: &[u8]| self.is_meant[usize::from(Slot::of_key(key).number())];
+        let is_of = |key: &[u8]| self.slots.contains(Slot::of_key(key));
         let is_meant = |effect: &Effect| match effect {
-            Effect::Key { db, key, .. } => *db == super::reign::DB && is_of(key),
-            Effect::Rename { from_db, from, to_db, to } => {
-                let db = super::reign::DB;
-                (*from_db, *to_db) == (db, db) && is_of(from) && is_of(to)
-            }
+            Effect::Key { db, key, .. } => *db == DB && is_of(key),
+            Effect::Rename { from_db, from, to_db, to } => (*from_db, *to_db) == (DB, DB) && is_of(from) && is_of(to),
             _ => false,
         };
         let effects = decode(batch).map_err(Hitch::new)?;

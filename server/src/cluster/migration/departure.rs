@@ -1,16 +1,16 @@
 //! The source's part: copies slots while they are used, seals them, and asks for the commit.
 
-use super::Hitch;
 use super::reign::{DB, Reign};
 use super::way::{Attempt, Header, Opening, Way};
+use super::{Hitch, mark_of};
 use crate::cluster::stage::Stage;
 use crate::durability::tap::{Tap, Tapped};
 use crate::server::Server;
 use basalt_cluster::group::LogIndex;
 use basalt_cluster::ids::{MapVersion, MigrationId};
-use basalt_cluster::map::{self, Change, Migration, Phase};
+use basalt_cluster::map::{self, Change, ClusterMap, Migration, Phase};
 use basalt_cluster::node::{Decision, Node};
-use basalt_storage::effect::{Effect, Mark, Passage, encode};
+use basalt_storage::effect::{Effect, Passage, encode};
 use basalt_storage::engine::EngineError;
 use basalt_storage::rdb::values::Limits;
 use std::sync::Arc;
@@ -80,15 +80,15 @@ impl Departure<'_> {
 
     /// The record, as long as there is something to copy.
     fn record(&self, id: MigrationId) -> Option<Migration> {
-        let map = self.stage.map()?;
-        map.migrations().get(&id).filter(|record| matches!(record.phase, Phase::Copying(_))).cloned()
+        copying(&*self.stage.map()?, id).cloned()
     }
 
     /// Whether this attempt is still the one that counts.
     fn check(&self, migration: &Migration) -> Result<(), Hitch> {
-        match self.record(migration.id) {
-            Some(record) if record.changed == migration.changed => {}
-            _ => return Err(Hitch::new("it was taken back, or has begun anew")),
+        let map = self.stage.map();
+        let record = map.as_deref().and_then(|map| copying(map, migration.id));
+        if record.is_none_or(|record| record.changed != migration.changed) {
+            return Err(Hitch::new("it was taken back, or has begun anew"));
         }
         if self.reign.lasts() { Ok(()) } else { Err(Hitch::new("this node does not lead the group any more")) }
     }
@@ -165,9 +165,7 @@ impl Departure<'_> {
     /// From when this returns on, nothing is evaluated in the slots, and the log says so.
     pub fn seal(&self, migration: &Migration) -> Result<(), Hitch> {
         self.stage.seal(migration);
-        let (passage, name) = (Passage::Sealed, *migration.id.as_bytes());
-        let slots = migration.slots.iter().map(|range| (range.first(), range.last())).collect();
-        self.reign.carry_out(vec![Effect::Mark(Mark { passage, name, version: migration.changed.0, slots })])
+        self.reign.carry_out(vec![Effect::Mark(mark_of(migration, Passage::Sealed))])
     }
 
     /// The slots are evaluated again, if they are still this group's.
@@ -207,6 +205,11 @@ impl Departure<'_> {
             Decision::Unknown => Err(Hitch::new("the root group has no quorum")),
         }
     }
+}
+
+/// The record of a migration of which there is something to copy.
+fn copying(map: &ClusterMap, id: MigrationId) -> Option<&Migration> {
+    map.migrations().get(&id).filter(|record| matches!(record.phase, Phase::Copying(_)))
 }
 
 impl From<EngineError> for Hitch {

@@ -35,6 +35,15 @@ pub use arrival::Arrivals;
 pub use mover::Mover;
 pub use way::take_in;
 
+use basalt_cluster::map::Migration;
+use basalt_storage::effect::{Mark, Passage};
+
+/// What a group's log says of the slots of a migration, as of its record.
+fn mark_of(migration: &Migration, passage: Passage) -> Mark {
+    let slots = migration.slots.iter().map(|range| (range.first(), range.last())).collect();
+    Mark { passage, name: *migration.id.as_bytes(), version: migration.changed.0, slots }
+}
+
 /// Why a part cannot be played any further at the moment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

@@ -36,7 +36,7 @@ pub struct Mover {
     server: Weak<Server>,
     stage: Arc<Stage>,
     /// The parts that are being played.
-    playing: Mutex<BTreeSet<(MigrationId, bool)>>,
+    playing: Mutex<BTreeSet<(MigrationId, Side)>>,
     news: Mutex<bool>,
     bell: Condvar,
 }
@@ -97,10 +97,10 @@ impl Mover {
 
     /// Plays a part, if it is not being played already.
     fn begin(self: &Arc<Self>, id: MigrationId, side: Side) {
-        let key = (id, side == Side::Source);
+        let key = (id, side);
         {
             let mut playing = self.playing.lock();
-            let departures = playing.iter().filter(|(_, leaves)| *leaves).count();
+            let departures = playing.iter().filter(|(_, side)| *side == Side::Source).count();
             if side == Side::Source && departures >= DEPARTURES_MAX || !playing.insert(key) {
                 return;
             }
@@ -142,7 +142,7 @@ impl Mover {
             let played = match (&migration.phase, side) {
                 (Phase::Copying(_), _) => self.depart(&server, &node, reign, migration),
                 (_, Side::Source) => self.end_departure(&server, &node, reign, migration),
-                (_, Side::Target) => self.end_arrival(&node, reign, migration),
+                (_, Side::Target) => self.end_arrival(&server, &node, reign, migration),
             };
             let Err(hitch) = played else { continue };
             tracing::info!(migration = %id, ?side, %hitch, "slots do not move at the moment");
@@ -198,14 +198,13 @@ impl Mover {
     }
 
     /// After the commit the slots are this group's; after an abort what was taken in of them is cleared away.
-    fn end_arrival(&self, node: &Node, reign: Reign, migration: &Migration) -> Result<(), Hitch> {
-        let Some(server) = self.server.upgrade() else { return Ok(()) };
+    fn end_arrival(&self, server: &Server, node: &Node, reign: Reign, migration: &Migration) -> Result<(), Hitch> {
         self.stage.arrivals.end(migration.id);
         if !migration.is_committed() {
             reign.clear(migration.all_slots(), || true)?;
         }
         reign.unmark(Passage::Arriving, migration.id.as_bytes())?;
-        finish(&server, node, migration, Side::Target)
+        finish(server, node, migration, Side::Target)
     }
 
     /// A mark of a migration that is long over.
@@ -216,10 +215,7 @@ impl Mover {
             Passage::Sealed => Ok(()),
             Passage::Arriving => {
                 self.stage.arrivals.end(id);
-                let slots = mark.slots.iter().flat_map(|(first, last)| {
-                    (first.number()..=last.number()).filter_map(basalt_storage::slot::Slot::new)
-                });
-                reign.clear(slots.filter(|slot| map.slots().owner(*slot) != Some(group)), || true)
+                reign.clear(mark.all_slots().filter(|slot| map.slots().owner(*slot) != Some(group)), || true)
             }
         };
         if let Err(hitch) = cleared.and_then(|()| reign.unmark(mark.passage, &mark.name)) {

@@ -6,6 +6,7 @@
 use crate::cluster::Cluster;
 use crate::cluster::control::Denied;
 use crate::cluster::order::{Identity, Order, Rehearsal, Which};
+use crate::cluster::place::peer_port_of;
 use crate::commands::Command;
 use crate::commands::parse::integer;
 use crate::error::{CommandError, SYNTAX};
@@ -16,8 +17,8 @@ use basalt_cluster::ids::{ConfigEpoch, MigrationId, NodeId};
 use basalt_cluster::map::{Change, Force, Refusal, Removal, Role, SlotRange};
 use basalt_storage::effect::DbIndex;
 use basalt_storage::number::parse_i64;
-use basalt_storage::slot::SLOT_COUNT;
-use std::net::IpAddr;
+use basalt_storage::slot::SlotSet;
+use std::net::{IpAddr, SocketAddr};
 
 const INVALID_SLOT: CommandError = CommandError::new("ERR Invalid or out of range slot");
 const FLUSH_FULL: CommandError = CommandError::new("ERR DB must be empty to perform CLUSTER FLUSHSLOTS.");
@@ -25,7 +26,6 @@ const RESET_FULL: CommandError =
     CommandError::new("ERR CLUSTER RESET can't be called with master nodes containing keys");
 const SETSLOT_ACTION: CommandError =
     CommandError::new("ERR Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER HELP");
-const PORT_ADDED: u32 = 10_000;
 
 type Parsed = Result<Order, CommandError>;
 
@@ -159,14 +159,13 @@ impl<'a> Words<'a> {
         let peer_port = if args.len() == 5 { Some(number(4, "TCP bus")?) } else { None };
         let ip = std::str::from_utf8(args.at(2)).ok().and_then(|text| text.parse::<IpAddr>().ok());
         let as_port = |number: i64| u16::try_from(number).ok().filter(|port| *port != 0);
-        let peer_is_port = match peer_port {
-            Some(peer_port) => as_port(peer_port).is_some(),
-            None => u32::try_from(port).is_ok_and(|port| port + PORT_ADDED <= u32::from(u16::MAX)),
+        let port = as_port(port);
+        let peer_port = match peer_port {
+            Some(peer_port) => port.and_then(|_| as_port(peer_port)),
+            None => port.and_then(peer_port_of),
         };
-        match (ip, as_port(port)) {
-            (Some(ip), Some(port)) if peer_is_port => {
-                Ok(Order::Meet { ip, port, peer_port: peer_port.and_then(as_port) })
-            }
+        match (ip, peer_port) {
+            (Some(ip), Some(peer_port)) => Ok(Order::Meet(SocketAddr::new(ip, peer_port))),
             _ => {
                 let opening: &[u8] = b"ERR Invalid node address specified: ";
                 Err(CommandError::of_bytes([opening, args.at(2), b":", args.at(3)].concat()))
@@ -311,9 +310,9 @@ pub fn ranges(args: Args<'_>, from: usize, to: usize) -> Result<Vec<SlotRange>, 
 }
 
 fn check_unique(slots: impl Iterator<Item = Slot>) -> Result<(), CommandError> {
-    let mut seen = vec![false; SLOT_COUNT];
+    let mut seen = SlotSet::default();
     for slot in slots {
-        if std::mem::replace(&mut seen[usize::from(slot.number())], true) {
+        if !seen.insert(slot) {
             return Err(Denied::Refused(Refusal::SlotRepeated(slot)).into());
         }
     }

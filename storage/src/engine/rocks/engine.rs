@@ -15,7 +15,7 @@ use crate::effect::codec::{put_mark, read_mark};
 use crate::effect::wire::{Reader, put_varint};
 use crate::effect::{DbIndex, Mark, Passage};
 use crate::engine::{EngineError, GroupId, LogIndex, SlotCounts};
-use crate::slot::{SLOT_COUNT, Slot};
+use crate::slot::{SLOT_COUNT, Slot, SlotSet};
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
@@ -157,8 +157,9 @@ impl Engine {
         self.marks.read().clone()
     }
 
-    pub fn is_marked(&self, passage: Passage, slot: Slot) -> bool {
-        self.marks.read().iter().any(|mark| mark.passage == passage && mark.covers(slot))
+    /// The slots that go this way.
+    pub fn marked(&self, passage: Passage) -> SlotSet {
+        self.marks.read().iter().filter(|mark| mark.passage == passage).flat_map(Mark::all_slots).collect()
     }
 
     pub fn rocks(&self) -> &Arc<Rocks> {
