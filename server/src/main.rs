@@ -106,7 +106,8 @@ fn read_directives(arguments: &[String]) -> Result<(Option<PathBuf>, Vec<Directi
 
 fn run(config: Config) -> Result<(), String> {
     let logfile = config.text("logfile");
-    log::start(&logfile).map_err(|error| format!("can't write the log file {logfile}: {error}"))?;
+    log::start(&logfile, &config.text("log-format"))
+        .map_err(|error| format!("can't write the log file {logfile}: {error}"))?;
     node::run(config).map_err(|error| {
         tracing::error!(%error, "the server could not run");
         error.to_string()

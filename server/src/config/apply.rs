@@ -213,7 +213,12 @@ pub fn latency(server: &Server, value: &Value) -> Applied {
 }
 
 pub fn loglevel(_: &Server, value: &Value) -> Applied {
-    crate::log::set_level(text(value));
+    crate::log::put_level(text(value));
+    Ok(())
+}
+
+pub fn log_filter(_: &Server, value: &Value) -> Applied {
+    crate::log::put_filter(text(value));
     Ok(())
 }
 

@@ -115,6 +115,7 @@ fn values(kind: Kind) -> String {
         Kind::Save => "seconds and changes, in pairs".to_owned(),
         Kind::OutputLimits => "class, hard limit, soft limit, seconds, in fours".to_owned(),
         Kind::Percentiles => "numbers from 0 to 100".to_owned(),
+        Kind::LogLevels => "`MODULE=LEVEL`, several".to_owned(),
         Kind::EventClasses => "letters of classes of events".to_owned(),
     }
 }

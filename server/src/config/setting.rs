@@ -69,6 +69,8 @@ pub enum Kind {
     Percentiles,
     /// Letters of `notify-keyspace-events`.
     EventClasses,
+    /// Modules and levels, as `log-filter` has them.
+    LogLevels,
 }
 
 /// A value that has been read.
@@ -148,6 +150,7 @@ impl Kind {
             }
             Kind::Text | Kind::Secret => Ok(Value::Text(word()?.to_owned())),
             Kind::Words => Ok(Value::Text(words.join(" "))),
+            Kind::LogLevels => read_log_levels(words),
             Kind::Names(names) => read_names(words, names),
             Kind::HostPort => read_host_port(words),
             Kind::Save => read_save(words),
@@ -165,7 +168,13 @@ impl Kind {
     pub fn takes_words(self) -> bool {
         matches!(
             self,
-            Kind::Words | Kind::Names(_) | Kind::HostPort | Kind::Save | Kind::OutputLimits | Kind::Percentiles
+            Kind::Words
+                | Kind::Names(_)
+                | Kind::HostPort
+                | Kind::Save
+                | Kind::OutputLimits
+                | Kind::Percentiles
+                | Kind::LogLevels
         )
     }
 }
@@ -283,6 +292,12 @@ fn read_output_limits(words: &[String], present: &Value) -> Result<Value, String
         };
     }
     Ok(Value::OutputLimits(limits))
+}
+
+fn read_log_levels(words: &[String]) -> Result<Value, String> {
+    let words: Vec<&str> = words.iter().map(String::as_str).filter(|word| !word.is_empty()).collect();
+    words.iter().try_for_each(|word| crate::log::module(word).map(drop))?;
+    Ok(Value::Text(words.join(" ")))
 }
 
 fn read_percentiles(words: &[String]) -> Result<Value, String> {

@@ -5,6 +5,7 @@
 
 use super::apply;
 use super::setting::{Change, Kind, Role, Setting};
+use crate::log;
 use basalt_cluster::map::REPLICAS_MAX;
 
 use Change::{AtRunTime, AtStart, Protected};
@@ -483,13 +484,24 @@ pub static SETTINGS: &[Setting] = &[
         Read,
         "Which percentiles INFO latencystats shows.",
     ),
+    row("loglevel", Kind::Enum(log::LEVELS), "notice", AtRunTime, Applied(apply::loglevel), "How much is logged."),
     row(
-        "loglevel",
-        Kind::Enum(&["debug", "verbose", "notice", "warning", "nothing"]),
-        "notice",
+        "log-filter",
+        Kind::LogLevels,
+        "",
         AtRunTime,
-        Applied(apply::loglevel),
-        "How much is logged.",
+        Applied(apply::log_filter),
+        "Levels of single modules, and of those within them, where they differ from `loglevel`: \
+         `basalt_cluster::node=debug basalt_cluster::peer=warning`. `log-format json` shows the names of modules.",
+    ),
+    row(
+        "log-format",
+        Kind::Enum(log::FORMATS),
+        "text",
+        AtStart,
+        Read,
+        "`text`: lines for people. `json`: an object per line, with `timestamp`, `level`, `message`, `target` (the \
+         module) and what the line is about.",
     ),
     row("logfile", Kind::Text, "", AtStart, Read, "File to log to; empty for standard output."),
     row("always-show-logo", Kind::Bool, "no", AtStart, Irrelevant, "There is no logo."),
