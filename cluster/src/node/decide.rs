@@ -95,13 +95,18 @@ impl Node {
 
     /// Waits until the nodes in reach know this map.
     fn wait_everywhere(&self, version: MapVersion) {
+        self.bell.ring();
+        self.wait_until_known(version, BARRIER);
+    }
+
+    /// Waits until the nodes in reach know this map, or one that is newer. Only voters of the root group hear of that.
+    pub(super) fn wait_until_known(&self, version: MapVersion, patience: Duration) {
         let map = self.map();
         let is_up = |health: Health| health == Health::Up;
         let others = map.nodes().iter().filter(|(id, node)| **id != self.me && is_up(node.health));
         let others: Vec<NodeId> = others.map(|(id, _)| *id).collect();
         let is_out_of_reach = |node| self.heard.last(node).is_none_or(|last| last.at.elapsed() > REACH);
-        self.bell.ring();
-        self.heard.wait_for(&others, version, BARRIER, is_out_of_reach);
+        self.heard.wait_for(&others, version, patience, is_out_of_reach);
     }
 
     /// This node's replica of the root group, if that leads and has applied all that was committed before.

@@ -20,6 +20,9 @@ const RETRY: Duration = Duration::from_secs(2);
 /// How long a node that stops waits until others lead.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// The part of it in which the others come to know who does.
+const NEWS: Duration = Duration::from_millis(500);
+
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Since when this node has led its groups, and whom it would have let lead.
@@ -121,17 +124,34 @@ fn able(map: &ClusterMap, group: GroupId, node: NodeId, progress: &[ReplicaProgr
 }
 
 impl Node {
-    /// Hands over all that this node leads, as far as there is somebody to take it. Blocks for as long as that takes,
-    /// and not for long. To be called before [`Node::stop`].
+    /// Hands over all that this node leads, as far as there is somebody to take it, and waits until the others know,
+    /// so that nobody sends clients here any more. Blocks for as long as that takes, and not for long. To be called
+    /// before [`Node::stop`], while clients are still served: they are told where to go.
     pub fn hand_over(&self) {
-        let led = self.hosted().all().into_iter().filter(|(_, hosted)| hosted.group.role().serves());
-        let given: Vec<Hosted> = led.map(|(_, hosted)| hosted).filter(give_away).collect();
         let deadline = Instant::now() + FAREWELL;
-        let leads = |hosted: &Hosted| matches!(hosted.group.role(), Role::Leader { .. });
-        while given.iter().any(leads) && Instant::now() < deadline {
+        let root = self.record.lock().root;
+        self.part_with(deadline, |group| group != root);
+        // Last, since it writes down who leads the others.
+        self.part_with(deadline, |group| group == root);
+    }
+
+    fn part_with(&self, deadline: Instant, is_meant: impl Fn(GroupId) -> bool) {
+        let led = |(group, hosted): &(GroupId, Hosted)| is_meant(*group) && hosted.group.role().serves();
+        let given = self.hosted().all().into_iter().filter(led).filter(|(_, hosted)| give_away(hosted));
+        let given: Vec<(GroupId, Hosted)> = given.collect();
+        if given.is_empty() {
+            return;
+        }
+        let is_elsewhere = |(group, hosted): &(GroupId, Hosted)| {
+            let follows = matches!(hosted.group.role(), Role::Follower { leader: Some(_), .. });
+            follows && self.map().members(*group).is_none_or(|members| members.leader.node != self.me)
+        };
+        while !given.iter().all(is_elsewhere) && Instant::now() < deadline {
             // The roles change within some milliseconds, and this happens once in the life of a process.
             std::thread::sleep(LOOK_AGAIN);
         }
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.wait_until_known(self.map().version(), left.min(NEWS));
     }
 }
 

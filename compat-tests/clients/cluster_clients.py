@@ -1,0 +1,165 @@
+"""Cluster clients while their cluster changes: redis-py's and ioredis's, with their own settings, through a rolling
+restart, slots that move, a node that is killed, one that comes and one that is drained.
+
+No call may raise, since their own retries are to absorb all of it; and each reads what it has written.
+"""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent / "harness"), str(HERE.parent / "cluster")]
+
+from cases import run_cases
+from moving import begin_move, has_moved
+from nodes import HOST, Nodes, form_by_joining, is_settled, until
+from redis.cluster import ClusterNode, RedisCluster
+from server import binary_under_test
+
+THREADS = 3
+KEYS = 100
+# How often a call is tried: by default for too short a time for a node to be missed. redis-py does not pause between.
+ATTEMPTS = {"redis-py": 3, "ioredis": 16}
+ATTEMPTS_WITHOUT_LEADER = {"redis-py": 5000, "ioredis": 100}
+
+
+class PythonUsers:
+    """Threads with a client each."""
+
+    def __init__(self, ports: list, attempts: int):
+        self.ports, self.attempts, self.calls, self.errors = ports, attempts, 0, []
+        self.is_over = threading.Event()
+        self.threads = [threading.Thread(target=self.work, args=(number,)) for number in range(THREADS)]
+        for thread in self.threads:
+            thread.start()
+
+    def work(self, number: int) -> None:
+        try:
+            places = [ClusterNode(HOST, port) for port in self.ports]
+            client = RedisCluster(startup_nodes=places, cluster_error_retry_attempts=self.attempts)
+        except Exception as error:  # noqa: BLE001: whatever it is, it is the result
+            self.errors.append(f"no client: {error!r}")
+            return
+        turn = 0
+        while not self.is_over.is_set():
+            turn += 1
+            try:
+                self.use(client, f"python:{number}:{turn % KEYS}", str(turn).encode())
+                self.calls += 1
+            except Exception as error:  # noqa: BLE001
+                self.errors.append(f"turn {turn}: {error!r}")
+        client.close()
+
+    def use(self, client: RedisCluster, key: str, value: bytes) -> None:
+        assert client.set(key, value) is True
+        assert client.get(key) == value, "another value than it has written"
+        pipeline = client.pipeline()
+        pipeline.hset(key + ":hash", "field", value)
+        pipeline.hget(key + ":hash", "field")
+        assert pipeline.execute()[1] == value, "another field than it has written"
+
+    def end(self) -> tuple:
+        self.is_over.set()
+        for thread in self.threads:
+            thread.join()
+        return self.calls, self.errors
+
+
+class NodeUsers:
+    """The same in a process of its own, which ends with its standard input."""
+
+    def __init__(self, ports: list, attempts: int):
+        words = ["node", str(HERE / "cluster_load.js"), str(attempts), *map(str, ports)]
+        self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def end(self) -> tuple:
+        output, _ = self.process.communicate("", timeout=60)
+        told = json.loads(output)
+        return told["calls"], told["errors"]
+
+
+class Users:
+    """Clients of both kinds, for as long as the context lasts; at its end there must have been no error."""
+
+    def __init__(self, nodes: Nodes, attempts: dict = ATTEMPTS):
+        self.ports, self.attempts = [node.port for node in nodes.all], attempts
+
+    def __enter__(self) -> "Users":
+        self.kinds = [
+            PythonUsers(self.ports, self.attempts["redis-py"]), NodeUsers(self.ports, self.attempts["ioredis"])
+        ]
+        time.sleep(1)
+        return self
+
+    def __exit__(self, kind, *_) -> None:
+        time.sleep(1)
+        ends = [users.end() for users in self.kinds]
+        if kind is None:
+            for calls, errors in ends:
+                assert not errors, f"{len(errors)} errors in {calls} calls, the first: {errors[:3]}"
+                assert calls > 100, f"only {calls} calls"
+            self.calls = sum(calls for calls, _ in ends)
+
+
+def settled(nodes: Nodes) -> None:
+    until("all agree", nodes.agree)
+    until("copies are complete", lambda: is_settled(nodes))
+
+
+def a_rolling_restart() -> str:
+    with Nodes(binary_under_test()) as nodes:
+        form_by_joining(nodes)
+        settled(nodes)
+        with Users(nodes) as users:
+            for node in nodes.all:
+                node.stop()
+                node.start()
+                settled(nodes)
+    return f"{users.calls} calls"
+
+
+def slots_that_move() -> str:
+    with Nodes(binary_under_test()) as nodes:
+        form_by_joining(nodes)
+        settled(nodes)
+        with Users(nodes) as users:
+            for at in range(3):
+                source, target = nodes.all[at], nodes.all[(at + 1) % 3]
+                begin_move(source, target)
+                until("the slots have moved", lambda: has_moved(nodes, source, target))
+    return f"{users.calls} calls"
+
+
+def a_node_that_is_killed() -> str:
+    with Nodes(binary_under_test()) as nodes:
+        form_by_joining(nodes)
+        settled(nodes)
+        with Users(nodes, ATTEMPTS_WITHOUT_LEADER) as users:
+            nodes.all[1].kill()
+            time.sleep(4)
+            nodes.all[1].start()
+            settled(nodes)
+    return f"{users.calls} calls"
+
+
+def a_node_that_comes_and_one_that_is_drained() -> str:
+    with Nodes(binary_under_test()) as nodes:
+        form_by_joining(nodes)
+        settled(nodes)
+        with Users(nodes) as users:
+            first, leaving = nodes.all[0], nodes.all[2]
+            nodes.add("--cluster-join", f"{HOST}:{first.port}")
+            until("it is known", lambda: all(len(node.nodes()) == 4 for node in nodes.all))
+            assert first.call("CLUSTER", "DRAIN", leaving.name()) == ("+", b"OK")
+            until("it has no slots", lambda: all(not node.nodes()[leaving.port][1] for node in nodes.all))
+    return f"{users.calls} calls"
+
+
+CASES = [a_rolling_restart, slots_that_move, a_node_that_is_killed, a_node_that_comes_and_one_that_is_drained]
+
+if __name__ == "__main__":
+    sys.exit(run_cases("cluster-clients", CASES, sys.argv[1:]))
