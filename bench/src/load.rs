@@ -53,7 +53,8 @@ pub fn run(server: &Server, load: Load) -> Outcome {
     pin(&mut command, load.cores);
     let output = command.output().expect("redis-benchmark is installed (package redis-tools)");
     let text = String::from_utf8_lossy(&output.stdout).replace('\r', "\n");
-    assert!(output.status.success(), "redis-benchmark against {}: {text}", server.kind.name());
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "redis-benchmark against {}: {text}{complaint}", server.kind.name());
     let (cpu, written) = (server.cpu_time() - before, server.bytes_written() - written);
     Outcome {
         requests_per_second: throughput(&text, server.kind),

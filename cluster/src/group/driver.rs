@@ -8,13 +8,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use super::applier::bytes_of;
-use super::core::{Action, Core, Queue, TICK, Verdict, WriteNumber};
-use super::ids::{LogIndex, Seq};
+use super::core::{Action, Core, Delivery, Queue, TICK, Verdict, WriteNumber};
+use super::ids::{LogIndex, Seq, Term};
 use super::inbox::{Batches, Room};
 use super::log::{Durability, LogError, LogWrite};
 use super::machine::SnapshotSink;
 use super::mailbox::{Answer, Order};
 use super::progress::Serves;
+use super::role::Role;
 use super::shared::{Fatal, Shared};
 use super::state::LogState;
 use super::syncer;
@@ -45,6 +46,8 @@ pub(super) struct Driver<'a> {
     proposed: VecDeque<(Seq, u64)>,
     lease_round: Instant,
     had_others: bool,
+    /// The last term of which the leader was known.
+    known_reign: Option<Term>,
     /// Of the last write: a sync also covers all writes before it.
     last_write: Durability,
     /// How long the last write with a sync took.
@@ -64,6 +67,7 @@ impl<'a> Driver<'a> {
             proposed: VecDeque::new(),
             lease_round: now,
             had_others: true,
+            known_reign: None,
             last_write,
             sync_time: Duration::ZERO,
             ticked: now,
@@ -137,6 +141,7 @@ impl<'a> Driver<'a> {
                     shared.figures.compactions.fetch_add(1, Relaxed);
                 }
                 Action::Role(role) => {
+                    self.count_leader(role);
                     shared.progress.set_role(role);
                     shared.observer.role_changed(role);
                 }
@@ -164,6 +169,17 @@ impl<'a> Driver<'a> {
         figures.log_bytes_written.fetch_add(write.entry_bytes() as u64, Relaxed);
         self.last_write = durability;
         Ok(())
+    }
+
+    fn count_leader(&mut self, role: Role) {
+        if !role.knows_leader() || self.known_reign == Some(role.term()) {
+            return;
+        }
+        self.known_reign = Some(role.term());
+        self.shared.figures.leader_changes.fetch_add(1, Relaxed);
+        if matches!(role, Role::Leader { .. }) {
+            self.shared.figures.elections_won.fetch_add(1, Relaxed);
+        }
     }
 
     /// How many batches of this group there are up to here that have not met their fate before.
@@ -215,7 +231,12 @@ impl<'a> Driver<'a> {
             Order::Transfer { to, answer } => answer.give(self.core.transfer_leadership(to)),
             Order::Desired(desired) => self.core.set_desired(desired),
             Order::Describe { message, index, answer } => answer.give(self.core.describe_snapshot(message, index)),
-            Order::Shipped { to, delivery } => self.core.on_shipped(to, delivery),
+            Order::Shipped { to, delivery } => {
+                if delivery == Delivery::Installed {
+                    self.shared.figures.snapshots_sent.fetch_add(1, Relaxed);
+                }
+                self.core.on_shipped(to, delivery);
+            }
             Order::Offer { message, data, answer } => match self.core.receive_snapshot(message) {
                 Verdict::Install => {
                     self.staged = Some((data, answer));
@@ -238,6 +259,7 @@ impl<'a> Driver<'a> {
         data.install(state).map_err(|error| Fatal(format!("a snapshot could not be installed: {error}")))?;
         self.handed_out = index;
         shared.progress.note_applied(index, None);
+        shared.figures.snapshots_installed.fetch_add(1, Relaxed);
         shared.observer.installed(index);
         self.core.on_written(number);
         answer.give(Verdict::Install);

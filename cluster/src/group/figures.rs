@@ -27,6 +27,12 @@ pub struct Figures {
     pub applies: Latency,
     pub applied_entries: AtomicU64,
     pub compactions: AtomicU64,
+    /// How often this replica has heard of a new leader, itself included; and how often that was itself.
+    pub leader_changes: AtomicU64,
+    pub elections_won: AtomicU64,
+    /// Snapshots that other replicas have installed of what this one has sent, and those that this one has installed.
+    pub snapshots_sent: AtomicU64,
+    pub snapshots_installed: AtomicU64,
     /// Messages of other replicas for which there was no room, or that were not for this one.
     pub dropped_messages: AtomicU64,
     /// Batches that wait for the log, at the moment.
@@ -52,6 +58,10 @@ impl Figures {
             applies,
             applied_entries,
             compactions,
+            leader_changes,
+            elections_won,
+            snapshots_sent,
+            snapshots_installed,
             dropped_messages,
             queued,
             queued_bytes,
@@ -66,6 +76,10 @@ impl Figures {
             (&self.log_bytes, log_bytes),
             (&self.applied_entries, applied_entries),
             (&self.compactions, compactions),
+            (&self.leader_changes, leader_changes),
+            (&self.elections_won, elections_won),
+            (&self.snapshots_sent, snapshots_sent),
+            (&self.snapshots_installed, snapshots_installed),
             (&self.dropped_messages, dropped_messages),
             (&self.queued, queued),
             (&self.queued_bytes, queued_bytes),

@@ -33,6 +33,7 @@ use crate::ids::{ClusterId, GroupId, Incarnation, NodeId, ReplicaId, ShardId};
 use crate::map::codec::CodecError;
 use crate::map::{Address, Change, ClusterMap, FIRST_REPLICA, Founding, Members, ReplicaInfo, Settings, Wanted};
 use crate::peer::{BulkReceiver, BulkSender, Lane, Message, PeerOptions, PeerTransport, StreamError, Timing};
+use crate::placement::Step;
 use basalt_storage::effect::wire::Malformed;
 use basalt_storage::engine::{EngineError, HOME_STORE, LogIndex, ReplicaRecord, Rocks};
 use basalt_storage::rng::Rng;
@@ -222,6 +223,11 @@ impl Node {
 
     pub fn hosted(&self) -> &HostedReplicas {
         &self.hosted
+    }
+
+    /// Steps of placement that this node has decided, by kind.
+    pub fn placement_steps(&self) -> Vec<(&'static str, u64)> {
+        Step::KINDS.iter().map(|kind| (*kind, self.watch.steps(kind))).collect()
     }
 
     /// The role of a replica on this node has changed: others have to hear of it soon.

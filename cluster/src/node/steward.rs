@@ -48,7 +48,10 @@ fn place(node: &Node) {
     }
     for step in moves {
         match node.decide(step.step.change(MigrationId::random(&mut rng), now)) {
-            Decision::Made(_) => tracing::info!("placement: {step}"),
+            Decision::Made(_) => {
+                node.watch.count_step(step.step.kind());
+                tracing::info!("placement: {step}");
+            }
             Decision::Refused(why) => tracing::debug!("placement: {step}: {why}"),
             Decision::Unknown => return,
         }

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 #[derive(Default)]
 pub struct Watch {
     inner: Mutex<Inner>,
+    /// Steps of placement that were taken, by kind; also under former leads.
+    steps: Mutex<HashMap<&'static str, u64>>,
 }
 
 #[derive(Default)]
@@ -23,6 +25,14 @@ struct Inner {
 impl Watch {
     pub fn lead_no_more(&self) {
         *self.inner.lock() = Inner::default();
+    }
+
+    pub fn count_step(&self, kind: &'static str) {
+        *self.steps.lock().entry(kind).or_default() += 1;
+    }
+
+    pub fn steps(&self, kind: &str) -> u64 {
+        self.steps.lock().get(kind).copied().unwrap_or(0)
     }
 
     /// These are the members now.

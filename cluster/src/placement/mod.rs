@@ -104,6 +104,21 @@ pub fn plan(map: &ClusterMap, load: &Load, now: UnixMs, budget: &Budget, scope: 
 }
 
 impl Step {
+    /// All kinds, in the words that metrics have for them.
+    pub const KINDS: [&'static str; 5] =
+        ["add-replica", "remove-replica", "prefer-leader", "move-slots", "assign-slots"];
+
+    pub fn kind(&self) -> &'static str {
+        let at = match self {
+            Step::AddReplica { .. } => 0,
+            Step::RemoveReplica { .. } => 1,
+            Step::Prefer { .. } => 2,
+            Step::MoveSlots { .. } => 3,
+            Step::AssignSlots { .. } => 4,
+        };
+        Step::KINDS[at]
+    }
+
     /// The change that does it. `id` names the migration if it is one.
     pub fn change(&self, id: MigrationId, at: UnixMs) -> Change {
         match self {

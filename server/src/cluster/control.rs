@@ -5,6 +5,7 @@
 //! tried again. Reading is local.
 
 use super::copies::Copies;
+use super::migration;
 use super::order::Order;
 use crate::error::CommandError;
 use basalt_cluster::group::{Figures, Positions, ReplicaProgress, Role};
@@ -88,6 +89,16 @@ pub trait Control: Send + Sync {
 
     /// The groups of which this node has a replica, the root group first.
     fn groups(&self) -> Vec<GroupStatus> {
+        Vec::new()
+    }
+
+    /// What was counted of slots that came and went, if they can.
+    fn migration_figures(&self) -> Option<&migration::Figures> {
+        None
+    }
+
+    /// Steps that this node has had the cluster take by itself, by kind.
+    fn placement_steps(&self) -> Vec<(&'static str, u64)> {
         Vec::new()
     }
 

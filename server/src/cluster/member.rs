@@ -6,7 +6,7 @@ use super::control::{
 };
 use super::copies::Copies;
 use super::local::settings;
-use super::migration::Mover;
+use super::migration::{self, Mover};
 use super::order::{self, Chance, Draw, Identity, Order, Rehearsal, Step};
 use super::place::{self, Placed};
 use super::stage::{Stage, StageOf};
@@ -349,6 +349,14 @@ impl Control for Member {
         }
         groups.sort_by_key(|status| (status.group != root, status.group));
         groups
+    }
+
+    fn migration_figures(&self) -> Option<&migration::Figures> {
+        Some(&self.stage.migrations)
+    }
+
+    fn placement_steps(&self) -> Vec<(&'static str, u64)> {
+        self.node().placement_steps()
     }
 
     fn has_passages(&self) -> bool {

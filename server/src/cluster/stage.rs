@@ -51,6 +51,7 @@ pub struct Stage {
     /// Slots in which nothing is evaluated, since they are just being given away.
     seals: RwLock<BTreeMap<MigrationId, (GroupId, Vec<SlotRange>)>>,
     pub arrivals: Arrivals,
+    pub migrations: migration::Figures,
     mover: OnceLock<Arc<Mover>>,
 }
 
@@ -65,6 +66,7 @@ impl Stage {
             address: Mutex::default(),
             seals: RwLock::default(),
             arrivals: Arrivals::default(),
+            migrations: migration::Figures::default(),
             mover: OnceLock::new(),
         }
     }

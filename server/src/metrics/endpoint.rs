@@ -1,8 +1,11 @@
-//! The port for metrics and health: a thread of its own, so that answering takes nothing from the network threads.
+//! The port for metrics, health and the status page: a thread of its own, so that answering takes nothing from the
+//! network threads.
 
 use super::exposition::CONTENT_TYPE;
 use super::health::{self, Reasons};
 use super::http::{self, REQUEST_BYTES_MAX, Request, Status, Wants};
+use super::scrape::Scrape;
+use super::status;
 use super::threads::ThreadTimes;
 use crate::config::Config;
 use crate::net::listeners;
@@ -27,7 +30,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 const PLAIN: &str = "text/plain; charset=utf-8";
-const INDEX: &str = "Basalt. /metrics is for Prometheus, /health and /ready tell how it is.\n";
+const HTML: &str = "text/html; charset=utf-8";
+const JSON: &str = "application/json";
+/// The status page: one file, which asks for nothing but `/status.json`.
+const PAGE: &str = include_str!("page.html");
+const PATHS: &str = "There are / (for people), /metrics (for Prometheus), /health and /ready.\n";
 
 /// Opens the port, if there is to be one, and starts its thread. Where nobody has asked for this port in particular, a
 /// server that cannot have it goes without.
@@ -137,14 +144,19 @@ impl Endpoint {
         stream.shutdown().await
     }
 
+    fn look(&self) -> Scrape<'_> {
+        Scrape::of(&self.server, &mut self.threads.lock())
+    }
+
     fn answer(&self, request: &Request) -> Vec<u8> {
         let server = &self.server;
         let (status, content_type, body) = match request.path.as_str() {
-            "/metrics" => (Status::Ok, CONTENT_TYPE, super::render(server, &mut self.threads.lock())),
+            "/metrics" => (Status::Ok, CONTENT_TYPE, super::render(&self.look())),
             "/health" => told("alive", &health::health(server)),
             "/ready" => told("ready", &health::readiness(server)),
-            "/" => (Status::Ok, PLAIN, INDEX.to_owned()),
-            _ => (Status::NotFound, PLAIN, INDEX.to_owned()),
+            "/" => (Status::Ok, HTML, PAGE.to_owned()),
+            "/status.json" => (Status::Ok, JSON, status::render(&self.look())),
+            _ => (Status::NotFound, PLAIN, PATHS.to_owned()),
         };
         http::answer(status, content_type, &body, request.wants)
     }

@@ -1,13 +1,17 @@
 //! With `cluster-enabled`: nodes, slots, what passes between nodes.
 
 use super::exposition::Samples;
+use super::log::distribution;
 use super::scrape::Scrape;
-use super::{Metric, counter, gauge};
+use super::{Metric, counter, gauge, histogram};
 use crate::cluster::Cluster;
 use crate::cluster::control::{LinkState, Quorum, Trust};
+use crate::cluster::migration::Figures;
 use crate::cluster::route::Cover;
 use basalt_cluster::ids::NodeId;
 use basalt_cluster::map::{Health, Role};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 pub const METRICS: &[Metric] = &[
     gauge(
@@ -66,6 +70,57 @@ pub const METRICS: &[Metric] = &[
     gauge("basalt_cluster_migrations", &[], "Migrations of slots that are under way.", |scrape, samples| {
         with(scrape, |cluster| samples.put(cluster.control().map().migrations_under_way().count()));
     }),
+    gauge("basalt_cluster_migrating_slots", &[], "Slots that these move.", |scrape, samples| {
+        with(scrape, |cluster| {
+            let map = cluster.control().map();
+            samples.put(map.migrations_under_way().map(|migration| migration.all_slots().count()).sum::<usize>());
+        });
+    }),
+    counter(
+        "basalt_migrations_departed_total",
+        &[],
+        "Migrations of slots away from groups that this node led.",
+        |scrape, samples| migrations(scrape, samples, |figures| &figures.departed),
+    ),
+    counter(
+        "basalt_migration_hitches_total",
+        &[],
+        "Times this node could not go on with its part in a migration; it tries again, unless it was taken back.",
+        |scrape, samples| migrations(scrape, samples, |figures| &figures.hitches),
+    ),
+    counter(
+        "basalt_migration_bytes_total",
+        &["direction"],
+        "Bytes of migrating slots that this node has `sent` to other groups, or `received` from them.",
+        |scrape, samples| {
+            if let Some(figures) = figures(scrape) {
+                samples.put_for(&["sent"], figures.sent_bytes.load(Relaxed));
+                samples.put_for(&["received"], figures.received_bytes.load(Relaxed));
+            }
+        },
+    ),
+    histogram(
+        "basalt_migration_sealed_duration_seconds",
+        &[],
+        "For how long requests for slots waited while these were given away.",
+        |scrape, samples| {
+            if let Some(figures) = figures(scrape) {
+                samples.put_distribution(&[], &distribution(&figures.sealed));
+            }
+        },
+    ),
+    counter(
+        "basalt_placement_steps_total",
+        &["step"],
+        "What the cluster has done by itself, told by the node that has decided it: `add-replica`, `remove-replica`, \
+         `prefer-leader`, `move-slots`, `assign-slots`.",
+        |scrape, samples| {
+            with(scrape, |cluster| {
+                let steps = cluster.control().placement_steps();
+                steps.iter().for_each(|(step, count)| samples.put_for(&[step], count));
+            });
+        },
+    ),
     gauge(
         "basalt_cluster_held_clients",
         &[],
@@ -105,6 +160,16 @@ pub const METRICS: &[Metric] = &[
         |scrape, samples| with(scrape, |cluster| samples.put(cluster.control().traffic().cut_links)),
     ),
 ];
+
+fn figures<'a>(scrape: &Scrape<'a>) -> Option<&'a Figures> {
+    scrape.server.cluster().and_then(|cluster| cluster.control().migration_figures())
+}
+
+fn migrations(scrape: &Scrape<'_>, samples: &mut Samples<'_>, counter: impl Fn(&Figures) -> &AtomicU64) {
+    if let Some(figures) = figures(scrape) {
+        samples.put(counter(figures).load(Relaxed));
+    }
+}
 
 fn with(scrape: &Scrape<'_>, show: impl FnOnce(&Cluster)) {
     if let Some(cluster) = scrape.server.cluster() {

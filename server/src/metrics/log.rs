@@ -89,6 +89,27 @@ pub const METRICS: &[Metric] = &[
     counter("basalt_group_applied_entries_total", GROUP, "Entries applied to the engine.", |scrape, samples| {
         figure(scrape, samples, |figures| &figures.applied_entries);
     }),
+    counter(
+        "basalt_group_leader_changes_total",
+        GROUP,
+        "How often this replica has heard of a new leader, itself included.",
+        |scrape, samples| figure(scrape, samples, |figures| &figures.leader_changes),
+    ),
+    counter("basalt_group_elections_won_total", GROUP, "How often that was itself.", |scrape, samples| {
+        figure(scrape, samples, |figures| &figures.elections_won);
+    }),
+    counter(
+        "basalt_group_snapshots_total",
+        &["group", "direction"],
+        "Copies of the whole state: `sent` to replicas that lacked too much, and `installed` here.",
+        |scrape, samples| {
+            for group in &scrape.groups {
+                let (name, figures) = (group.group.to_string(), &group.figures);
+                samples.put_for(&[&name, "sent"], figures.snapshots_sent.load(Relaxed));
+                samples.put_for(&[&name, "installed"], figures.snapshots_installed.load(Relaxed));
+            }
+        },
+    ),
     counter("basalt_group_compactions_total", GROUP, "How often the log was cut.", |scrape, samples| {
         figure(scrape, samples, |figures| &figures.compactions);
     }),
@@ -180,7 +201,7 @@ fn latency(scrape: &Scrape<'_>, samples: &mut Samples<'_>, of: impl Fn(&Figures)
     }
 }
 
-fn distribution(latency: &Latency) -> Distribution {
+pub fn distribution(latency: &Latency) -> Distribution {
     let cases = |bucket: usize| latency.buckets[bucket].load(Relaxed);
     // The last bucket takes all that is above the end of the one before.
     let steps = (0..BUCKETS - 1).map(|bucket| ((1u64 << bucket) as f64 / 1e6, cases(bucket))).collect();

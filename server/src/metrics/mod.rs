@@ -11,6 +11,7 @@
 //! | `clients`, `commands`, `keyspace`, `memory`, `dumps`, `log`, `storage`, `groups`, `process` | rows |
 //! | `threads` | CPU time per kind of thread, over the lives of threads |
 //! | `health` | whether the process is alive, and whether it serves |
+//! | `status`, `page.html` | the status page |
 //! | `http` | as much of HTTP as that takes; pure |
 //! | `endpoint` | the thread that listens |
 //! | `document` | `docs/metrics.md` |
@@ -33,13 +34,12 @@ mod log;
 mod memory;
 mod process;
 mod scrape;
+mod status;
 mod storage;
 mod threads;
 
-use crate::server::Server;
 use exposition::Samples;
 use scrape::Scrape;
-use threads::ThreadTimes;
 
 /// What a value may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,12 +127,11 @@ pub static SECTIONS: &[Section] = &[
     },
 ];
 
-/// All metrics and their values now.
-fn render(server: &Server, threads: &mut ThreadTimes) -> String {
-    let scrape = Scrape::of(server, threads);
+/// All metrics and their values.
+fn render(scrape: &Scrape<'_>) -> String {
     let mut text = String::with_capacity(64 << 10);
     for metric in SECTIONS.iter().flat_map(|section| section.metrics) {
-        (metric.read)(&scrape, &mut Samples::of(metric, &mut text));
+        (metric.read)(scrape, &mut Samples::of(metric, &mut text));
     }
     text
 }

@@ -1,6 +1,7 @@
 //! The target's part: what the source's leader sends becomes batches of this node's group, which nobody sees until the
 //! slots are its own.
 
+use super::figures::count;
 use super::reign::{DB, Reign};
 use super::way::{Attempt, Header, Opening};
 use super::{Hitch, mark_of};
@@ -77,6 +78,7 @@ impl Arrival {
     pub fn add(&mut self, batch: Vec<u8>) -> Result<(), Hitch> {
         self.check(&batch)?;
         let bytes = batch.len();
+        count(&self.stage.migrations.received_bytes, bytes);
         self.hand_in(|reign| reign.propose_written(batch), bytes)?;
         while self.unapplied_bytes > UNAPPLIED_MAX {
             self.wait_for_first()?;

@@ -1,5 +1,6 @@
 //! The source's part: copies slots while they are used, seals them, and asks for the commit.
 
+use super::figures::count;
 use super::reign::{DB, Reign};
 use super::way::{Attempt, Header, Opening, Way};
 use super::{Hitch, mark_of};
@@ -106,6 +107,7 @@ impl Departure<'_> {
                 encode(&batch, &mut bytes);
                 pace.spend(bytes.len());
                 self.check(migration)?;
+                count(&self.stage.migrations.sent_bytes, bytes.len());
                 way.send_batch(bytes)
             })?;
             snapshot.applied()
@@ -132,6 +134,7 @@ impl Departure<'_> {
                 Tapped::Batch(batch) => {
                     bytes += batch.len();
                     pace.spend(batch.len());
+                    count(&self.stage.migrations.sent_bytes, batch.len());
                     way.send_batch(batch)?;
                 }
                 Tapped::Flushed => {
@@ -157,7 +160,12 @@ impl Departure<'_> {
             return Err(hitch);
         }
         let ended = self.commit(migration.id, migration.changed);
-        let sealed_ms = sealed.elapsed().as_millis() as u64;
+        let (took, figures) = (sealed.elapsed(), &self.stage.migrations);
+        figures.sealed.record(took);
+        if ended == Ok(Ended::Committed) {
+            count(&figures.departed, 1);
+        }
+        let sealed_ms = took.as_millis() as u64;
         tracing::info!(migration = %migration.id, sealed_ms, ?ended, "slots were given away, or not");
         ended
     }

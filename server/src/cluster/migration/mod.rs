@@ -24,14 +24,17 @@
 //! | `arrival` | the target's part |
 //! | `way` | what passes from one to the other |
 //! | `reign` | what a leader does to its group for as long as it leads |
+//! | `figures` | what is counted |
 
 mod arrival;
 mod departure;
+mod figures;
 mod mover;
 mod reign;
 mod way;
 
 pub use arrival::Arrivals;
+pub use figures::Figures;
 pub use mover::Mover;
 pub use way::take_in;
 

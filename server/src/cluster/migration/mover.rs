@@ -6,6 +6,7 @@
 
 use super::Hitch;
 use super::departure::{Departure, Ended};
+use super::figures::count;
 use super::reign::Reign;
 use crate::cluster::stage::Stage;
 use crate::server::Server;
@@ -146,6 +147,7 @@ impl Mover {
             };
             let Err(hitch) = played else { continue };
             tracing::info!(migration = %id, ?side, %hitch, "slots do not move at the moment");
+            count(&self.stage.migrations.hitches, 1);
             failures += 1;
             if failures >= ATTEMPTS_MAX && matches!(migration.phase, Phase::Copying(_)) {
                 let why = Failure::Failed(hitch.to_string().chars().take(200).collect());
