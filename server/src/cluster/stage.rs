@@ -25,7 +25,7 @@ use basalt_cluster::peer::BulkReceiver;
 use basalt_storage::effect::Passage;
 use basalt_storage::engine::{Engine, EngineError, StateImport};
 use basalt_storage::seq::Seq;
-use basalt_storage::slot::{Slot, SlotSet};
+use basalt_storage::slot::{Slot, SlotSet, StripeIndex, StripeSet};
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use std::cell::{OnceCell, RefCell};
@@ -113,6 +113,14 @@ impl Stage {
     pub fn has_passages(&self) -> bool {
         let is_marked = |replica: &Arc<Replica>| replica.role().serves() && !replica.engine().marks().is_empty();
         !self.seals.read().is_empty() || self.replicas.all().iter().any(is_marked)
+    }
+
+    /// Waits until a flush that has seen no passages is in the logs. One that begins later sees those that are applied.
+    pub fn outwait_flushes(&self) {
+        let Some(server) = self.server.upgrade() else { return };
+        for stripe in StripeIndex::all() {
+            drop(server.keyspace.lock(StripeSet::of(stripe), server.now()));
+        }
     }
 
     /// Ends all replicas: nothing is served or held any more.

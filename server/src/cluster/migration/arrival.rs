@@ -70,6 +70,8 @@ impl Arrival {
         }
         let mark = mark_of(&arrival.migration, Passage::Arriving);
         arrival.hand_in(|reign| reign.propose(vec![Effect::Mark(mark)]), 0)?;
+        arrival.wait_for_all()?;
+        stage.outwait_flushes();
         arrival.empty()?;
         Ok(arrival)
     }

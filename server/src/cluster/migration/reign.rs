@@ -94,8 +94,10 @@ impl Reign {
     }
 
     /// Deletes what the group has in these slots, in which nobody evaluates anything. Nothing else is done to them
-    /// meanwhile.
+    /// meanwhile, but what was handed in before may be on its way still.
     pub fn clear(&self, slots: impl Iterator<Item = Slot>, goes_on: impl Fn() -> bool) -> Result<(), Hitch> {
+        // Applied in their order, so that all of those are there to be seen.
+        self.carry_out(Batch::new())?;
         let engine = self.replica.engine();
         let (mut batch, mut keys) = (Batch::new(), 0);
         for slot in slots.filter(|slot| engine.counts(DB, *slot).entries > 0) {
