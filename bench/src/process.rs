@@ -58,7 +58,7 @@ pub struct Server {
     child: Child,
     pub kind: Kind,
     port: u16,
-    directory: Option<PathBuf>,
+    directory: PathBuf,
 }
 
 impl Server {
@@ -71,15 +71,14 @@ impl Server {
     }
 
     pub fn start_with(kind: Kind, keeping: Keeping, cores: Cores, io_threads: usize, options: &[&str]) -> Server {
-        let (port, directory) = match keeping {
-            Keeping::Memory => (kind.port(), None),
-            Keeping::Disk(_) => (kind.port() + 10, Some(data_directory(kind))),
+        let port = match keeping {
+            Keeping::Memory => kind.port(),
+            Keeping::Disk(_) => kind.port() + 10,
         };
+        let directory = data_directory(port);
         let mut command = command(kind, keeping, port, io_threads);
-        if let Some(directory) = &directory {
-            command.arg("--dir").arg(directory);
-        }
-        command.args(options);
+        // No server finds a dump that another has left.
+        command.current_dir(&directory).args(options);
         pin(&mut command, cores);
         let child = command.stdout(Stdio::null()).spawn().unwrap_or_else(|error| panic!("{}: {error}", kind.name()));
         let server = Server { command, child, kind, port, directory };
@@ -141,16 +140,14 @@ impl Drop for Server {
         // It may have ended by itself, which the next measurement would have noticed.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if let Some(directory) = &self.directory {
-            let _ = fs::remove_dir_all(directory);
-        }
+        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
 /// Beside this program, so on the disk that builds are on: a temporary directory may be no disk at all.
-fn data_directory(kind: Kind) -> PathBuf {
+fn data_directory(port: u16) -> PathBuf {
     let program = std::env::current_exe().expect("this program has a path");
-    let directory = program.with_file_name(format!("bench-data-{}", kind.port()));
+    let directory = program.with_file_name(format!("bench-data-{port}"));
     // An earlier run may have been killed.
     let _ = fs::remove_dir_all(&directory);
     fs::create_dir_all(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
@@ -173,7 +170,7 @@ fn command(kind: Kind, keeping: Keeping, port: u16, io_threads: usize) -> Comman
         Kind::Basalt => {
             let path = std::env::var("BASALT_BIN").expect("BASALT_BIN is the path of the basalt binary");
             let mut command = Command::new(path);
-            command.args(["--port", &port, "--io-threads", &threads]);
+            command.args(["--port", &port, "--save", "", "--io-threads", &threads]);
             match keeping {
                 Keeping::Memory => command.args(["--mode", "cache"]),
                 Keeping::Disk(fsync) => command.args(["--mode", "durable", "--fsync", fsync]),
