@@ -60,6 +60,11 @@ class ClusterNode:
         self.process.terminate()
         self.process.wait(60)
 
+    def threads(self) -> list:
+        """Names of its threads, with what the kernel says that each waits in."""
+        tasks = sorted(Path(f"/proc/{self.process.pid}/task").iterdir())
+        return [f"{(task / 'comm').read_text().strip()}({(task / 'wchan').read_text()})" for task in tasks]
+
     def call(self, *words):
         connection = Connection(HOST, self.port, timeout=20)
         try:
@@ -107,10 +112,13 @@ class Nodes:
 
     def __exit__(self, kind, *_) -> None:
         for node in self.all:
+            threads: list = []
             if node.process is not None and node.process.poll() is None:
+                threads = node.threads() if kind is not None else []
                 node.kill()
             if kind is not None and node.log.exists():
-                print(f"--- node {node.port}:", node.log.read_text(errors="replace")[-3000:], sep="\n")
+                print(f"--- node {node.port}:", node.log.read_text(errors="replace")[-6000:], sep="\n")
+                print("its threads at the end:", *threads)
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
