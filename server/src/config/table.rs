@@ -74,6 +74,7 @@ pub const HIDDEN: &[&str] = &[
     "fsync",
     "engine-memory",
     "disk-reserve",
+    "log-format",
     "metrics-port",
     "metrics-bind",
     "cluster-join",
