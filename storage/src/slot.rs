@@ -77,7 +77,7 @@ impl SlotSet {
 
 impl Default for SlotSet {
     fn default() -> SlotSet {
-        SlotSet(Box::new([0; _]))
+        SlotSet(Box::new([0; SLOT_COUNT / u64::BITS as usize]))
     }
 }
 

@@ -130,8 +130,8 @@ impl Node {
     pub fn hand_over(&self) {
         let deadline = Instant::now() + FAREWELL;
         let root = self.record.lock().root;
-        self.part_with(deadline, |group| group != root);
-        // Last, since it writes down who leads the others.
+        self.part_with(deadline - NEWS, |group| group != root);
+        // Last, since it writes down who leads the others; with time of its own.
         self.part_with(deadline, |group| group == root);
     }
 

@@ -16,6 +16,11 @@ use std::path::{Path, PathBuf};
 /// Why a server was not filled. The text tells the operator what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
+    #[error(
+        "--load-rdb fills a server that stands alone: load the dump without cluster-enabled, and then move the keys \
+         with redis-cli --cluster import"
+    )]
+    InCluster,
     #[error("--load-rdb fills an empty server, and this one has {keys} keys: leave it out, or choose another `dir`")]
     HasKeys { keys: u64 },
     #[error(
@@ -37,6 +42,9 @@ pub enum ImportError {
 /// Loads the file that was asked for, if any. Nobody is served yet, and in durable mode the data is open.
 pub fn run(server: &Server) -> Result<(), ImportError> {
     let file = server.config.load_rdb.as_deref();
+    if file.is_some() && server.cluster().is_some() {
+        return Err(ImportError::InCluster);
+    }
     if server.durability().is_some() {
         import_durably(server, file)
     } else if let Some(file) = file {

@@ -9,7 +9,7 @@ use crate::cluster::stage::Stage;
 use basalt_cluster::group::Term;
 use basalt_cluster::ids::MigrationId;
 use basalt_cluster::map::{Migration, Phase};
-use basalt_storage::effect::{Effect, Passage, decode};
+use basalt_storage::effect::{Batch, Effect, Passage, decode};
 use basalt_storage::seq::Seq;
 use basalt_storage::slot::{Slot, SlotSet};
 use parking_lot::Mutex;
@@ -27,12 +27,25 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// Which attempt each migration to this node is at, and in which term of the target it began. Whoever proposes
 /// holds the lock, so that nothing of an attempt that was replaced comes later than what replaced it.
 #[derive(Default)]
-pub struct Arrivals(Mutex<BTreeMap<MigrationId, (Attempt, Term)>>);
+pub struct Arrivals(Mutex<Attempts>);
+
+type Attempts = BTreeMap<MigrationId, (Attempt, Term)>;
 
 impl Arrivals {
     /// Nothing more of it is taken in, not of this attempt nor of an earlier one.
     pub fn end(&self, id: MigrationId) {
         self.0.lock().remove(&id);
+    }
+
+    /// Proposes something about slots of a group that no migration brings there, if that is so: one that begins later
+    /// comes later in the log.
+    pub fn propose_unbound(&self, stage: &Stage, reign: &Reign, slots: &SlotSet, batch: Batch) -> Result<Seq, Hitch> {
+        let _attempts = self.0.lock();
+        let map = stage.map().ok_or_else(|| Hitch::new("this node is starting"))?;
+        let comes_here =
+            |it: &&Migration| it.target == reign.replica.id() && it.all_slots().any(|at| slots.contains(at));
+        let is_bound = map.migrations_under_way().any(|migration| comes_here(&migration));
+        if is_bound { Err(Hitch::new("other slots come there")) } else { reign.propose(batch) }
     }
 }
 
@@ -63,6 +76,8 @@ impl Arrival {
         }
         {
             let mut attempts = stage.arrivals.0.lock();
+            // As long as this is held, nobody ends it.
+            await_record(stage, header)?;
             if attempts.get(&header.id).is_some_and(|known| known.0 > header.attempt) {
                 return Err(Hitch::new("another copy is being made"));
             }
@@ -91,8 +106,11 @@ impl Arrival {
     /// The slots are empty again.
     pub fn empty(&mut self) -> Result<(), Hitch> {
         self.wait_for_all()?;
-        let is_current = || self.is_current();
-        self.reign.clear(self.migration.all_slots(), is_current)
+        self.reign.clear(self.migration.all_slots(), |reign, batch| {
+            let attempts = self.stage.arrivals.0.lock();
+            self.check_in(&attempts)?;
+            reign.propose(batch)
+        })
     }
 
     /// Waits until all is applied, and so on the disks of a majority.
@@ -102,22 +120,17 @@ impl Arrival {
     }
 
     fn check_current(&self) -> Result<(), Hitch> {
-        if self.is_current() { Ok(()) } else { Err(Hitch::new("another copy is being made")) }
+        self.check_in(&self.stage.arrivals.0.lock())
     }
 
-    fn is_current(&self) -> bool {
-        self.is_in(&self.stage.arrivals.0.lock())
-    }
-
-    fn is_in(&self, attempts: &BTreeMap<MigrationId, (Attempt, Term)>) -> bool {
-        attempts.get(&self.header.id) == Some(&(self.header.attempt, self.reign.term))
+    fn check_in(&self, attempts: &Attempts) -> Result<(), Hitch> {
+        let is_in = attempts.get(&self.header.id) == Some(&(self.header.attempt, self.reign.term));
+        if is_in { Ok(()) } else { Err(Hitch::new("another copy is being made")) }
     }
 
     fn hand_in(&mut self, propose: impl FnOnce(&Reign) -> Result<Seq, Hitch>, bytes: usize) -> Result<(), Hitch> {
         let attempts = self.stage.arrivals.0.lock();
-        if !self.is_in(&attempts) {
-            return Err(Hitch::new("another copy is being made"));
-        }
+        self.check_in(&attempts)?;
         let seq = propose(&self.reign)?;
         drop(attempts);
         self.unapplied.push_back((seq, bytes));

@@ -16,6 +16,7 @@ use basalt_cluster::map::{
 };
 use basalt_cluster::node::{Decision, Node};
 use basalt_storage::effect::{Mark, Passage};
+use basalt_storage::slot::SlotSet;
 use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
@@ -193,7 +194,7 @@ impl Mover {
     fn end_departure(&self, server: &Server, node: &Node, reign: Reign, migration: &Migration) -> Result<(), Hitch> {
         let id = migration.id;
         if migration.is_committed() {
-            reign.clear(migration.all_slots(), || true)?;
+            reign.clear(migration.all_slots(), Reign::propose)?;
         }
         Departure { server, stage: &self.stage, node, reign }.unseal(id)?;
         finish(server, node, migration, Side::Source)
@@ -203,7 +204,7 @@ impl Mover {
     fn end_arrival(&self, server: &Server, node: &Node, reign: Reign, migration: &Migration) -> Result<(), Hitch> {
         self.stage.arrivals.end(migration.id);
         if !migration.is_committed() {
-            reign.clear(migration.all_slots(), || true)?;
+            reign.clear(migration.all_slots(), Reign::propose)?;
         }
         reign.unmark(Passage::Arriving, migration.id.as_bytes())?;
         finish(server, node, migration, Side::Target)
@@ -217,7 +218,10 @@ impl Mover {
             Passage::Sealed => Ok(()),
             Passage::Arriving => {
                 self.stage.arrivals.end(id);
-                reign.clear(mark.all_slots().filter(|slot| map.slots().owner(*slot) != Some(group)), || true)
+                let slots: SlotSet = mark.all_slots().filter(|slot| map.slots().owner(*slot) != Some(group)).collect();
+                let meant = mark.all_slots().filter(|slot| slots.contains(*slot));
+                let arrivals = &self.stage.arrivals;
+                reign.clear(meant, |reign, batch| arrivals.propose_unbound(&self.stage, reign, &slots, batch))
             }
         };
         if let Err(hitch) = cleared.and_then(|()| reign.unmark(mark.passage, &mark.name)) {

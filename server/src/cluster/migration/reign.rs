@@ -93,11 +93,17 @@ impl Reign {
         }
     }
 
-    /// Deletes what the group has in these slots, in which nobody evaluates anything. Nothing else is done to them
-    /// meanwhile, but what was handed in before may be on its way still.
-    pub fn clear(&self, slots: impl Iterator<Item = Slot>, goes_on: impl Fn() -> bool) -> Result<(), Hitch> {
-        // Applied in their order, so that all of those are there to be seen.
-        self.carry_out(Batch::new())?;
+    /// Deletes what the group has in these slots, in which nobody evaluates anything. `hand_in` proposes a batch, and
+    /// refuses when somebody else has begun to do something to the slots.
+    pub fn clear(
+        &self,
+        slots: impl Iterator<Item = Slot>,
+        hand_in: impl Fn(&Reign, Batch) -> Result<Seq, Hitch>,
+    ) -> Result<(), Hitch> {
+        let carry_out = |batch| hand_in(self, batch).and_then(|seq| self.wait_applied(seq));
+        // What was handed in before may be on its way still. It is applied in order, so from here on it is there to be
+        // seen.
+        carry_out(Batch::new())?;
         let engine = self.replica.engine();
         let (mut batch, mut keys) = (Batch::new(), 0);
         for slot in slots.filter(|slot| engine.counts(DB, *slot).entries > 0) {
@@ -107,14 +113,11 @@ impl Reign {
                 let last = from.map_or(u32::MAX, |next| next - 1);
                 batch.push(Effect::Clear { db: DB, slot, hashes: (first, last) });
                 if keys >= CLEARED_AT_ONCE {
-                    if !goes_on() {
-                        return Err(Hitch::new("it is not wanted any more"));
-                    }
-                    self.carry_out(std::mem::take(&mut batch))?;
+                    carry_out(std::mem::take(&mut batch))?;
                     keys = 0;
                 }
             }
         }
-        if batch.is_empty() { Ok(()) } else { self.carry_out(batch) }
+        if batch.is_empty() { Ok(()) } else { carry_out(batch) }
     }
 }
