@@ -169,7 +169,8 @@ fn command(kind: Kind, keeping: Keeping, port: u16, io_threads: usize) -> Comman
         }
         Kind::Basalt => {
             let path = std::env::var("BASALT_BIN").expect("BASALT_BIN is the path of the basalt binary");
-            let mut command = Command::new(path);
+            // It is started in a directory of its own.
+            let mut command = Command::new(fs::canonicalize(&path).unwrap_or_else(|error| panic!("{path}: {error}")));
             command.args(["--port", &port, "--save", "", "--io-threads", &threads]);
             match keeping {
                 Keeping::Memory => command.args(["--mode", "cache"]),

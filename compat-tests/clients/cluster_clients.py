@@ -33,7 +33,7 @@ class PythonUsers:
     def __init__(self, ports: list, attempts: int):
         self.ports, self.attempts, self.calls, self.errors = ports, attempts, 0, []
         self.is_over = threading.Event()
-        self.threads = [threading.Thread(target=self.work, args=(number,)) for number in range(THREADS)]
+        self.threads = [threading.Thread(target=self.work, args=(number,), daemon=True) for number in range(THREADS)]
         for thread in self.threads:
             thread.start()
 

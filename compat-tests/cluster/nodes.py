@@ -62,8 +62,14 @@ class ClusterNode:
 
     def threads(self) -> list:
         """Names of its threads, with what the kernel says that each waits in."""
-        tasks = sorted(Path(f"/proc/{self.process.pid}/task").iterdir())
-        return [f"{(task / 'comm').read_text().strip()}({(task / 'wchan').read_text()})" for task in tasks]
+        names = []
+        for task in sorted(Path(f"/proc/{self.process.pid}/task").iterdir()):
+            try:
+                names.append(f"{(task / 'comm').read_text().strip()}({(task / 'wchan').read_text()})")
+            except OSError:
+                # It has just ended.
+                pass
+        return names
 
     def call(self, *words):
         connection = Connection(HOST, self.port, timeout=20)

@@ -59,6 +59,11 @@ def what_is_set_is_a_setting() -> str:
     return f"{count} values"
 
 
+def pods_get_no_settings_by_accident() -> None:
+    """Kubernetes puts BASALT_PORT and the like into pods beside a service of that name, if it is not told otherwise."""
+    assert "\n      enableServiceLinks: false\n" in (ROOT / "kubernetes/basalt.yaml").read_text()
+
+
 def files_can_be_used() -> str:
     files = sorted((ROOT / "config").glob("*.conf"))
     for file in files:
@@ -80,5 +85,7 @@ def all_yaml_can_be_read() -> str:
     return f"{len(documents)} documents"
 
 
+CASES = [what_is_set_is_a_setting, pods_get_no_settings_by_accident, files_can_be_used, all_yaml_can_be_read]
+
 if __name__ == "__main__":
-    sys.exit(run_cases("manifests", [what_is_set_is_a_setting, files_can_be_used, all_yaml_can_be_read], sys.argv[1:]))
+    sys.exit(run_cases("manifests", CASES, sys.argv[1:]))
