@@ -70,6 +70,11 @@ impl SlotSet {
         is_new
     }
 
+    /// Its slots in their order.
+    pub fn iter(&self) -> impl Iterator<Item = Slot> {
+        Slot::all().filter(|slot| self.contains(*slot))
+    }
+
     fn place(slot: Slot) -> (usize, u64) {
         (usize::from(slot.0) / u64::BITS as usize, 1 << (u32::from(slot.0) % u64::BITS))
     }

@@ -24,6 +24,15 @@ impl Role {
         }
     }
 
+    /// The word for it in INFO, metrics and on the status page.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Leader { serves: true, .. } => "leader",
+            Role::Leader { serves: false, .. } => "leader-elect",
+            Role::Follower { .. } => "follower",
+        }
+    }
+
     /// Whether this replica leads, or knows who does.
     pub fn knows_leader(self) -> bool {
         !matches!(self, Role::Follower { leader: None, .. })

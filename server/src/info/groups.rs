@@ -21,16 +21,16 @@ pub fn groups(server: &Server, fields: &mut Fields) {
 
 fn line(status: &GroupStatus) -> String {
     let GroupStatus { group, kind, replica, role, positions, .. } = status;
-    let (name, leader) = match role {
-        Role::Leader { serves: true, .. } => ("leader", replica.0),
-        Role::Leader { serves: false, .. } => ("leader-elect", replica.0),
-        Role::Follower { leader, .. } => ("follower", leader.map_or(0, |leader| leader.0)),
+    let leader = match role {
+        Role::Leader { .. } => replica.0,
+        Role::Follower { leader, .. } => leader.map_or(0, |leader| leader.0),
     };
     let Positions { last, committed, applied } = positions;
     format!(
-        "id={group},kind={kind},replica={},role={name},leader={leader},term={},last={last},committed={committed},\
+        "id={group},kind={kind},replica={},role={},leader={leader},term={},last={last},committed={committed},\
          applied={applied},log_bytes={}",
         replica.0,
+        role.name(),
         role.term(),
         status.figures.log_bytes.load(Relaxed)
     )

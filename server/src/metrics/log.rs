@@ -5,7 +5,6 @@ use super::scrape::Scrape;
 use super::{Metric, counter, gauge, histogram};
 use crate::cluster::control::GroupStatus;
 use basalt_cluster::group::Figures;
-use basalt_cluster::group::Role;
 use basalt_cluster::group::figures::{BUCKETS, Latency};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -20,12 +19,7 @@ pub const METRICS: &[Metric] = &[
          (the map), `home` (its leader is this node if it is up) or `guest`.",
         |scrape, samples| {
             for group in &scrape.groups {
-                let role = match group.role {
-                    Role::Leader { serves: true, .. } => "leader",
-                    Role::Leader { serves: false, .. } => "leader-elect",
-                    Role::Follower { .. } => "follower",
-                };
-                samples.put_for(&[&group.group.to_string(), group.kind, role], 1);
+                samples.put_for(&[&group.group.to_string(), group.kind, group.role.name()], 1);
             }
         },
     ),

@@ -6,7 +6,6 @@ use super::scrape::Scrape;
 use crate::cluster::Cluster;
 use crate::cluster::control::{GroupStatus, LinkState};
 use crate::version::BASALT_VERSION;
-use basalt_cluster::group::Role as GroupRole;
 use basalt_cluster::ids::NodeId;
 use basalt_cluster::map::{ClusterMap, Failure, Health, Migration, NodeLine, Phase, Role, SlotRange, Stage, Standing};
 use serde_json::{Value, json};
@@ -85,12 +84,7 @@ fn group(status: &GroupStatus, map: Option<&ClusterMap>) -> Value {
     json!({
         "group": status.group.to_string(),
         "kind": status.kind,
-        "role": match status.role {
-            GroupRole::Leader { serves: true, .. } => "leader",
-            GroupRole::Leader { serves: false, .. } => "leader-elect",
-            GroupRole::Follower { leader: Some(_), .. } => "follower",
-            GroupRole::Follower { leader: None, .. } => "without leader",
-        },
+        "role": if status.role.knows_leader() { status.role.name() } else { "without leader" },
         "term": status.role.term().0,
         "last": status.positions.last.0,
         "committed": status.positions.committed.0,

@@ -219,9 +219,8 @@ impl Mover {
             Passage::Arriving => {
                 self.stage.arrivals.end(id);
                 let slots: SlotSet = mark.all_slots().filter(|slot| map.slots().owner(*slot) != Some(group)).collect();
-                let meant = mark.all_slots().filter(|slot| slots.contains(*slot));
                 let arrivals = &self.stage.arrivals;
-                reign.clear(meant, |reign, batch| arrivals.propose_unbound(&self.stage, reign, &slots, batch))
+                reign.clear(slots.iter(), |reign, batch| arrivals.propose_unbound(&self.stage, reign, &slots, batch))
             }
         };
         if let Err(hitch) = cleared.and_then(|()| reign.unmark(mark.passage, &mark.name)) {
