@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 import threading
-import time
+from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -22,6 +22,8 @@ from server import binary_under_test
 
 THREADS = 3
 KEYS = 100
+# Calls after which clients have gone on.
+MORE = 30
 # How often a call is tried: by default for too short a time for a node to be missed. redis-py does not pause between.
 ATTEMPTS = {"redis-py": 3, "ioredis": 16}
 ATTEMPTS_WITHOUT_LEADER = {"redis-py": 5000, "ioredis": 100}
@@ -76,10 +78,21 @@ class NodeUsers:
         words = ["node", str(HERE / "cluster_load.js"), str(attempts), *map(str, ports)]
         self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
+        self.calls = 0
+        self.errors: list = []
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+
+    def read(self) -> None:
+        for line in self.process.stdout:
+            told = json.loads(line)
+            self.calls, self.errors = told["calls"], told["errors"]
+
     def end(self) -> tuple:
-        output, _ = self.process.communicate("", timeout=60)
-        told = json.loads(output)
-        return told["calls"], told["errors"]
+        self.process.stdin.close()
+        self.process.wait(timeout=60)
+        self.reader.join()
+        return self.calls, self.errors
 
 
 class Users:
@@ -92,11 +105,18 @@ class Users:
         self.kinds = [
             PythonUsers(self.ports, self.attempts["redis-py"]), NodeUsers(self.ports, self.attempts["ioredis"])
         ]
-        time.sleep(1)
+        self.go_on()
         return self
 
+    def go_on(self) -> None:
+        """Until each kind has made some more calls."""
+        for users in self.kinds:
+            before = users.calls
+            until("clients go on", lambda: users.calls >= before + MORE)
+
     def __exit__(self, kind, *_) -> None:
-        time.sleep(1)
+        if kind is None:
+            self.go_on()
         ends = [users.end() for users in self.kinds]
         if kind is None:
             for calls, errors in ends:
@@ -105,15 +125,22 @@ class Users:
             self.calls = sum(calls for calls, _ in ends)
 
 
+@contextmanager
+def formed():
+    """Three nodes with all their copies."""
+    with Nodes(binary_under_test()) as nodes:
+        form_by_joining(nodes)
+        settled(nodes)
+        yield nodes
+
+
 def settled(nodes: Nodes) -> None:
     until("all agree", nodes.agree)
     until("copies are complete", lambda: is_settled(nodes))
 
 
 def a_rolling_restart() -> str:
-    with Nodes(binary_under_test()) as nodes:
-        form_by_joining(nodes)
-        settled(nodes)
+    with formed() as nodes:
         with Users(nodes) as users:
             for node in nodes.all:
                 node.stop()
@@ -123,9 +150,7 @@ def a_rolling_restart() -> str:
 
 
 def slots_that_move() -> str:
-    with Nodes(binary_under_test()) as nodes:
-        form_by_joining(nodes)
-        settled(nodes)
+    with formed() as nodes:
         with Users(nodes) as users:
             for at in range(3):
                 source, target = nodes.all[at], nodes.all[(at + 1) % 3]
@@ -135,21 +160,19 @@ def slots_that_move() -> str:
 
 
 def a_node_that_is_killed() -> str:
-    with Nodes(binary_under_test()) as nodes:
-        form_by_joining(nodes)
-        settled(nodes)
+    with formed() as nodes:
         with Users(nodes, ATTEMPTS_WITHOUT_LEADER) as users:
-            nodes.all[1].kill()
-            time.sleep(4)
-            nodes.all[1].start()
+            victim, others = nodes.all[1], [nodes.all[0], nodes.all[2]]
+            victim.kill()
+            until("others lead", lambda: all(not node.nodes()[victim.port][1] for node in others))
+            users.go_on()
+            victim.start()
             settled(nodes)
     return f"{users.calls} calls"
 
 
 def a_node_that_comes_and_one_that_is_drained() -> str:
-    with Nodes(binary_under_test()) as nodes:
-        form_by_joining(nodes)
-        settled(nodes)
+    with formed() as nodes:
         with Users(nodes) as users:
             first, leaving = nodes.all[0], nodes.all[2]
             nodes.add("--cluster-join", f"{HOST}:{first.port}")

@@ -1,5 +1,5 @@
-// ioredis's cluster client: writes and reads until standard input ends, then tells what it has
-// seen. `node cluster_load.js ATTEMPTS PORT ...`
+// ioredis's cluster client: writes and reads until standard input ends, and tells what it has seen so far, a line each
+// time. `node cluster_load.js ATTEMPTS PORT ...`
 "use strict";
 
 const Redis = require("ioredis");
@@ -33,5 +33,7 @@ async function work(number) {
 }
 
 process.stdin.on("end", () => { isOver = true; }).resume();
+const tell = () => console.log(JSON.stringify({ calls, errors }));
+const telling = setInterval(tell, 100);
 Promise.all(Array.from({ length: CLIENTS }, (_, number) => work(number)))
-  .then(() => console.log(JSON.stringify({ calls, errors })));
+  .then(() => { clearInterval(telling); tell(); });
