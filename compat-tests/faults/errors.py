@@ -123,6 +123,25 @@ def start_finds_no_space(home, rng):
     refused(node, "No space left on device")
 
 
+def thread_that_panics(home, rng):
+    """An invariant that is broken ends the process, which says so; nothing that was acknowledged is gone."""
+    node = Node(binary_under_test(), home / "data", *SMALL, "--enable-debug-command", "yes")
+    node.start()
+    load = Load(rng.getrandbits(32), clients=3)
+    load.start(node)
+    connection = node.connect()
+    connection.call("SET", "a", "1")
+    try:
+        connection.call("DEBUG", "PANIC")
+    except Closed:
+        pass
+    status = ends_within(node, 60)
+    load.finish()
+    expect(status == -signal.SIGABRT, f"the server ended with status {status}: {node.tail()}")
+    expect("has panicked: DEBUG PANIC" in node.tail(), f"it does not say why it ended: {node.tail()}")
+    check_after_restart(node, load)
+
+
 # ---- directories that cannot be used ----------------------------------------------------------------------------
 
 
@@ -422,6 +441,7 @@ CASES = [
     log_finds_no_space,
     table_cannot_be_written,
     background_sync_fails,
+    thread_that_panics,
     start_finds_no_space,
     directory_in_use,
     directory_of_another_owner,

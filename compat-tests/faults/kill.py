@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Kills the server with SIGKILL at random moments under load, and looks after each restart at what is there.
+"""Kills the server with SIGKILL at random moments under load, or tells it to stop, and looks after each restart at what
+is there.
 
 Every acknowledged write must be there, every other one whole or not at all, and in the order in which each client has
 sent them. A kill takes nothing that was written, so this holds whatever `fsync` says.
@@ -11,7 +12,7 @@ import time
 from pathlib import Path
 
 import rounds
-from load import Load
+from load import Load, Wrong
 from node import Node
 from server import binary_under_test
 
@@ -36,19 +37,26 @@ class KillTest:
     def round(self, number: int) -> None:
         if number % 10 == 0:
             self.kill_in_flush()
+        elif number % 10 == 5:
+            self.end_under_load(self.stop)
         else:
-            self.kill_under_load()
+            self.end_under_load(self.node.kill)
 
-    def kill_under_load(self) -> None:
+    def end_under_load(self, end) -> None:
         self.load.start(self.node)
         time.sleep(self.seconds * self.random.random())
-        self.node.kill()
+        end()
         self.load.finish()
         self.note_figures()
         self.start()
         connection = self.node.connect()
         self.load.check(connection)
         connection.close()
+
+    def stop(self) -> None:
+        status = self.node.stop()
+        if status != 0:
+            raise Wrong(f"told to stop, the server ended with status {status}: {self.node.tail()}")
 
     def kill_in_flush(self) -> None:
         self.load.start(self.node)
@@ -75,6 +83,7 @@ class KillTest:
             *("--fsync", rng.choice(("always", "always", "everysec", "no"))),
             *("--maxmemory", rng.choice(("0", "16mb"))),
             *("--engine-memory", rng.choice(("16mb", "64mb"))),
+            *("--io-threads", rng.choice(("1", "1", "3"))),
         )
         while rng.random() < 0.15:
             self.node.spawn()

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod cluster;
 pub mod commands;
 pub mod config;
+pub mod crash;
 pub mod cron;
 pub mod dispatch;
 pub mod durability;

@@ -2,7 +2,7 @@
 
 use basalt_server::config::file::Directive;
 use basalt_server::config::{Config, document, file};
-use basalt_server::{log, metrics, node, proc_title};
+use basalt_server::{crash, log, metrics, node, proc_title};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -108,6 +108,7 @@ fn run(config: Config) -> Result<(), String> {
     let logfile = config.text("logfile");
     log::start(&logfile, &config.text("log-format"))
         .map_err(|error| format!("can't write the log file {logfile}: {error}"))?;
+    crash::end_on_panic();
     node::run(config).map_err(|error| {
         tracing::error!(%error, "the server could not run");
         error.to_string()

@@ -96,8 +96,7 @@ async fn run_thread_zero(server: Arc<Server>) -> Result<(), StartError> {
     }
     if let Some(member) = member {
         let leaving = tokio::task::spawn_blocking(move || member.leave_the_stage());
-        // If it has panicked, it has said so, and the others find out by themselves.
-        let _ = leaving.await;
+        leaving.await.expect("a panic ends the process");
     }
     if let Some(durability) = server.durability() {
         durability.stop();

@@ -58,6 +58,11 @@ struct Gathering {
     until: Instant,
 }
 
+/// The group has been told to stop, or has failed: it drops the batch. Its number is never committed, so whoever waits
+/// for that is not answered any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLate(pub Seq);
+
 /// Writes a batch out.
 pub type WriteBatch = Box<dyn FnOnce(&mut Vec<u8>) + Send>;
 
@@ -107,29 +112,32 @@ impl Inbox {
     }
 
     /// The group thread need not notice before [`Inbox::announce`].
-    pub(super) fn push(&self, batch: &[u8], figures: &Figures) -> Seq {
-        figures.queued.fetch_add(1, Relaxed);
-        figures.queued_bytes.fetch_add(batch.len() as u64, Relaxed);
+    pub(super) fn push(&self, batch: &[u8], figures: &Figures) -> Result<Seq, TooLate> {
         let own: Option<Payload> = (batch.len() >= LARGE_BYTES).then(|| std::iter::once(batch).collect());
         let mut state = self.state.lock();
-        assert!(!state.is_stopping, "a batch was proposed to a group that is stopping");
-        // Under the lock, so that the numbers of this group ascend.
-        state.pushed = self.seqs.next();
+        let seq = self.number(&mut state, batch.len(), figures)?;
         state.push(batch, own);
-        state.pushed
+        Ok(seq)
     }
 
     /// Like [`Inbox::push`] for a large batch: of about so many bytes, and an entry of its own.
-    pub(super) fn push_unwritten(&self, about: usize, write: WriteBatch, figures: &Figures) -> Seq {
-        figures.queued.fetch_add(1, Relaxed);
-        figures.queued_bytes.fetch_add(about as u64, Relaxed);
+    pub(super) fn push_unwritten(&self, about: usize, write: WriteBatch, figures: &Figures) -> Result<Seq, TooLate> {
         let mut state = self.state.lock();
-        assert!(!state.is_stopping, "a batch was proposed to a group that is stopping");
-        state.pushed = self.seqs.next();
-        let (first, up_to) = (state.pushed, state.pushed);
+        let seq = self.number(&mut state, about, figures)?;
         let batches = Contents::Unwritten(write);
-        state.waiting.push_back(Waiting { batches, count: 1, bytes: about as u64, first, up_to });
-        state.pushed
+        state.waiting.push_back(Waiting { batches, count: 1, bytes: about as u64, first: seq, up_to: seq });
+        Ok(seq)
+    }
+
+    /// The number of a batch that is about to be pushed. Under the lock, so that the numbers of this group ascend.
+    fn number(&self, state: &mut State, bytes: usize, figures: &Figures) -> Result<Seq, TooLate> {
+        state.pushed = self.seqs.next();
+        if state.is_stopping {
+            return Err(TooLate(state.pushed));
+        }
+        figures.queued.fetch_add(1, Relaxed);
+        figures.queued_bytes.fetch_add(bytes as u64, Relaxed);
+        Ok(state.pushed)
     }
 
     /// All that has been pushed waits for the group thread.
@@ -269,7 +277,7 @@ mod tests {
     fn pushed(sizes: &[usize]) -> (Inbox, Figures) {
         let (inbox, figures) = (Inbox::default(), Figures::default());
         for size in sizes {
-            inbox.push(&vec![0; *size], &figures);
+            inbox.push(&vec![0; *size], &figures).unwrap();
         }
         inbox.announce();
         (inbox, figures)
@@ -290,8 +298,8 @@ mod tests {
     #[test]
     fn what_is_written_late_keeps_its_place() {
         let (inbox, figures) = pushed(&[4]);
-        inbox.push_unwritten(9, Box::new(|bytes| bytes.extend_from_slice(b"late")), &figures);
-        inbox.push(b"last", &figures);
+        inbox.push_unwritten(9, Box::new(|bytes| bytes.extend_from_slice(b"late")), &figures).unwrap();
+        inbox.push(b"last", &figures).unwrap();
         inbox.announce();
         assert_eq!(figures.queued_bytes.load(Relaxed), 17);
         let taken: Vec<_> = (0..3).filter_map(|_| inbox.take(Room::Some, None, &figures).batches).collect();
@@ -314,10 +322,10 @@ mod tests {
     #[test]
     fn what_is_pushed_after_an_announcement_goes_along_and_needs_none() {
         let (inbox, figures) = pushed(&[4]);
-        inbox.push(&[0; 4], &figures);
+        inbox.push(&[0; 4], &figures).unwrap();
         assert_eq!(up_to(&inbox.take(Room::Some, None, &figures)), Some(Seq(2)));
         inbox.announce();
-        inbox.push(&[0; 4], &figures);
+        inbox.push(&[0; 4], &figures).unwrap();
         let patience = Some(Duration::from_millis(1));
         // Time may be over and the batch be taken, but it has not been announced.
         assert!(!inbox.state.lock().is_announced);
@@ -331,12 +339,12 @@ mod tests {
         inbox.expect(2, long, long);
         let patience = || inbox.state.lock().patience(Instant::now());
         assert!(patience().is_some());
-        inbox.push(&[0], &figures);
+        inbox.push(&[0], &figures).unwrap();
         assert!(patience().is_some());
-        inbox.push(&[0], &figures);
+        inbox.push(&[0], &figures).unwrap();
         assert!(patience().is_none(), "all have come");
         assert_eq!(up_to(&inbox.take(Room::Some, None, &figures)), Some(Seq(3)));
-        inbox.push(&[0], &figures);
+        inbox.push(&[0], &figures).unwrap();
         inbox.announce();
         inbox.expect(2, none, none);
         assert!(patience().is_none(), "it has taken too long");
@@ -346,8 +354,8 @@ mod tests {
         assert!(patience().is_some());
         inbox.expect(2, Duration::from_micros(1), none);
         assert_eq!(up_to(&inbox.take(Room::Some, None, &figures)), Some(Seq(4)));
-        inbox.push(&[0; 100], &figures);
-        inbox.push(&[0; 100], &figures);
+        inbox.push(&[0; 100], &figures).unwrap();
+        inbox.push(&[0; 100], &figures).unwrap();
         inbox.expect(9, long, long);
         assert!(patience().is_none(), "an entry is full");
     }
@@ -356,6 +364,9 @@ mod tests {
     fn it_is_over_when_all_is_taken() {
         let (inbox, figures) = pushed(&[20, 20]);
         inbox.stop();
+        assert_eq!(inbox.push(&[0], &figures), Err(TooLate(Seq(3))));
+        assert_eq!(inbox.push_unwritten(1, Box::new(|_| ()), &figures), Err(TooLate(Seq(4))));
+        assert_eq!(inbox.pushed(), Seq(4), "those who wait for all of them wait for ever");
         assert!(!inbox.take(Room::Some, None, &figures).is_over);
         assert!(inbox.take(Room::Some, None, &figures).is_over);
     }

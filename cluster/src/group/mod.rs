@@ -59,7 +59,7 @@ pub use self::core::{Delivery, Desired, Lane, PeerMessage, Positions, ReplicaPro
 pub use entry::CommittedEntry;
 pub use figures::Figures;
 pub use ids::{GroupId, LogIndex, ReplicaId, Seq, SeqCounter, Term};
-pub use inbox::WriteBatch;
+pub use inbox::{TooLate, WriteBatch};
 pub use install::{InstallRefused, Installation};
 pub use log::{LogError, LogStore};
 pub use machine::{ApplyError, Observer, SnapshotSink, StateMachine};
@@ -140,16 +140,16 @@ impl Group {
         Ok(Arc::new(group))
     }
 
-    /// Hands in a batch. Called under stripe locks, so that the order of batches is that of evaluation: never waits,
-    /// never fails. What becomes of it is told to the observer.
-    pub fn propose(&self, batch: &[u8]) -> Seq {
-        let seq = self.propose_quietly(batch);
+    /// Hands in a batch. Called under stripe locks, so that the order of batches is that of evaluation: never waits.
+    /// What becomes of it is told to the observer.
+    pub fn propose(&self, batch: &[u8]) -> Result<Seq, TooLate> {
+        let seq = self.propose_quietly(batch)?;
         self.announce();
-        seq
+        Ok(seq)
     }
 
     /// Hands in one of several batches: whoever does it calls [`Group::announce`] soon, and waits for nothing before.
-    pub fn propose_quietly(&self, batch: &[u8]) -> Seq {
+    pub fn propose_quietly(&self, batch: &[u8]) -> Result<Seq, TooLate> {
         assert!(batch.len() <= BATCH_BYTES_MAX, "a batch of {} bytes", batch.len());
         self.shared.figures.proposals.fetch_add(1, Relaxed);
         self.shared.figures.proposal_bytes.fetch_add(batch.len() as u64, Relaxed);
@@ -158,7 +158,7 @@ impl Group {
 
     /// Like [`Group::propose_quietly`] for a large batch of about so many bytes. The group thread writes it out when
     /// its turn has come, since whoever proposes it holds locks.
-    pub fn propose_unwritten(&self, about: usize, write: WriteBatch) -> Seq {
+    pub fn propose_unwritten(&self, about: usize, write: WriteBatch) -> Result<Seq, TooLate> {
         self.shared.figures.proposals.fetch_add(1, Relaxed);
         self.shared.figures.proposal_bytes.fetch_add(about as u64, Relaxed);
         self.shared.inbox.push_unwritten(about, write, &self.shared.figures)
@@ -312,7 +312,8 @@ impl Group {
         self.shared.options.me
     }
 
-    /// Writes, syncs and applies what was handed in, and ends the group's threads. Nothing may be proposed any more.
+    /// Writes, syncs and applies what was handed in, and ends the group's threads. What is proposed from now on is too
+    /// late.
     pub fn stop(&self) {
         self.shared.inbox.stop();
         let threads = std::mem::take(&mut *self.threads.lock());

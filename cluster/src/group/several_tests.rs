@@ -226,7 +226,7 @@ impl Cluster {
 
     fn propose(&self, texts: &[&str]) {
         let (_, leader) = self.leader();
-        let seqs: Vec<Seq> = texts.iter().map(|text| leader.group.propose(text.as_bytes())).collect();
+        let seqs: Vec<Seq> = texts.iter().map(|text| leader.group.propose(text.as_bytes()).unwrap()).collect();
         leader.group.wait_applied(*seqs.last().unwrap()).unwrap();
     }
 

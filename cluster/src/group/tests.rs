@@ -156,7 +156,8 @@ fn batches_of_many_threads_are_applied_in_the_order_of_their_numbers() {
             .map(|thread| {
                 let group = &group;
                 let texts = (0..500).map(move |count| format!("{thread}-{count}"));
-                scope.spawn(move || texts.map(|text| (group.propose(text.as_bytes()), text)).collect::<Vec<_>>())
+                let propose = |text: String| (group.propose(text.as_bytes()).unwrap(), text);
+                scope.spawn(move || texts.map(propose).collect::<Vec<_>>())
             })
             .collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
@@ -176,7 +177,7 @@ fn what_is_not_applied_is_applied_before_a_restart_returns() {
     let mut home = Home::default();
     let group = home.start(|_| ()).unwrap();
     for text in ["a", "b", "c"] {
-        group.propose(text.as_bytes());
+        group.propose(text.as_bytes()).unwrap();
     }
     group.stop();
     assert_eq!(home.machine.texts(), ["a", "b", "c"]);
@@ -185,7 +186,7 @@ fn what_is_not_applied_is_applied_before_a_restart_returns() {
     home.told = Arc::default();
     let group = home.start(|_| ()).unwrap();
     assert_eq!(home.machine.texts(), ["a", "b", "c"]);
-    assert_eq!(group.propose(b"d"), Seq(1));
+    assert_eq!(group.propose(b"d").unwrap(), Seq(1));
     group.wait_applied(Seq(1)).unwrap();
     assert_eq!(home.machine.texts(), ["a", "b", "c", "d"]);
 }
@@ -195,7 +196,7 @@ fn a_failing_write_ends_the_group_and_acknowledges_nothing() {
     let home = Home::default();
     let group = home.start(|_| ()).unwrap();
     home.disk.is_broken.store(true, Ordering::SeqCst);
-    let seq = group.propose(b"lost");
+    let seq = group.propose(b"lost").unwrap();
     let stopped = group.wait_applied(seq).unwrap_err();
     assert_eq!(stopped.why, "group 0: the log could not be written: the disk is on fire");
     assert_eq!(*home.failures.lock(), [stopped.why]);
@@ -207,11 +208,11 @@ fn without_fsync_a_batch_is_committed_but_not_said_to_be_synced() {
     let home = Home::default();
     let group = home.start(|options| options.fsync = Fsync::Never).unwrap();
     let syncs = home.disk.synced.load(Ordering::SeqCst);
-    let seq = group.propose(b"a");
+    let seq = group.propose(b"a").unwrap();
     home.told.wait_committed(seq);
     assert_eq!((group.synced(), home.disk.synced.load(Ordering::SeqCst)), (Seq(0), syncs));
     group.set_fsync(Fsync::Always);
-    let seq = group.propose(b"b");
+    let seq = group.propose(b"b").unwrap();
     group.wait_applied(seq).unwrap();
     assert_eq!(group.synced(), seq);
     group.stop();
@@ -221,9 +222,11 @@ fn without_fsync_a_batch_is_committed_but_not_said_to_be_synced() {
 fn stopping_syncs_what_was_only_written() {
     let home = Home::default();
     let group = home.start(|options| options.fsync = Fsync::Never).unwrap();
-    let seq = group.propose(b"a");
+    let seq = group.propose(b"a").unwrap();
     group.stop();
     assert_eq!((group.applied(), group.synced()), (seq, seq));
+    assert_eq!(group.propose(b"b"), Err(TooLate(Seq(2))));
+    assert_eq!(group.committed(), seq);
 }
 
 #[test]
@@ -232,7 +235,7 @@ fn the_log_is_cut_when_it_has_grown() {
     let bytes_max = 64 << 10;
     let group = home.start(|options| options.log_bytes_max = bytes_max).unwrap();
     for _ in 0..400 {
-        let seq = group.propose(&[b'x'; 1 << 10]);
+        let seq = group.propose(&[b'x'; 1 << 10]).unwrap();
         group.wait_applied(seq).unwrap();
     }
     let figures = group.figures();
@@ -267,7 +270,7 @@ fn a_log_in_rocksdb_outlives_the_process_that_wrote_it() {
         let clock: Clock = Arc::new(|| UnixMs(1000));
         let told = if expected.len() == 1 { told.clone() } else { Arc::default() };
         let group = Group::start(GroupOptions::alone(GroupId(3)), store, machine.clone(), told, clock).unwrap();
-        let seq = group.propose(expected.last().unwrap().as_bytes());
+        let seq = group.propose(expected.last().unwrap().as_bytes()).unwrap();
         group.wait_applied(seq).unwrap();
         assert_eq!(machine.texts(), expected);
     }

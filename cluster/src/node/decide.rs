@@ -78,7 +78,11 @@ impl Node {
     fn propose(&self, root: &Group, machine: &MapMachine, change: Change, patience: Duration) -> Answer {
         let (ticket, verdict) = machine.expect();
         let proposal = Proposal { proposer: self.me, ticket, change };
-        root.propose(&proposal.encode());
+        if root.propose(&proposal.encode()).is_err() {
+            // This node has just joined another cluster, or lost this replica.
+            machine.forget(ticket);
+            return Answer::NotLeader(None);
+        }
         match verdict.recv_timeout(patience) {
             Ok(Ok(applied)) => {
                 self.wait_everywhere(applied.version);

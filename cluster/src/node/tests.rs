@@ -1,5 +1,6 @@
 //! Several nodes in one process, over loopback, with real databases and groups whose data is a list of texts.
 
+use super::wire::Answer;
 use super::*;
 use crate::group::state::LogState;
 use crate::group::{
@@ -243,7 +244,7 @@ impl TestNode {
     /// Appends to a group that this node leads.
     fn append(&self, group: GroupId, text: &str) {
         let hosted = self.node.hosted().of(group).unwrap();
-        hosted.group.propose(text.as_bytes());
+        hosted.group.propose(text.as_bytes()).unwrap();
         until("an append is applied", || self.lines(group).last().is_some_and(|last| last == text));
     }
 
@@ -286,6 +287,16 @@ fn a_node_alone_is_a_cluster_and_stays_the_same_over_restarts() {
         known.incarnation > before.node(id).unwrap().incarnation && known.address.peer_port == second.listens.port()
     });
     second.stop();
+}
+
+#[test]
+fn a_decision_is_not_made_by_a_replica_that_is_stopping() {
+    let directory = Directory::new();
+    let node = TestNode::start(&directory, &[]);
+    // As when the node joins another cluster while one of its threads is about to report something.
+    node.node.root().unwrap().group.stop();
+    assert_eq!(node.node.decide_here(all_slots_to(&node)), Answer::NotLeader(None));
+    node.stop();
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::gate::CommitGate;
 use super::relay;
 use crate::server::Server;
-use basalt_cluster::group::{self, ApplyError, CommittedEntry, Group, LogIndex};
+use basalt_cluster::group::{self, ApplyError, CommittedEntry, Group, LogIndex, TooLate};
 use basalt_storage::effect::{Batch, bytes_about, codec};
 use basalt_storage::engine::Engine;
 use basalt_storage::keyspace::BatchSink;
@@ -21,14 +21,15 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Encodes batches and proposes them; large ones are encoded by the group thread. Called under stripe locks.
+/// Encodes batches and proposes them; large ones are encoded by the group thread. Called under stripe locks. At the end
+/// of the process evaluation may go on for longer than the group: nobody is told of what comes of that.
 pub(super) struct Sink {
     pub(super) group: Arc<Group>,
 }
 
 impl BatchSink for Sink {
     fn propose(&self, batch: Batch) -> Seq {
-        let seq = propose(&self.group, batch);
+        let seq = propose(&self.group, batch).unwrap_or_else(|TooLate(never)| never);
         // A network thread announces all that came out of one look at its connections together.
         if !relay::announce_soon() {
             self.group.announce();
@@ -38,7 +39,7 @@ impl BatchSink for Sink {
 }
 
 /// Hands a batch in; the group has to be announced afterwards.
-pub(crate) fn propose(group: &Group, batch: Batch) -> group::Seq {
+pub(crate) fn propose(group: &Group, batch: Batch) -> Result<group::Seq, TooLate> {
     let about = bytes_about(&batch);
     if about > WRITTEN_BYTES_MAX {
         return group.propose_unwritten(about, Box::new(move |bytes| codec::encode(&batch, bytes)));
@@ -53,7 +54,7 @@ pub(crate) fn propose(group: &Group, batch: Batch) -> group::Seq {
 }
 
 /// The same with a batch that is written already.
-pub(crate) fn propose_written(group: &Group, batch: Vec<u8>) -> group::Seq {
+pub(crate) fn propose_written(group: &Group, batch: Vec<u8>) -> Result<group::Seq, TooLate> {
     if batch.len() > WRITTEN_BYTES_MAX {
         return group.propose_unwritten(batch.len(), Box::new(move |bytes| bytes.extend_from_slice(&batch)));
     }

@@ -110,7 +110,7 @@ impl Durability {
         self.groups.wait_applied(seq)
     }
 
-    /// Puts everything on disk, at the end. Nothing may be evaluated any more.
+    /// Puts everything on disk, at the end. What is evaluated from now on is never acknowledged.
     pub fn stop(&self) {
         self.groups.stop();
         // The logs have everything, so a failure costs the next start a moment only.

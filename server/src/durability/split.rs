@@ -6,6 +6,7 @@
 use super::log;
 use super::relay;
 use super::replicas::Replicas;
+use basalt_cluster::group::TooLate;
 use basalt_cluster::ids::GroupId;
 use basalt_storage::effect::{Batch, Effect};
 use basalt_storage::keyspace::{BatchSink, high_water};
@@ -50,7 +51,7 @@ impl SplitSink {
     fn propose_to(&self, group: GroupId, batch: Batch) -> Seq {
         let replica = self.replicas.replica(group).expect("a group that holds slots is here");
         let group = replica.group().expect("it runs before it holds anything");
-        let seq = log::propose(group, batch);
+        let seq = log::propose(group, batch).unwrap_or_else(|TooLate(never)| never);
         // A network thread announces all that came out of one look at its connections together.
         if !relay::announce_soon() {
             group.announce();

@@ -3,7 +3,7 @@
 use super::Hitch;
 use crate::durability::log;
 use crate::durability::replicas::{Replica, Replicas};
-use basalt_cluster::group::{Role, Term};
+use basalt_cluster::group::{self, Group, Role, Term, TooLate};
 use basalt_cluster::ids::GroupId;
 use basalt_storage::effect::{Batch, DbIndex, Effect, Mark, Passage};
 use basalt_storage::seq::Seq;
@@ -52,13 +52,10 @@ impl Reign {
         self.with_group(|group| log::propose_written(group, batch))
     }
 
-    fn with_group(
-        &self,
-        propose: impl FnOnce(&basalt_cluster::group::Group) -> basalt_cluster::group::Seq,
-    ) -> Result<Seq, Hitch> {
+    fn with_group(&self, propose: impl FnOnce(&Group) -> Result<group::Seq, TooLate>) -> Result<Seq, Hitch> {
         self.check()?;
         let group = self.replica.group().expect("a group that serves runs");
-        let seq = propose(group);
+        let seq = propose(group).map_err(|TooLate(_)| Hitch::new("the group does not run here any more"))?;
         group.announce();
         Ok(Seq(seq.0))
     }

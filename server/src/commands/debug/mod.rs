@@ -1,7 +1,7 @@
 //! DEBUG: what tests of Redis clients and the upstream suite need to look behind the curtain.
 //!
 //! One row per subcommand; a name with a wrong number of arguments and an unknown name get the same error, as in Redis.
-//! What would bring the process down is refused: a test that needs that kills the process from outside.
+//! What would bring the process down is refused, but for PANIC: other ways to die are open to a test from outside.
 
 mod data;
 mod digest;
@@ -76,7 +76,7 @@ static ROWS: &[Row] = &[
     row("OOM", 0, 0, refuse),
     row("OUTLINE-ABOVE", 1, 1, switches::outline_above)
         .help("<elements>", "Stores collections in parts, and reads larger ones part by part (durable mode)."),
-    row("PANIC", 0, 0, refuse),
+    row("PANIC", 0, 0, switches::panic).help("", "Ends the process as a panic does."),
     row("PAUSE-CRON", 1, 1, switches::pause_cron).help("<0|1>", "Stops periodic work, or lets it go on."),
     row("POPULATE", 1, 3, data::populate)
         .help("<count> [<prefix>] [<size>]", "Makes strings under the names <prefix>:<number>, where no such key is."),

@@ -94,3 +94,8 @@ pub fn outline_above(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandRes
     ctx.out.ok();
     Ok(())
 }
+
+/// For tests of what a panic does: see [`crate::crash`].
+pub fn panic(_: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
+    panic!("DEBUG PANIC was called")
+}
