@@ -122,7 +122,7 @@ fn measure(name: &str, store: Arc<dyn LogStore>, batches: usize) {
     let mut took: Vec<Duration> = (0..batches)
         .map(|_| {
             let began = Instant::now();
-            let seq = group.propose(&[b'x'; 100]);
+            let seq = group.propose(&[b'x'; 100]).expect("it runs");
             notes.wait(seq) - began
         })
         .collect();
@@ -132,7 +132,7 @@ fn measure(name: &str, store: Arc<dyn LogStore>, batches: usize) {
 
     let entries = group.figures().entries.load(Relaxed);
     let began = Instant::now();
-    let last = (0..50 * batches).fold(Seq(0), |_, _| group.propose(&[b'x'; 100]));
+    let last = (0..50 * batches).fold(Seq(0), |_, _| group.propose(&[b'x'; 100]).expect("it runs"));
     notes.wait(last);
     let seconds = began.elapsed().as_secs_f64();
     let entries = group.figures().entries.load(Relaxed) - entries;
