@@ -59,6 +59,7 @@ fn main() {
             node,
             incarnation: Incarnation(1),
             cluster: ClusterId(1),
+            secret: None,
             listeners: listeners.by_ref().take(1).collect(),
             timing: Timing::default(),
             chance: Box::new(|| 0),

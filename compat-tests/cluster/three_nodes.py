@@ -17,6 +17,27 @@ def nodes_that_join_share_the_slots(binary: str) -> str:
     return "three nodes"
 
 
+def only_who_knows_the_secret_is_let_in(binary: str) -> str:
+    secret, other = ("--cluster-secret", "sesame-open-yourself"), ("--cluster-secret", "barley-open-yourself")
+    with Nodes(binary) as nodes:
+        first = nodes.add(*secret)
+        join = ("--cluster-join", f"{HOST}:{first.port}")
+        for _ in range(2):
+            nodes.add(*join, *secret)
+        until("slots are given out, and all agree", nodes.agree)
+        for options, why in ((other, "its `cluster-secret` is another"), ((), "it has a `cluster-secret`, and this")):
+            stranger = nodes.add(*join, *options)
+            until("it is told why", lambda: why in stranger.log.read_text())  # noqa: B023
+            assert len(stranger.nodes()) == 1, "it has been let in"
+        assert len(first.nodes()) == 3
+        # It takes part like the others when it has been told the secret.
+        stranger.stop()
+        stranger.options = (*join, *secret)
+        stranger.start()
+        until("it is let in", lambda: len(first.nodes()) == 4)
+    return "two kept out"
+
+
 def any_node_may_be_killed(binary: str) -> str:
     with Nodes(binary) as nodes:
         ports = form_by_joining(nodes)
@@ -162,6 +183,7 @@ def redis_cli_creates_a_cluster(binary: str) -> str:
 
 CASES = [
     nodes_that_join_share_the_slots,
+    only_who_knows_the_secret_is_let_in,
     any_node_may_be_killed,
     all_nodes_killed_at_once_come_back_with_everything,
     a_planned_stop_hands_over,

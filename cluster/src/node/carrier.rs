@@ -4,7 +4,7 @@
 use super::hosted::HostedReplicas;
 use super::map_cell::MapCell;
 use crate::group::core::{Delivery, Lane as RaftLane, PeerMessage};
-use crate::group::{ApplyError, Group, GroupId, ReplicaId, Shipment, Transport};
+use crate::group::{ApplyError, Group, GroupId, InstallRefused, ReplicaId, Shipment, Transport};
 use crate::ids::NodeId;
 use crate::peer::{BulkReceiver, Lane, Message, PeerTransport, RaftMessage};
 use basalt_storage::effect::wire::{Malformed, Reader, put_varint};
@@ -84,7 +84,11 @@ type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 fn install(group: &Group, stream: &mut BulkReceiver) -> Result<(), AnyError> {
     let header = stream.next_blocking()?.ok_or("it has no header")?;
-    let mut installation = group.begin_install(&header)?;
+    let mut installation = match group.begin_install(&header) {
+        // The answer to one that came before was lost. If this one were refused, another would follow.
+        Err(InstallRefused::NotNewer) => return Ok(()),
+        begun => begun?,
+    };
     while let Some(chunk) = stream.next_blocking()? {
         installation.add(&chunk)?;
     }
@@ -130,7 +134,13 @@ impl Transport for Carrier {
 
 fn send_all(peers: &PeerTransport, node: NodeId, group: GroupId, shipment: &Shipment) -> Result<(), AnyError> {
     let mut stream = peers.open_stream(node, header(group, shipment.to()))?;
-    shipment.export(&mut |piece| stream.send_blocking(piece.into()).map_err(|error| ApplyError(Box::new(error))))?;
+    let exported =
+        shipment.export(&mut |piece| stream.send_blocking(piece.into()).map_err(|error| ApplyError(Box::new(error))));
+    // A receiver that has as much already does not wait for the rest.
+    if stream.answer().is_some_and(|answer| answer == INSTALLED) {
+        return Ok(());
+    }
+    exported?;
     if stream.finish_blocking()? == INSTALLED { Ok(()) } else { Err("its receiver says something strange".into()) }
 }
 

@@ -22,6 +22,7 @@ use super::heard::Heard;
 use super::hosted::{Hosted, HostedReplicas};
 use super::map_cell::{MapCell, OnChange, encoded};
 use super::map_machine::{MapError, MapMachine};
+use super::meeting::Seeds;
 use super::place::Place;
 use super::record::NodeRecord;
 use super::watch::Watch;
@@ -32,7 +33,7 @@ use crate::group::{self, Clock, Group, GroupOptions, LogError, LogStore, Observe
 use crate::ids::{ClusterId, GroupId, Incarnation, NodeId, ReplicaId, ShardId};
 use crate::map::codec::CodecError;
 use crate::map::{Address, Change, ClusterMap, FIRST_REPLICA, Founding, Members, ReplicaInfo, Settings, Wanted};
-use crate::peer::{BulkReceiver, BulkSender, Lane, Message, PeerOptions, PeerTransport, StreamError, Timing};
+use crate::peer::{BulkReceiver, BulkSender, Lane, Message, PeerOptions, PeerTransport, Secret, StreamError, Timing};
 use crate::placement::Step;
 use basalt_storage::effect::wire::Malformed;
 use basalt_storage::engine::{EngineError, HOME_STORE, LogIndex, ReplicaRecord, Rocks};
@@ -40,7 +41,7 @@ use basalt_storage::rng::Rng;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
@@ -61,8 +62,10 @@ pub struct NodeOptions {
     /// Where other nodes reach this one.
     pub listeners: Vec<TcpListener>,
     pub timing: Timing,
+    /// What all nodes of the cluster know, if that is asked for.
+    pub secret: Option<Secret>,
     /// Nodes of the cluster that this one should belong to; nothing is done if it belongs to one already.
-    pub join: Vec<SocketAddr>,
+    pub join: Option<Seeds>,
     pub clock: Clock,
 }
 
@@ -161,6 +164,7 @@ impl Node {
             node: record.node,
             incarnation: record.incarnation,
             cluster: record.cluster,
+            secret: options.secret,
             listeners: options.listeners,
             timing: options.timing,
             chance: chance(),

@@ -31,6 +31,17 @@ const QUIET: Duration = Duration::from_secs(2);
 
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
+/// Where nodes listen that are members of the cluster to join, as far as is known when it is asked. May block for as
+/// long as it takes to look up names.
+pub type Seeds = Arc<dyn Fn() -> Vec<SocketAddr> + Send + Sync>;
+
+/// Who listens at an address.
+enum Met {
+    /// A member of the cluster that this node belongs to now.
+    Cluster,
+    Oneself,
+}
+
 /// Why two nodes did not meet.
 #[derive(Debug, thiserror::Error)]
 pub enum MeetError {
@@ -58,7 +69,7 @@ impl Node {
             return Ok(());
         }
         if mine.members == 1 {
-            return self.join(address);
+            return self.join(address).map(|_| ());
         }
         if theirs.members > 1 {
             return Err(MeetError::BothHaveOthers);
@@ -71,38 +82,43 @@ impl Node {
     }
 
     /// Goes on where a start was cut off, or begins to join, as the node was told.
-    pub(super) fn resume_joining(self: &Arc<Self>, wished: Vec<SocketAddr>) -> Result<(), NodeError> {
+    pub(super) fn resume_joining(self: &Arc<Self>, wished: Option<Seeds>) -> Result<(), NodeError> {
         let begun = self.record.lock().joining;
-        if let Some(address) = begun {
-            self.join_later(address)?;
-        } else if self.map().member_count() == 1 {
-            self.keep_joining(wished)?;
+        match (begun, wished) {
+            // Who was asked may have moved since. Those who are wished for belong to the same cluster.
+            (Some(begun), Some(wished)) => {
+                self.keep_joining(Arc::new(move || std::iter::once(begun).chain(wished()).collect()))
+            }
+            (Some(begun), None) => self.join_later(begun),
+            (None, Some(wished)) if self.map().member_count() == 1 => self.keep_joining(wished),
+            (None, _) => Ok(()),
         }
-        Ok(())
     }
 
     /// Joins the cluster of whoever listens there, on a thread of its own that tries until it is a member of one.
     pub(super) fn join_later(self: &Arc<Self>, address: SocketAddr) -> Result<(), NodeError> {
-        self.keep_joining(vec![address])
+        self.keep_joining(Arc::new(move || vec![address]))
     }
 
-    fn keep_joining(self: &Arc<Self>, addresses: Vec<SocketAddr>) -> Result<(), NodeError> {
-        if addresses.is_empty() {
-            return Ok(());
-        }
+    fn keep_joining(self: &Arc<Self>, seeds: Seeds) -> Result<(), NodeError> {
         let node = Arc::downgrade(self);
         let mut chance = Rng::from_entropy();
+        let alone = move || {
+            let node = node.upgrade().filter(|node| !node.is_stopping());
+            node.filter(|node| node.map().member_count() == 1)
+        };
         let keep_joining = move || {
-            for address in addresses.iter().cycle() {
-                let Some(node) = node.upgrade().filter(|node| !node.is_stopping()) else { return };
-                if node.map().member_count() > 1 {
-                    return;
+            while alone().is_some() {
+                // Asked anew each time: names may come to mean others.
+                for address in seeds() {
+                    let Some(node) = alone() else { return };
+                    match node.join(address) {
+                        Ok(Met::Cluster) => return node.share_out(),
+                        // Nodes may all be told the same names, their own among them.
+                        Ok(Met::Oneself) => {}
+                        Err(error) => tracing::warn!(%address, %error, "could not join a cluster; trying again"),
+                    }
                 }
-                match node.join(*address) {
-                    Ok(()) => return node.share_out(),
-                    Err(error) => tracing::warn!(%address, %error, "could not join a cluster; trying again"),
-                }
-                drop(node);
                 std::thread::sleep(RETRY.mul_f64(0.5 + chance.f64()));
             }
         };
@@ -141,16 +157,16 @@ impl Node {
     }
 
     /// Joins the cluster of whoever listens there. Blocks.
-    fn join(self: &Arc<Self>, address: SocketAddr) -> Result<(), MeetError> {
+    fn join(self: &Arc<Self>, address: SocketAddr) -> Result<Met, MeetError> {
         // As long as this is held nobody is let in here (`Node::answer`). Two that ask each other refuse each other
         // then, until chance lets one come first.
         let _one_at_a_time = self.joining.write();
         if self.map().member_count() > 1 {
-            return Ok(());
+            return Ok(Met::Cluster);
         }
         let theirs = self.greet(address)?;
         if theirs.node == self.me {
-            return Ok(());
+            return Ok(Met::Oneself);
         }
         self.note_joining(Some(address))?;
         let asked = self.ask_stranger(address, &Question::Decide(Change::Join(Box::new(self.claims()))));
@@ -158,7 +174,7 @@ impl Node {
             Answer::Decided { map: Some(map), .. } => {
                 let map = ClusterMap::decode(&map).map_err(|error| MeetError::Refused(error.to_string()))?;
                 self.enter(&Arc::new(map))?;
-                Ok(())
+                Ok(Met::Cluster)
             }
             Answer::Refused(why) => {
                 self.note_joining(None)?;

@@ -44,5 +44,5 @@ pub use decide::Decision;
 pub use host::{Hosting, Node, NodeError, NodeOptions, Stage};
 pub use hosted::{Hosted, HostedReplicas};
 pub use map_machine::MapError;
-pub use meeting::MeetError;
+pub use meeting::{MeetError, Seeds};
 pub use place::{Place, StoreId};

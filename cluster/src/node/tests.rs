@@ -189,6 +189,12 @@ struct TestNode {
 
 impl TestNode {
     fn start(directory: &Directory, join: &[&TestNode]) -> TestNode {
+        let seeds: Vec<SocketAddr> = join.iter().map(|other| other.listens).collect();
+        TestNode::start_with(directory, |_| (!seeds.is_empty()).then(|| -> Seeds { Arc::new(move || seeds.clone()) }))
+    }
+
+    /// `seeds` is told where the node listens.
+    fn start_with(directory: &Directory, seeds: impl FnOnce(SocketAddr) -> Option<Seeds>) -> TestNode {
         let options = RocksOptions { memory_bytes: 16 << 20, ..RocksOptions::default() };
         let rocks = Rocks::open(&directory.0, &options).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -208,7 +214,8 @@ impl TestNode {
             settings: Settings { node_timeout_ms: 1000, replicas: 2, ..Settings::default() },
             listeners: vec![listener],
             timing: Timing::default(),
-            join: join.iter().map(|other| other.listens).collect(),
+            secret: None,
+            join: seeds(listens),
             clock: Arc::new(|| UnixMs(0)),
         };
         let node = Node::start(&rocks, options, Arc::new(FrontStage(front.clone()))).unwrap();
@@ -332,6 +339,24 @@ fn nodes_join_by_being_told_of_one_and_all_know_what_is_decided() {
     until("it is up again", || a.node.map().node(id).unwrap().is_up());
     until("it knows what the others know", || c.node.map().slots().count(b.home()) == 100);
     [a, b, c].into_iter().for_each(TestNode::stop);
+}
+
+#[test]
+fn names_of_nodes_to_join_are_looked_up_again_and_may_be_ones_own() {
+    let directories: Vec<Directory> = (0..2).map(|_| Directory::new()).collect();
+    let a = TestNode::start(&directories[0], &[]);
+    let (known, asked) = (a.listens, AtomicU32::new(0));
+    let b = TestNode::start_with(&directories[1], |own| {
+        // As names of pods that start together: at first there is nobody, then only the node itself.
+        Some(Arc::new(move || match asked.fetch_add(1, Ordering::SeqCst) {
+            0 => vec![],
+            1 => vec![own],
+            _ => vec![own, known],
+        }))
+    });
+    until("they are one cluster", || b.node.map().member_count() == 2);
+    assert_eq!(b.node.map().cluster_id(), a.node.map().cluster_id());
+    [a, b].into_iter().for_each(TestNode::stop);
 }
 
 #[test]

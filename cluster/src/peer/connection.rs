@@ -1,4 +1,4 @@
-//! What the two sides of a connection have in common: the hello, reading packets, writing what waits.
+//! What the two sides of a connection have in common once it is made: reading packets, writing what waits.
 
 use std::io;
 use std::time::Duration;
@@ -9,17 +9,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-use super::call::{shown, text};
 use super::limits::{READ_BYTES, WRITE_BYTES};
 use super::outbox::Outbox;
 use super::status::Traffic;
-use super::wire::frame::{Frame, FrameError, next_frame};
-use super::wire::hello::{Hello, MAGIC, Refusal, what_is_it};
+use super::wire::frame::{FrameError, next_frame};
+use super::wire::hello::{Hello, Refusal};
 use super::wire::packet::{Kind, Malformed, Packet};
 use super::wire::pieces::Assembler;
 
 /// Buffers of connections that have little to say.
-const QUIET_BYTES: usize = 4 << 10;
+pub(super) const QUIET_BYTES: usize = 4 << 10;
 
 /// Why a connection was not made, or has ended.
 #[derive(Debug, Error)]
@@ -38,6 +37,14 @@ pub(super) enum Closed {
     Refused(#[from] Refusal),
     #[error("refused by the other side: {0}")]
     RefusedByPeer(String),
+    #[error("it has a `cluster-secret`, and this node has none")]
+    SecretWanted,
+    #[error("this node has a `cluster-secret`, and the other one has none")]
+    NoSecretThere,
+    #[error("its `cluster-secret` is another")]
+    AnotherSecret,
+    #[error("it has gone without proving that it knows the `cluster-secret`")]
+    Unproven,
     #[error("{0}")]
     Frame(#[from] FrameError),
     #[error("{0}")]
@@ -67,76 +74,12 @@ pub(super) struct Introduced {
     pub writer: OwnedWriteHalf,
 }
 
-/// The dialer's part: says hello, and waits for the answer, which is not judged here.
-pub(super) async fn introduce(mut stream: TcpStream, hello: Hello) -> Result<Introduced, Closed> {
-    stream.set_nodelay(true)?;
-    stream.write_all(&greeting(Packet::Hello(hello))).await?;
-    let (hello, buffer) = hear(&mut stream).await?;
-    Ok(introduced(stream, hello, buffer))
-}
-
-/// The acceptor's part: waits for a hello, and answers with what `judge` makes of it.
-pub(super) async fn welcome<T>(
-    mut stream: TcpStream,
-    judge: impl FnOnce(&Hello) -> Result<(Hello, T), Refusal>,
-) -> Result<(Introduced, T), Closed> {
-    stream.set_nodelay(true)?;
-    let (theirs, buffer) = hear(&mut stream).await?;
-    match judge(&theirs) {
-        Ok((mine, judgement)) => {
-            stream.write_all(&greeting(Packet::Hello(mine))).await?;
-            Ok((introduced(stream, theirs, buffer), judgement))
-        }
-        Err(refusal) => {
-            let packet = Packet::Refusal { reason: refusal.reason(), text: text(&refusal.to_string()) };
-            stream.write_all(&greeting(packet)).await?;
-            Err(Closed::Refused(refusal))
-        }
-    }
-}
-
-fn introduced(stream: TcpStream, hello: Hello, buffer: BytesMut) -> Introduced {
+pub(super) fn introduced(stream: TcpStream, hello: Hello, buffer: BytesMut) -> Introduced {
     let (half, writer) = stream.into_split();
     Introduced {
         hello,
         reader: PacketReader { half, buffer, assembler: Assembler::default(), wanted: QUIET_BYTES },
         writer,
-    }
-}
-
-fn greeting(packet: Packet) -> Vec<u8> {
-    let mut bytes = MAGIC.to_vec();
-    packet.encode().put(&mut bytes);
-    bytes
-}
-
-/// Reads the magic and the first frame.
-async fn hear(stream: &mut TcpStream) -> Result<(Hello, BytesMut), Closed> {
-    let mut magic = [0; MAGIC.len()];
-    let mut len = 0;
-    while len < magic.len() {
-        let count = stream.read(&mut magic[len..]).await?;
-        if count == 0 {
-            return Err(Closed::ByPeer);
-        }
-        len += count;
-        // Those who wait for an answer before they say more are found out as well.
-        if magic[..len] != MAGIC[..len] {
-            return Err(Closed::NotABasalt(what_is_it(&magic)));
-        }
-    }
-    let mut buffer = BytesMut::with_capacity(QUIET_BYTES);
-    loop {
-        if let Some(Frame { kind, body }) = next_frame(&mut buffer)? {
-            return match Packet::decode(kind, body)? {
-                Packet::Hello(hello) => Ok((hello, buffer)),
-                Packet::Refusal { text, .. } => Err(Closed::RefusedByPeer(shown(&text))),
-                _ => Err(Closed::OutOfPlace(kind)),
-            };
-        }
-        if stream.read_buf(&mut buffer).await? == 0 {
-            return Err(Closed::ByPeer);
-        }
     }
 }
 
@@ -182,7 +125,7 @@ impl PacketReader {
             if !matches!(kind, Kind::Ping | Kind::Pong) {
                 traffic.note_used();
             }
-            if matches!(kind, Kind::Hello | Kind::Refusal) {
+            if matches!(kind, Kind::Hello | Kind::Refusal | Kind::Challenge | Kind::Proof) {
                 return Err(Closed::OutOfPlace(kind));
             }
             if let Some(packet) = self.assembler.take(frame)? {

@@ -49,6 +49,7 @@ fn fixed_len(spec: &KindSpec) -> usize {
         "u32" => 4,
         "u64" => 8,
         "id" => 20,
+        "hash" => 32,
         "bytes" => 0,
         other => panic!("no such type: {other}"),
     };

@@ -16,8 +16,9 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::call::{OpenCall, Responder, text};
-use super::connection::{Closed, Introduced, welcome, write_all};
+use super::connection::{Closed, Introduced, write_all};
 use super::handler::Caller;
+use super::handshake::welcome;
 use super::limits::{CONTROL_QUEUE_BYTES_MAX, HANDSHAKES_MAX, INCOMING_CALLS_MAX, STRANGERS_MAX, WRITE_BYTES};
 use super::outbox::{Flow, Full, Outbox};
 use super::shared::Shared;
@@ -76,7 +77,8 @@ pub(super) async fn accept_all(shared: Arc<Shared>, listener: TcpListener) {
 async fn run(shared: Arc<Shared>, stream: TcpStream, address: SocketAddr) {
     let situation = shared.situation();
     let limit = shared.timing.connect;
-    let welcomed = timeout(limit, welcome(stream, |hello| judge(&shared, hello, address))).await;
+    let welcomed =
+        timeout(limit, welcome(stream, shared.secret.as_ref(), |hello| judge(&shared, hello, address))).await;
     shared.sessions.lock().handshakes -= 1;
     let (introduced, session) = match welcomed.unwrap_or(Err(Closed::NotInTime(limit))) {
         Ok(welcomed) => welcomed,

@@ -25,8 +25,9 @@ use tokio::time::{timeout, timeout_at};
 
 use super::backoff::Backoff;
 use super::call::{CallError, Calls, PendingCall, result_of, shown};
-use super::connection::{Closed, Introduced, introduce, write_all};
+use super::connection::{Closed, Introduced, write_all};
 use super::handler::LinkChange;
+use super::handshake::introduce;
 use super::limits::{WRITE_BYTES, queue_bytes_max};
 use super::outbox::{Flow, Full, Outbox};
 use super::shared::{Shared, Situation};
@@ -277,7 +278,7 @@ impl Link {
         let stream = timeout(limit, TcpStream::connect(address)).await.map_err(|_| Closed::NotInTime(limit))??;
         let me = shared.me();
         let hello = me.hello(Some(situation.cluster), Some(self.node), self.lane);
-        let introduced = introduce(stream, hello).await?;
+        let introduced = introduce(stream, hello, shared.secret.as_ref()).await?;
         me.judge_answer(Some(self.node), &introduced.hello)?;
         Ok(introduced)
     }

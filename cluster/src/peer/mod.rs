@@ -25,10 +25,12 @@ mod connection;
 #[cfg(test)]
 mod document;
 mod handler;
+mod handshake;
 mod incoming;
 pub mod limits;
 mod link;
 mod outbox;
+mod secret;
 mod shared;
 pub mod status;
 mod stranger;
@@ -54,6 +56,7 @@ pub use call::{CallError, CallResult, PendingCall, Responder};
 pub use handler::{AddressBook, Caller, LinkChange, PeerHandler};
 pub use limits::Timing;
 pub use link::Dropped;
+pub use secret::{Secret, TooShort};
 pub use status::{Direction, LinkState, LinkStatus, NodeStatus, PeerFigures};
 pub use stream::{BulkReceiver, BulkSender, StreamError};
 pub use wait::{block_on, block_on_for};
@@ -75,6 +78,8 @@ pub struct PeerOptions {
     pub incarnation: Incarnation,
     /// That of the node's own private cluster, as long as it has joined no other.
     pub cluster: ClusterId,
+    /// What others have to know to be talked to; none if whoever reaches the port is trusted.
+    pub secret: Option<Secret>,
     /// Where other nodes dial.
     pub listeners: Vec<TcpListener>,
     pub timing: Timing,
@@ -104,12 +109,13 @@ impl PeerTransport {
         handler: Arc<dyn PeerHandler>,
         addresses: Arc<dyn AddressBook>,
     ) -> io::Result<PeerTransport> {
-        let PeerOptions { node, incarnation, cluster, listeners, timing, chance, clock } = options;
+        let PeerOptions { node, incarnation, cluster, secret, listeners, timing, chance, clock } = options;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let (situation, mut stopping) = watch::channel(Situation { cluster, is_stopping: false });
         let shared = Arc::new(Shared {
             node,
             incarnation,
+            secret,
             timing,
             handler,
             addresses,

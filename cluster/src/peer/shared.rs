@@ -14,6 +14,7 @@ use super::handler::{AddressBook, PeerHandler};
 use super::incoming::Sessions;
 use super::limits::Timing;
 use super::link::Peer;
+use super::secret::Secret;
 use super::status::PeerFigures;
 use super::wire::hello::Me;
 use super::wire::packet::{CallNumber, StreamNumber};
@@ -23,6 +24,7 @@ use crate::ids::{ClusterId, Incarnation, NodeId};
 pub(super) struct Shared {
     pub node: NodeId,
     pub incarnation: Incarnation,
+    pub secret: Option<Secret>,
     pub timing: Timing,
     pub handler: Arc<dyn PeerHandler>,
     pub addresses: Arc<dyn AddressBook>,

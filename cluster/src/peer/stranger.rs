@@ -13,7 +13,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::call::{CallError, CallResult, result_of};
-use super::connection::{Closed, introduce, write_all};
+use super::connection::{Closed, write_all};
+use super::handshake::introduce;
 use super::outbox::{Flow, Outbox};
 use super::shared::Shared;
 use super::status::Traffic;
@@ -37,7 +38,7 @@ async fn ask(shared: &Arc<Shared>, to: SocketAddr, question: Bytes, patience: Du
     let limit = shared.timing.connect;
     let introduced = timeout(limit, async {
         let stream = TcpStream::connect(to).await?;
-        let introduced = introduce(stream, me.hello(None, None, Lane::Control)).await?;
+        let introduced = introduce(stream, me.hello(None, None, Lane::Control), shared.secret.as_ref()).await?;
         me.judge_answer(None, &introduced.hello)?;
         Ok(introduced)
     });

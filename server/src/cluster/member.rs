@@ -8,7 +8,7 @@ use super::copies::Copies;
 use super::local::settings;
 use super::migration::{self, Mover};
 use super::order::{self, Chance, Draw, Identity, Order, Rehearsal, Step};
-use super::place::{self, Placed};
+use super::place::{self, NodesToJoin, Placed};
 use super::stage::{Stage, StageOf};
 use crate::durability::open::{self, StartError};
 use crate::durability::replicas::Replicas;
@@ -17,11 +17,10 @@ use crate::server::Server;
 use basalt_cluster::group::Role;
 use basalt_cluster::ids::{MapVersion, MigrationId, NodeId};
 use basalt_cluster::map::{self, Change, ClusterMap, Ending, Failure, Phase};
-use basalt_cluster::node::{Decision, Hosted, Node, NodeOptions};
+use basalt_cluster::node::{Decision, Hosted, Node, NodeOptions, Seeds};
 use basalt_cluster::peer::{self, Timing};
 use basalt_cluster::placement::{self, Budget, Load, Scope};
 use parking_lot::{Mutex, RwLock};
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -43,6 +42,8 @@ pub struct Member {
     /// Another one after CLUSTER RESET.
     node: RwLock<Arc<Node>>,
     orders: Jobs<Job>,
+    /// Held by whoever tells the cluster of this node's settings.
+    configuring: Arc<Mutex<()>>,
     copies: Arc<Copies>,
     /// When this node was last known to be in touch with the root group.
     in_touch: Mutex<Instant>,
@@ -61,13 +62,14 @@ pub fn start(server: &Arc<Server>) -> Result<Arc<Member>, StartError> {
     let replicas = Arc::new(Replicas::new(opened.rocks.clone(), opened.fsync));
     let stage = Arc::new(Stage::new(server, replicas.clone(), opened.log_bytes_max));
     open::start_in_cluster(server, &opened, &replicas)?;
-    let join = place::nodes_to_join(&server.config).map_err(StartError::Peers)?;
-    let node = start_node(server, &stage, None, join)?;
+    let join = NodesToJoin::of(&server.config).map_err(StartError::Peers)?;
+    let node = start_node(server, &stage, None, join.into_seeds())?;
     let member = Arc::new(Member {
         server: Arc::downgrade(server),
         stage: stage.clone(),
         node: RwLock::new(node.clone()),
         orders: Jobs::default(),
+        configuring: Arc::default(),
         copies: Copies::start(server, replicas.clone())?,
         in_touch: Mutex::new(Instant::now()),
     });
@@ -83,7 +85,7 @@ fn start_node(
     server: &Arc<Server>,
     stage: &Arc<Stage>,
     name: Option<NodeId>,
-    join: Vec<SocketAddr>,
+    join: Option<Seeds>,
 ) -> Result<Arc<Node>, StartError> {
     let config = &server.config;
     let Placed { address, listeners } = place::place(config).map_err(StartError::Peers)?;
@@ -95,6 +97,7 @@ fn start_node(
         settings: settings(config),
         listeners,
         timing: Timing::default(),
+        secret: place::secret(config).map_err(StartError::Peers)?,
         join,
         clock: Arc::new(move || clock.now()),
     };
@@ -135,7 +138,7 @@ impl Member {
             Identity::New => None,
         };
         drop(node);
-        let fresh = start_node(&server, &self.stage, name, Vec::new()).map_err(|error| failed(&error))?;
+        let fresh = start_node(&server, &self.stage, name, None).map_err(|error| failed(&error))?;
         *self.node.write() = fresh.clone();
         self.stage.open(&fresh);
         Ok(Outcome::Done)
@@ -267,18 +270,25 @@ impl Control for Member {
             }
             Err(why) => tracing::warn!(%why, "the address of this node stays what it was"),
         }
-        let wanted = settings(&server.config);
-        if self.map().settings() != &wanted {
-            // Nobody waits for it; whoever asks for the map sees when it is so.
-            let (node, change) = (self.node(), Change::Configure(wanted));
-            let configure = move || {
-                if let Decision::Refused(why) = node.decide(change) {
-                    tracing::warn!(%why, "the cluster does not take over a setting");
-                }
-            };
-            if let Err(error) = std::thread::Builder::new().name("cluster-settings".into()).spawn(configure) {
-                tracing::error!(%error, "the system refused a thread");
+        let (node, turn) = (self.node(), self.configuring.clone());
+        // Nobody waits for it; whoever asks for the map sees when it is so.
+        let configure = move || {
+            // One after the other, and each with what the settings are by then: the last one has the last word.
+            let _turn = turn.lock();
+            let wanted = settings(&server.config);
+            if node.map().settings() == &wanted {
+                return;
             }
+            match node.decide(Change::Configure(wanted)) {
+                Decision::Made(_) => {}
+                Decision::Refused(why) => tracing::warn!(%why, "the cluster does not take over a setting"),
+                Decision::Unknown => tracing::warn!(
+                    "the cluster may not have taken over a setting, since its root group does not answer; set it again"
+                ),
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("cluster-settings".into()).spawn(configure) {
+            tracing::error!(%error, "the system refused a thread");
         }
     }
 

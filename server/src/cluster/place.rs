@@ -2,7 +2,10 @@
 
 use crate::config::Config;
 use basalt_cluster::map::Address;
+use basalt_cluster::node::Seeds;
+use basalt_cluster::peer::Secret;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
+use std::sync::Arc;
 
 /// What other nodes are told if nothing else is set: the client port plus this.
 const PEER_PORT_ADDED: u16 = 10_000;
@@ -61,23 +64,49 @@ pub fn peer_port_of(port: u16) -> Option<u16> {
     port.checked_add(PEER_PORT_ADDED)
 }
 
-/// The nodes of `cluster-join`. Each is named as clients know it.
-pub fn nodes_to_join(config: &Config) -> Result<Vec<SocketAddr>, String> {
-    let mut found = Vec::new();
-    for word in config.text("cluster-join").split_whitespace() {
+/// What other nodes have to know, if `cluster-secret` is set.
+pub fn secret(config: &Config) -> Result<Option<Secret>, String> {
+    let text = config.text("cluster-secret");
+    if text.is_empty() {
+        return Ok(None);
+    }
+    Secret::new(&text).map(Some).map_err(|error| format!("cluster-secret: {error}"))
+}
+
+/// The nodes of `cluster-join`, by host and the port for other nodes. Each is named as clients know it.
+pub struct NodesToJoin(Vec<(String, u16)>);
+
+impl NodesToJoin {
+    pub fn of(config: &Config) -> Result<NodesToJoin, String> {
+        config.text("cluster-join").split_whitespace().map(NodesToJoin::read).collect::<Result<_, _>>().map(NodesToJoin)
+    }
+
+    fn read(word: &str) -> Result<(String, u16), String> {
         let wrong = || format!("cluster-join: '{word}' is not HOST:PORT");
         let (host, port) = word.rsplit_once(':').ok_or_else(wrong)?;
         let port: u16 = port.parse().map_err(|_| wrong())?;
-        let host = host.trim_matches(['[', ']']);
         // Whose clients' port is so high has a `cluster-port` of its own, by which it may be named.
         let peer_port = peer_port_of(port).unwrap_or(port);
-        match (host, peer_port).to_socket_addrs() {
-            Ok(addresses) => found.extend(addresses),
-            // Others may do, and this one may come to be.
-            Err(error) => tracing::warn!(%error, word, "a node to join cannot be found by its name"),
-        }
+        Ok((host.trim_matches(['[', ']']).to_owned(), peer_port))
     }
-    Ok(found)
+
+    /// Where they are now. Blocks while names are looked up.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let mut found = Vec::new();
+        for (host, port) in &self.0 {
+            match (host.as_str(), *port).to_socket_addrs() {
+                Ok(addresses) => found.extend(addresses),
+                // Others may do, and this one may come to be.
+                Err(error) => tracing::warn!(%error, host, "a node to join cannot be found by its name"),
+            }
+        }
+        found
+    }
+
+    /// For a node that is to join them; none if there are none.
+    pub fn into_seeds(self) -> Option<Seeds> {
+        (!self.0.is_empty()).then(|| -> Seeds { Arc::new(move || self.addresses()) })
+    }
 }
 
 fn own_peer_port(config: &Config) -> Result<u16, String> {
@@ -101,7 +130,7 @@ fn explicit_ips(config: &Config) -> Vec<IpAddr> {
 
 fn find_ip(config: &Config) -> IpAddr {
     let explicit = explicit_ips(config);
-    let others = nodes_to_join(config).unwrap_or_default();
+    let others = NodesToJoin::of(config).map_or(Vec::new(), |nodes| nodes.addresses());
     if others.is_empty()
         && let Some(ip) = explicit.first()
     {

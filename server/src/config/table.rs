@@ -78,6 +78,7 @@ pub const HIDDEN: &[&str] = &[
     "metrics-port",
     "metrics-bind",
     "cluster-join",
+    "cluster-secret",
     "cluster-zone",
     "key-load-delay",
     "rdb-key-save-delay",
@@ -705,6 +706,16 @@ pub static SETTINGS: &[Setting] = &[
         "Nodes of the cluster that this one shall join, as HOST:PORT of their clients; may be given several times. \
          If the cluster has no slots when all have come, each gets its share. A node that has joined once needs it \
          no more.",
+    ),
+    row(
+        "cluster-secret",
+        Kind::Secret,
+        "",
+        AtStart,
+        Read,
+        "What all nodes of a cluster know and nobody else, of 16 bytes or more: connections between nodes are made \
+         only if both sides prove that they know it. They are not encrypted. Empty: whoever reaches the port for other \
+         nodes is trusted.",
     ),
     row("cluster-config-file", Kind::Text, "nodes.conf", AtStart, Irrelevant, NO_CLUSTER_FILE),
     row(

@@ -67,6 +67,11 @@ impl BulkSender {
         }
     }
 
+    /// What the receiver has answered, if it has already: it need not wait for the end.
+    pub fn answer(&self) -> Option<Bytes> {
+        self.stream.state.lock().end.clone().and_then(Result::ok)
+    }
+
     /// Gives the stream up.
     pub fn abort(self, why: &str) {
         self.give_up(why);

@@ -209,3 +209,33 @@ fn the_state_of_nodes_and_links_is_known() {
     until("the connection is closed", || b.transport.links().is_empty());
     assert!(a.transport.links().is_empty());
 }
+
+#[test]
+fn who_knows_the_secret_is_talked_to() {
+    let book = Book::default();
+    let [a, b] = [1, 2].map(|number| Node::start_knowing(number, &book, "sesame, open yourself"));
+    a.echo(&b, "known");
+    b.echo(&a, "both ways");
+    // Also by whoever does not know who listens there, as one that is to join a cluster.
+    let asked = a.transport.call_address(b.address, "who are you?", PATIENCE);
+    let (caller, question, responder) = b.next_call();
+    assert_eq!((caller.standing, &question[..]), (Standing::Stranger, &b"who are you?"[..]));
+    responder.answer("one who knows");
+    assert_eq!(asked.wait(), Ok(Bytes::from("one who knows")));
+}
+
+#[test]
+fn who_does_not_know_the_secret_is_told_so_by_both_sides() {
+    let book = Book::default();
+    let knows = Node::start_knowing(1, &book, "sesame, open yourself");
+    let guesses = Node::start_knowing(2, &book, "barley, open yourself");
+    let naive = Node::start(3, &book);
+    let why = |from: &Node, to: &Node| match from.transport.call_address(to.address, "let me in", PATIENCE).wait() {
+        Err(CallError::Unreachable(why)) => why,
+        other => panic!("{other:?}"),
+    };
+    assert!(why(&guesses, &knows).contains("its `cluster-secret` is another"));
+    assert!(why(&naive, &knows).contains("it has a `cluster-secret`, and this node has none"));
+    assert!(why(&knows, &naive).contains("this node has a `cluster-secret`, and the other one has none"));
+    assert_eq!(knows.transport.figures().accepts.load(Relaxed), 0);
+}

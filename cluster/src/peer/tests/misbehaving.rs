@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpStream};
 use super::super::limits::{APPEND_QUEUE_BYTES_MAX, STREAM_WINDOW_BYTES};
 use super::super::wire::frame::put_frame;
 use super::super::wire::hello::{Hello, MAGIC, Me, VERSION};
-use super::super::wire::packet::{CallNumber, Kind, StreamNumber};
+use super::super::wire::packet::{CallNumber, Kind, Packet, StreamNumber};
 use super::*;
 
 /// A peer that the test plays itself.
@@ -285,4 +285,27 @@ fn a_caller_that_is_answered_with_nonsense_loses_its_calls() {
     raw.0.read_exact(&mut hello).unwrap();
     raw.packet(Packet::Raft(raft(1, "this is not the way")));
     assert_eq!(call.wait(), Err(CallError::Lost));
+}
+
+#[test]
+fn a_former_connection_does_not_give_way_to_one_that_proves_nothing() {
+    let book = Book::default();
+    let [a, b] = [1, 2].map(|number| Node::start_knowing(number, &book, "sesame, open yourself"));
+    a.echo(&b, "first");
+    let accepted = b.transport.figures().accepts.load(Relaxed);
+    // It says that it is a, and sends a challenge, but cannot prove anything.
+    let me = Me { cluster: CLUSTER, node: a.id, incarnation: Incarnation(9) };
+    let mut false_one = TcpStream::connect(b.address).expect("a connection");
+    let hello = Packet::Hello(me.hello(Some(CLUSTER), Some(b.id), Lane::Control));
+    let mut said = MAGIC.to_vec();
+    for packet in [hello, Packet::Challenge { nonce: [1; 32] }, Packet::Proof { code: [2; 32] }] {
+        packet.encode().put(&mut said);
+    }
+    false_one.write_all(&said).expect("it is read");
+    let mut answer = Vec::new();
+    false_one.read_to_end(&mut answer).expect("it is closed");
+    let refusal = String::from_utf8_lossy(&answer);
+    assert!(refusal.contains("it does not know the `cluster-secret`"), "{refusal:?}");
+    a.echo(&b, "still");
+    assert_eq!(b.transport.figures().accepts.load(Relaxed), accepted);
 }

@@ -109,20 +109,36 @@ impl Node {
     }
 
     fn start_with(number: u8, book: &Book, listener: TcpListener, incarnation: Incarnation, timing: Timing) -> Node {
+        Node::start_as(number, book, listener, |options| PeerOptions { incarnation, timing, ..options })
+    }
+
+    /// One that asks whoever connects for this, and knows it.
+    fn start_knowing(number: u8, book: &Book, secret: &str) -> Node {
+        let secret = Secret::new(secret).expect("long enough");
+        Node::start_as(number, book, bind(), |options| PeerOptions { secret: Some(secret), ..options })
+    }
+
+    fn start_as(
+        number: u8,
+        book: &Book,
+        listener: TcpListener,
+        change: impl FnOnce(PeerOptions) -> PeerOptions,
+    ) -> Node {
         let (sender, events) = channel();
         let address = listener.local_addr().expect("its address");
         book.note(id(number), address);
         let lots = AtomicU64::new(number.into());
         let started = Instant::now();
-        let options = PeerOptions {
+        let options = change(PeerOptions {
             node: id(number),
-            incarnation,
+            incarnation: Incarnation(1),
             cluster: CLUSTER,
+            secret: None,
             listeners: vec![listener],
-            timing,
+            timing: quick(),
             chance: Box::new(move || lots.fetch_add(0x9e37_79b9_7f4a_7c15, Relaxed)),
             clock: Arc::new(move || UnixMs(1_000_000 + started.elapsed().as_millis() as i64)),
-        };
+        });
         let handler = Arc::new(Post(Mutex::new(sender)));
         let transport = PeerTransport::start(options, handler, Arc::new(book.clone())).expect("a transport");
         Node { id: id(number), transport, events, address }

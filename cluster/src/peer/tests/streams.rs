@@ -69,6 +69,19 @@ fn a_slow_consumer_holds_up_its_stream_and_nobody_else() {
 }
 
 #[test]
+fn a_receiver_may_answer_before_the_end() {
+    let book = Book::default();
+    let (a, b) = (Node::start(1, &book), Node::start(2, &book));
+    let mut sending = a.transport.open_stream(b.id, "group 5").unwrap();
+    sending.send_blocking(chunk(0, CHUNK)).unwrap();
+    assert_eq!(sending.answer(), None);
+    b.next_stream().2.finish("had it");
+    until("the answer is here", || sending.answer() == Some(Bytes::from("had it")));
+    assert!(sending.send_blocking(chunk(1, CHUNK)).is_err());
+    assert_eq!(sending.finish_blocking(), Ok(Bytes::from("had it")));
+}
+
+#[test]
 fn either_side_may_give_up() {
     let book = Book::default();
     let (a, b) = (Node::start(1, &book), Node::start(2, &book));

@@ -82,6 +82,8 @@ pub enum Refusal {
     Myself,
     #[error("{0}")]
     Unwelcome(String),
+    #[error("it does not know the `cluster-secret`")]
+    Secret,
 }
 
 /// Reasons as numbers on the wire, for the document.
@@ -93,6 +95,7 @@ pub const REASONS: &[(u8, &str)] = &[
     (5, "a stranger may only open the control lane"),
     (6, "a node has dialled itself"),
     (7, "not welcome, for a reason in the text"),
+    (8, "the proof that the secret is known is wrong"),
 ];
 
 impl Refusal {
@@ -105,6 +108,7 @@ impl Refusal {
             Refusal::Stranger => 5,
             Refusal::Myself => 6,
             Refusal::Unwelcome(_) => 7,
+            Refusal::Secret => 8,
         }
     }
 }
@@ -166,7 +170,7 @@ fn judge_version(hello: &Hello) -> Result<(), Refusal> {
 }
 
 impl Hello {
-    pub(super) fn put(&self, put: &mut impl FnMut(&[u8])) {
+    pub(in crate::peer) fn put(&self, put: &mut impl FnMut(&[u8])) {
         put(&self.version.to_le_bytes());
         put(&self.oldest.to_le_bytes());
         put(&self.cluster.map_or(0, |cluster| cluster.0).to_le_bytes());

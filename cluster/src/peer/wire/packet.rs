@@ -19,6 +19,10 @@ pub struct CallNumber(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamNumber(pub u64);
 
+/// Bytes of a nonce, and of the proof that is made of two of them.
+pub const NONCE_BYTES: usize = 32;
+pub const PROOF_BYTES: usize = 32;
+
 /// A message between two replicas of a group. What is in it is the groups' business.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RaftMessage {
@@ -60,6 +64,8 @@ pub enum Packet {
     StreamCredit { stream: StreamNumber, bytes: u32 },
     StreamDone { stream: StreamNumber, body: Bytes },
     StreamRefuse { stream: StreamNumber, text: Bytes },
+    Challenge { nonce: [u8; NONCE_BYTES] },
+    Proof { code: [u8; PROOF_BYTES] },
 }
 
 /// What a frame's body is not.
@@ -82,7 +88,7 @@ pub type Head = SmallVec<[u8; 32]>;
 pub struct KindSpec {
     pub kind: Kind,
     pub name: &'static str,
-    /// Names, types (`u8`, `u32`, `u64`, `id` or, last, `bytes`) and meanings.
+    /// Names, types (`u8`, `u32`, `u64`, `id`, `hash` or, last, `bytes`) and meanings.
     pub fields: &'static [(&'static str, &'static str, &'static str)],
     pub says: &'static str,
 }
@@ -166,6 +172,13 @@ kinds! {
     StreamRefuse = 17, "The receiver does not want the stream, or no more of it.", [
         ("stream", "u64", "which"), ("text", "bytes", "why")
     ];
+    Challenge = 18, "Prove to me that you know our secret. Only with a secret: after the dialer's hello, and before \
+        the acceptor's.", [
+        ("nonce", "hash", "drawn for this connection")
+    ];
+    Proof = 19, "I know our secret. First the acceptor's, then the dialer's, then the acceptor's hello.", [
+        ("code", "hash", "HMAC-SHA-256, see below")
+    ];
 }
 
 impl Packet {
@@ -221,6 +234,14 @@ impl Packet {
                 put(&bytes.to_le_bytes());
                 (Kind::StreamCredit, Bytes::new())
             }
+            Packet::Challenge { nonce } => {
+                put(&nonce);
+                (Kind::Challenge, Bytes::new())
+            }
+            Packet::Proof { code } => {
+                put(&code);
+                (Kind::Proof, Bytes::new())
+            }
             Packet::StreamOpen { stream, header } => (of_stream(&mut put, stream, Kind::StreamOpen), header),
             Packet::StreamData { stream, body } => (of_stream(&mut put, stream, Kind::StreamData), body),
             Packet::StreamEnd { stream } => (of_stream(&mut put, stream, Kind::StreamEnd), Bytes::new()),
@@ -264,6 +285,8 @@ impl Packet {
             Kind::StreamCredit => Packet::StreamCredit { stream: take_stream(from)?, bytes: take_u32(from)? },
             Kind::StreamDone => Packet::StreamDone { stream: take_stream(from)?, body: take_rest(from) },
             Kind::StreamRefuse => Packet::StreamRefuse { stream: take_stream(from)?, text: take_rest(from) },
+            Kind::Challenge => Packet::Challenge { nonce: take(from)? },
+            Kind::Proof => Packet::Proof { code: take(from)? },
         };
         if body.is_empty() { Ok(packet) } else { Err(Malformed("something follows its last field")) }
     }

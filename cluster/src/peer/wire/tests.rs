@@ -45,6 +45,8 @@ pub(in crate::peer) fn samples(number: u64, body: &Bytes) -> Vec<Packet> {
         Packet::StreamCredit { stream, bytes: number as u32 },
         Packet::StreamDone { stream, body },
         Packet::StreamRefuse { stream, text },
+        Packet::Challenge { nonce: [number as u8; NONCE_BYTES] },
+        Packet::Proof { code: [number as u8; PROOF_BYTES] },
     ]
 }
 

@@ -127,6 +127,7 @@ impl Mover {
     /// Until there is nothing to do, or another node has to do it.
     fn play(&self, id: MigrationId, side: Side) {
         let mut failures = 0;
+        let mut is_said = false;
         loop {
             let (Some(server), Some(node), Some(map)) = (self.server.upgrade(), self.stage.node(), self.stage.map())
             else {
@@ -137,6 +138,9 @@ impl Mover {
             };
             let Some(reign) = self.reign(group_of(migration, side)) else { return };
             if !is_ready(&map, migration) {
+                if !std::mem::replace(&mut is_said, true) {
+                    tracing::info!(migration = %id, "slots wait until their new group has as many copies as they have");
+                }
                 drop((server, node));
                 std::thread::sleep(PAUSE);
                 continue;
