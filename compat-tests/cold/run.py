@@ -366,6 +366,31 @@ def copies_are_bounded_without_maxmemory(server) -> None:
     expect(client.call("STRLEN", "key:0"), (":", 1 << 20))
 
 
+def what_commands_wait_for_is_logged(server) -> None:
+    client = server.connect()
+    write_keys(client, 10_000)
+    server.restart()
+    client = server.connect()
+    ok(client, "CONFIG", "SET", "slowlog-log-slower-than", "0")
+    ok(client, "CLIENT", "SETNAME", "somebody")
+    ok(client, "SLOWLOG", "RESET")
+    expect(client.call("GET", "key:77"), bulk("v" * 50))
+    ok(client, "SET", "new", "value")
+    waits = client.call("SLOWLOG", "WAITS", "-1")[1]
+    shown = [([text for _, text in wait[1][3][1]], wait[1][5], wait[1][6]) for wait in waits]
+    expect(shown, [([b"set"], bulk("somebody"), bulk("commit")),
+                   ([b"GET", b"key:77"], bulk("somebody"), bulk("admission"))])
+    # Evaluation alone is what the other log shows, in Redis's form.
+    for entry in client.call("SLOWLOG", "GET")[1]:
+        expect(len(entry[1]), 6)
+    # Nothing has waited for so long.
+    ok(client, "CONFIG", "SET", "slowlog-log-slower-than", "60000000")
+    ok(client, "SLOWLOG", "RESET")
+    ok(client, "SET", "new", "another")
+    expect(client.call("SLOWLOG", "WAITS"), ("*", []))
+    expect(client.call("SLOWLOG", "WAITS", "x")[0], "-")
+
+
 def write_keys(client, count: int, length: int = 50) -> None:
     """`count` strings of `length` bytes, key:0 and so on."""
     for n in range(0, count, 1000):
@@ -387,6 +412,7 @@ CASES = [
     a_long_walk_does_not_hold_up_others,
     misses_do_not_read_the_disk,
     figures_of_residency_are_true,
+    what_commands_wait_for_is_logged,
     copies_are_bounded_without_maxmemory,
 ]
 

@@ -44,8 +44,12 @@ pub enum Flow {
 pub fn dispatch(server: &Server, session: &mut Session, args: Args<'_>, out: &mut ReplyBuf) -> Flow {
     let mark = out.mark();
     let flow = match check(server, session, args) {
-        Ok(Admission::Run(command)) => run(server, session, command, args, out),
+        Ok(Admission::Run(command)) => match session.held_since.take() {
+            None => run(server, session, command, args, out),
+            Some(since) => run_held(server, session, command, args, out, since),
+        },
         Ok(Admission::Queue(command)) => {
+            session.held_since = None;
             enqueue(session, command, args);
             out.simple("QUEUED");
             Flow::Next
@@ -58,6 +62,7 @@ pub fn dispatch(server: &Server, session: &mut Session, args: Args<'_>, out: &mu
             Flow::Next
         }
         Err(refusal) => {
+            session.held_since = None;
             let error = refusal.end(server, session);
             out.error(&error);
             Flow::Next
@@ -66,6 +71,26 @@ pub fn dispatch(server: &Server, session: &mut Session, args: Args<'_>, out: &mu
     // Both together are one branch, which hardly any connection takes.
     if (session.reply_mode != ReplyMode::On) | session.needs_care {
         end_with_care(session, flow, out, mark);
+    }
+    flow
+}
+
+/// Runs a command that has waited to be let in since then.
+#[cold]
+fn run_held(
+    server: &Server,
+    session: &mut Session,
+    command: &'static Command,
+    args: Args<'_>,
+    out: &mut ReplyBuf,
+    since: Moment,
+) -> Flow {
+    let waited = Moment::now().since(since);
+    let flow = run(server, session, command, args, out);
+    if flow == Flow::Loading {
+        session.held_since = Some(since);
+    } else if waited >= server.slowlog.threshold() && !command.spec.flags.contains(Flags::SKIP_SLOWLOG) {
+        server.slowlog.note_admission(server, session, command, args, waited);
     }
     flow
 }

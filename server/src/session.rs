@@ -39,6 +39,8 @@ pub struct Session {
     pub closing: bool,
     /// The command that made the client wait, until it is answered.
     pub waiting: Option<Waiting>,
+    /// Since when the request at hand waits to be let in.
+    pub held_since: Option<Moment>,
     /// How often the keys of the request at hand were read from disk.
     pub loads: u32,
     /// Why that has failed.
@@ -118,6 +120,7 @@ impl Session {
             last_command: None,
             closing: false,
             waiting: None,
+            held_since: None,
             loads: 0,
             load_failure: None,
         }

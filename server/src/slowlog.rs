@@ -1,5 +1,10 @@
-//! SLOWLOG: the commands that took longest to run.
+//! SLOWLOG: the commands that took longest to run, and those that waited longest for something else.
+//!
+//! Redis evaluates a command as soon as it has read it, and answers at once, so what its log knows of is evaluation.
+//! Here a command may wait before it is let in, and its reply before it may leave; that is kept in a log of its own, so
+//! that clients that read the other one find what they know.
 
+use crate::client::Client;
 use crate::commands::Command;
 use crate::redact;
 use crate::resp::Args;
@@ -25,23 +30,65 @@ pub struct SlowEntry {
     pub client_name: String,
 }
 
-/// The log, newest first.
+/// What a command has waited for, besides evaluation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// To be let in: its keys had to be read from disk, or nobody knew who serves its slot.
+    Admission,
+    /// With its reply ready: what it depends on was not committed, or it was not certain that this node still led.
+    Commit,
+}
+
+impl Wait {
+    pub fn name(self) -> &'static str {
+        match self {
+            Wait::Admission => "admission",
+            Wait::Commit => "commit",
+        }
+    }
+}
+
+/// Both logs.
 pub struct Slowlog {
     /// In microseconds; negative: nothing is logged.
     threshold_us: AtomicI64,
     length_max: AtomicUsize,
-    log: Mutex<Log>,
+    evaluations: Mutex<Log<SlowEntry>>,
+    waits: Mutex<Log<(SlowEntry, Wait)>>,
 }
 
-#[derive(Default)]
-struct Log {
+/// The newest entries first.
+struct Log<E> {
     next_id: i64,
-    entries: VecDeque<SlowEntry>,
+    entries: VecDeque<E>,
+}
+
+impl<E> Default for Log<E> {
+    fn default() -> Log<E> {
+        Log { next_id: 0, entries: VecDeque::new() }
+    }
+}
+
+impl<E: Clone> Log<E> {
+    fn push(&mut self, length_max: usize, entry: impl FnOnce(i64) -> E) {
+        self.entries.push_front(entry(self.next_id));
+        self.next_id += 1;
+        self.entries.truncate(length_max);
+    }
+
+    fn newest(&self, count: usize) -> Vec<E> {
+        self.entries.iter().take(count).cloned().collect()
+    }
 }
 
 impl Default for Slowlog {
     fn default() -> Slowlog {
-        Slowlog { threshold_us: AtomicI64::new(10_000), length_max: AtomicUsize::new(128), log: Mutex::default() }
+        Slowlog {
+            threshold_us: AtomicI64::new(10_000),
+            length_max: AtomicUsize::new(128),
+            evaluations: Mutex::default(),
+            waits: Mutex::default(),
+        }
     }
 }
 
@@ -57,31 +104,52 @@ impl Slowlog {
     pub fn configure(&self, threshold_us: i64, length_max: usize) {
         self.threshold_us.store(threshold_us, Relaxed);
         self.length_max.store(length_max, Relaxed);
-        self.log.lock().entries.truncate(length_max);
+        self.evaluations.lock().entries.truncate(length_max);
+        self.waits.lock().entries.truncate(length_max);
     }
 
     #[cold]
     pub fn note(&self, server: &Server, session: &Session, command: &Command, args: Args<'_>, duration: Duration) {
-        let mut log = self.log.lock();
-        let id = log.next_id;
-        log.next_id += 1;
-        log.entries.push_front(SlowEntry {
-            id,
-            unix_s: server.now().0 / 1000,
-            duration,
-            arguments: abridged(command, args),
-            address: session.client.address.clone(),
-            client_name: session.client.info.name.lock().clone(),
-        });
-        log.entries.truncate(self.length_max.load(Relaxed));
+        let entry = |id| entry(id, server, &session.client, duration, abridged(command, args));
+        self.evaluations.lock().push(self.length_max.load(Relaxed), entry);
+    }
+
+    /// A command was let in after a while.
+    #[cold]
+    pub fn note_admission(
+        &self,
+        server: &Server,
+        session: &Session,
+        command: &Command,
+        args: Args<'_>,
+        wait: Duration,
+    ) {
+        self.note_wait(server, &session.client, wait, Wait::Admission, abridged(command, args));
+    }
+
+    /// The reply to the client's last command, and maybe to some before it, may leave after a while.
+    #[cold]
+    pub fn note_commit(&self, server: &Server, client: &Client, wait: Duration) {
+        let name = client.last_command().map_or("?", |command| command.full_name);
+        self.note_wait(server, client, wait, Wait::Commit, vec![name.replace('|', " ").into_bytes()]);
+    }
+
+    fn note_wait(&self, server: &Server, client: &Client, duration: Duration, wait: Wait, arguments: Vec<Vec<u8>>) {
+        let entry = |id| (entry(id, server, client, duration, arguments), wait);
+        self.waits.lock().push(self.length_max.load(Relaxed), entry);
     }
 
     pub fn newest(&self, count: usize) -> Vec<SlowEntry> {
-        self.log.lock().entries.iter().take(count).cloned().collect()
+        self.evaluations.lock().newest(count)
     }
 
+    pub fn newest_waits(&self, count: usize) -> Vec<(SlowEntry, Wait)> {
+        self.waits.lock().newest(count)
+    }
+
+    /// Entries of evaluations.
     pub fn len(&self) -> usize {
-        self.log.lock().entries.len()
+        self.evaluations.lock().entries.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -89,7 +157,19 @@ impl Slowlog {
     }
 
     pub fn reset(&self) {
-        self.log.lock().entries.clear();
+        self.evaluations.lock().entries.clear();
+        self.waits.lock().entries.clear();
+    }
+}
+
+fn entry(id: i64, server: &Server, client: &Client, duration: Duration, arguments: Vec<Vec<u8>>) -> SlowEntry {
+    SlowEntry {
+        id,
+        unix_s: server.now().0 / 1000,
+        duration,
+        arguments,
+        address: client.address.clone(),
+        client_name: client.info.name.lock().clone(),
     }
 }
 

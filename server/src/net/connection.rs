@@ -331,6 +331,7 @@ impl Connection {
             }
             Flow::Loading => {
                 self.is_loading = true;
+                self.session.held_since.get_or_insert_with(Moment::now);
                 Ok(false)
             }
             Flow::Congested => {

@@ -2,6 +2,7 @@
 
 use super::stream::Stream;
 use super::turn::TURN_BYTES;
+use crate::moment::Moment;
 use crate::resp::{Output, ReplyBuf};
 use basalt_storage::keyspace::high_water::Span;
 use basalt_storage::shared::SharedBytes;
@@ -32,6 +33,7 @@ pub struct Terms {
 struct Held {
     terms: Terms,
     bytes: usize,
+    since: Moment,
 }
 
 impl Outbound {
@@ -76,26 +78,29 @@ impl Outbound {
     }
 
     /// Adds what was written to `out`, and keeps it until the terms are met, and those of what was kept before it.
-    pub fn hold(&mut self, out: &mut ReplyBuf, terms: Terms) {
+    pub fn hold(&mut self, out: &mut ReplyBuf, terms: Terms, now: Moment) {
         let bytes = out.len();
         self.held_bytes += bytes;
         match self.held.back_mut() {
-            Some(Held { terms: last, bytes: held }) if terms.depends_on.last <= last.depends_on.last => {
+            Some(Held { terms: last, bytes: held, .. }) if terms.depends_on.last <= last.depends_on.last => {
                 *held += bytes;
                 last.needs_lease |= terms.needs_lease;
                 last.depends_on.first = last.depends_on.first.min(terms.depends_on.first);
             }
-            _ => self.held.push_back(Held { terms, bytes }),
+            _ => self.held.push_back(Held { terms, bytes, since: now }),
         }
         out.move_to(&mut self.output);
     }
 
-    /// Holds no longer what may leave by now.
-    pub fn release(&mut self, are_met: impl Fn(&Terms) -> bool) {
+    /// Holds no longer what may leave by now; returns since when the first of it was held.
+    pub fn release(&mut self, are_met: impl Fn(&Terms) -> bool) -> Option<Moment> {
+        let mut first = None;
         while let Some(held) = self.held.front().filter(|held| are_met(&held.terms)) {
             self.held_bytes -= held.bytes;
+            first.get_or_insert(held.since);
             self.held.pop_front();
         }
+        first
     }
 
     /// Writes what is ready, as much as one turn allows; returns how many bytes the client has taken.

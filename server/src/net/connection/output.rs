@@ -5,11 +5,13 @@
 
 use super::{Connection, Ended};
 use crate::client::{REPLY_BUFFER_MAX, REPLY_BUFFER_MIN};
+use crate::moment::Moment;
 use crate::net::outbound::Terms;
 use basalt_storage::keyspace::high_water::{self, Span};
 use basalt_storage::seq::Seq;
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 impl Connection {
     /// Writes what the last wake-up has produced.
@@ -31,7 +33,7 @@ impl Connection {
             if self.backlog.holds() || needs_lease || depends_on.last > committed {
                 let first = depends_on.first.max(Seq(committed.0 + 1));
                 let depends_on = Span { first, ..depends_on };
-                self.backlog.hold(&mut self.out, Terms { depends_on, needs_lease });
+                self.backlog.hold(&mut self.out, Terms { depends_on, needs_lease }, self.session.clock);
             } else if !self.backlog.is_empty() {
                 self.backlog.add(&mut self.out);
             } else if let Some(bytes) = self.out.in_one_piece() {
@@ -72,13 +74,24 @@ impl Connection {
         let (committed, has_leases) = (gate.committed(), gate.has_leases());
         // Looked at last, as in `flush`.
         self.look_for_losses()?;
-        self.backlog.release(|terms| terms.depends_on.last <= committed && (!terms.needs_lease || has_leases));
+        let are_met = |terms: &Terms| terms.depends_on.last <= committed && (!terms.needs_lease || has_leases);
+        if let Some(since) = self.backlog.release(are_met) {
+            self.note_if_slow(Moment::now().since(since));
+        }
         // If there was something to write before, the client has no room for it.
         if !was_ready {
             self.write()?;
         }
         self.publish_output();
         Ok(())
+    }
+
+    #[inline]
+    fn note_if_slow(&self, waited: Duration) {
+        let slowlog = &self.server.slowlog;
+        if waited >= slowlog.threshold() {
+            slowlog.note_commit(&self.server, &self.session.client, waited);
+        }
     }
 
     pub(super) fn write_backlog(&mut self) -> Result<(), Ended> {
