@@ -122,4 +122,9 @@ pub enum EngineError {
     /// An effect does not fit the data that it meets: this replica has diverged from the leader.
     #[error("log entry {index:?} does not fit the data on disk: {detail}", index = .index.0)]
     Diverged { index: LogIndex, detail: String },
+    /// The other node keeps its data in another way. Nothing of it was written here.
+    #[error(
+        "a copy of layout {found} was sent, and this version knows layout {known}: run the same version on both nodes"
+    )]
+    ForeignLayout { found: u32, known: u32 },
 }

@@ -6,11 +6,12 @@
 //!
 //! | chunk | number u32, records, CRC-64 of both |
 //! |---|---|
+//! | first chunk | between its number and its records: the layout of all records, u32 |
 //! | record | family u8, key without the number it begins with, value; both with their length |
 //! | last record | [`END`], how many records there were |
 
 use super::engine::Engine;
-use super::layout::{COUNTS, DUE, GARBAGE, KEYS, PARTS, group_property};
+use super::layout::{COUNTS, DUE, GARBAGE, KEYS, LAYOUT_VERSION, PARTS, group_property};
 use super::open::Rocks;
 use super::{corrupt, failed};
 use crate::effect::wire::{Malformed, Reader, put_bytes, put_varint};
@@ -47,6 +48,7 @@ impl Engine {
             (self.rocks.db.snapshot(), begin(progress.applied))
         };
         let mut chunks = Chunks { number: 0, bytes: Chunks::begin(0), records: 0 };
+        chunks.bytes.extend_from_slice(&LAYOUT_VERSION.to_be_bytes());
         for (family, code) in FAMILIES.into_iter().zip(0..) {
             let prefix = prefix_in(usize::from(code), self.group);
             let mut records = self.rocks.prefix_iterator(family, &prefix, Some(&snapshot));
@@ -113,7 +115,8 @@ impl StateImport {
     /// Writes a chunk; they must come in order. [`Rocks::put_replica`] puts all of them on the disk.
     ///
     /// # Errors
-    /// If the chunk is not the one that was sent, or cannot be written. The import is then of no use.
+    /// If the chunk is not the one that was sent, is of a layout that this code does not know, or cannot be written. The
+    /// import is then of no use.
     pub fn add(&mut self, chunk: &[u8]) -> Result<(), EngineError> {
         let (body, sum) = chunk.split_last_chunk::<CHECKSUM>().ok_or_else(|| damaged("it is too short"))?;
         if u64::from_be_bytes(*sum) != crc64(0, body) {
@@ -123,6 +126,12 @@ impl StateImport {
         let number = reader.fixed().map(u32::from_be_bytes).map_err(corrupt("a chunk of a transfer"))?;
         if number != self.next || self.is_complete {
             return Err(damaged("it is not the next one"));
+        }
+        if number == 0 {
+            let found = reader.fixed().map(u32::from_be_bytes).map_err(corrupt("a chunk of a transfer"))?;
+            if found != LAYOUT_VERSION {
+                return Err(EngineError::ForeignLayout { found, known: LAYOUT_VERSION });
+            }
         }
         self.next += 1;
         self.rocks.admit_state();

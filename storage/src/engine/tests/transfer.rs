@@ -6,6 +6,7 @@ use super::steps::{DATABASES, batch};
 use crate::engine::rocks::testing;
 use crate::engine::{Cleaning, Engine, EngineError, GroupId, HOME_STORE, LogIndex, ReplicaRecord, Rocks, StateImport};
 use crate::keyspace::Keyspace;
+use crate::rdb::crc64::crc64;
 use crate::rng::Rng;
 use std::sync::Arc;
 
@@ -88,6 +89,12 @@ fn damaged_lost_and_repeated_chunks_are_refused() {
         let len = rng.below(damaged.len() as u64) as usize;
         assert!(import().add(&chunks[0][..len]).is_err());
     }
+    // Behind the number, and in front of the checksum of both.
+    let mut foreign = chunks[0][..chunks[0].len() - 8].to_vec();
+    foreign[4..8].copy_from_slice(&77u32.to_be_bytes());
+    foreign.extend_from_slice(&crc64(0, &foreign).to_be_bytes());
+    let refusal = import().add(&foreign).unwrap_err().to_string();
+    assert!(refusal.contains("a copy of layout 77 was sent"), "{refusal}");
     let mut skipping = import();
     skipping.add(&chunks[0]).unwrap();
     assert!(skipping.add(&chunks[2]).is_err());
