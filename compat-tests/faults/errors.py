@@ -138,7 +138,8 @@ def thread_that_panics(home, rng):
     status = ends_within(node, 60)
     load.finish()
     expect(status == -signal.SIGABRT, f"the server ended with status {status}: {node.tail()}")
-    expect("has panicked: DEBUG PANIC" in node.tail(), f"it does not say why it ended: {node.tail()}")
+    said = node.log.read_text(errors="replace")
+    expect("has panicked: DEBUG PANIC" in said, f"it does not say why it ended: {node.tail()}")
     check_after_restart(node, load)
 
 

@@ -7,8 +7,15 @@ use crate::resp::Args;
 pub const REDACTED: &[u8] = b"(redacted)";
 
 /// Settings whose values are secrets.
-const SECRET_SETTINGS: [&[u8]; 6] =
-    [b"requirepass", b"masterauth", b"masteruser", b"tls-key-file-pass", b"tls-client-key-file-pass", b"metrics-token"];
+const SECRET_SETTINGS: [&[u8]; 7] = [
+    b"requirepass",
+    b"masterauth",
+    b"masteruser",
+    b"tls-key-file-pass",
+    b"tls-client-key-file-pass",
+    b"metrics-token",
+    b"cluster-secret",
+];
 
 /// The arguments of a command, with its secrets covered.
 pub fn shown<'a>(command: &Command, args: Args<'a>) -> impl Iterator<Item = &'a [u8]> {
@@ -38,7 +45,17 @@ fn is_secret_setting(name: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::setting::Kind;
+    use crate::config::table::SETTINGS;
     use crate::resp::OwnedArgs;
+
+    #[test]
+    fn every_secret_of_the_table_is_covered() {
+        let secrets = SETTINGS.iter().filter(|setting| matches!(setting.kind, Kind::Secret));
+        let shown: Vec<&str> =
+            secrets.map(|setting| setting.name).filter(|name| !is_secret_setting(name.as_bytes())).collect();
+        assert!(shown.is_empty(), "{shown:?}");
+    }
 
     #[test]
     fn passwords_are_covered_wherever_a_command_takes_them() {

@@ -14,6 +14,7 @@ use super::map_cell::encoded;
 use super::wire::{Answer, Greeting, Question};
 use crate::ids::{MigrationId, Term};
 use crate::map::{AutoBalance, Change, ClusterMap, Joining, SlotClaim};
+use crate::peer::CallError;
 use crate::placement::{self, Load, Move};
 use basalt_storage::engine::ReplicaRecord;
 use basalt_storage::rng::Rng;
@@ -35,11 +36,22 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// long as it takes to look up names.
 pub type Seeds = Arc<dyn Fn() -> Vec<SocketAddr> + Send + Sync>;
 
-/// Who listens at an address.
+/// Whom to join of those who listen somewhere.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    Anybody,
+    /// A cluster of several nodes, but nobody who is alone: of many that start together some would otherwise find the
+    /// one and some the other.
+    Clusters,
+}
+
+/// What has come of an attempt.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Met {
-    /// A member of the cluster that this node belongs to now.
+    /// This node is a member of the cluster now.
     Cluster,
-    Oneself,
+    /// Whoever listens there is alone, and was not to be joined.
+    SomebodyAlone,
 }
 
 /// Why two nodes did not meet.
@@ -58,18 +70,17 @@ pub enum MeetError {
 impl Node {
     /// Makes this node and the one that listens there members of one cluster. Blocks.
     pub fn meet(self: &Arc<Self>, address: SocketAddr) -> Result<(), MeetError> {
-        let own = self.address.lock().clone();
-        let own = SocketAddr::new(own.ip, own.peer_port);
+        let own = self.own_address();
         if address == own {
             return Ok(());
         }
         let theirs = self.greet(address)?;
         let mine = self.greeting();
-        if theirs.cluster == mine.cluster || theirs.node == mine.node {
+        if theirs.cluster == mine.cluster {
             return Ok(());
         }
         if mine.members == 1 {
-            return self.join(address).map(|_| ());
+            return self.join(address, Choice::Anybody).map(|_| ());
         }
         if theirs.members > 1 {
             return Err(MeetError::BothHaveOthers);
@@ -85,22 +96,20 @@ impl Node {
     pub(super) fn resume_joining(self: &Arc<Self>, wished: Option<Seeds>) -> Result<(), NodeError> {
         let begun = self.record.lock().joining;
         match (begun, wished) {
-            // Who was asked may have moved since. Those who are wished for belong to the same cluster.
-            (Some(begun), Some(wished)) => {
-                self.keep_joining(Arc::new(move || std::iter::once(begun).chain(wished()).collect()))
-            }
-            (Some(begun), None) => self.join_later(begun),
-            (None, Some(wished)) if self.map().member_count() == 1 => self.keep_joining(wished),
-            (None, _) => Ok(()),
+            (None, None) => Ok(()),
+            (None, Some(_)) if self.map().member_count() > 1 => Ok(()),
+            (begun, wished) => self.keep_joining(begun, wished.unwrap_or_else(|| Arc::new(Vec::new))),
         }
     }
 
     /// Joins the cluster of whoever listens there, on a thread of its own that tries until it is a member of one.
     pub(super) fn join_later(self: &Arc<Self>, address: SocketAddr) -> Result<(), NodeError> {
-        self.keep_joining(Arc::new(move || vec![address]))
+        self.keep_joining(Some(address), Arc::new(Vec::new))
     }
 
-    fn keep_joining(self: &Arc<Self>, seeds: Seeds) -> Result<(), NodeError> {
+    /// `begun` is who was asked already, and may have let this node in. It may have moved since, so the seeds are asked
+    /// as well.
+    fn keep_joining(self: &Arc<Self>, begun: Option<SocketAddr>, seeds: Seeds) -> Result<(), NodeError> {
         let node = Arc::downgrade(self);
         let mut chance = Rng::from_entropy();
         let alone = move || {
@@ -110,13 +119,27 @@ impl Node {
         let keep_joining = move || {
             while alone().is_some() {
                 // Asked anew each time: names may come to mean others.
-                for address in seeds() {
+                let mut choice = Choice::Anybody;
+                for address in begun.into_iter().chain(seeds()) {
                     let Some(node) = alone() else { return };
-                    match node.join(address) {
+                    if address == node.own_address() {
+                        // Nodes may all be told the same names, their own among them: the first of them is joined.
+                        choice = Choice::Clusters;
+                        continue;
+                    }
+                    match node.join(address, choice) {
                         Ok(Met::Cluster) => return node.share_out(),
-                        // Nodes may all be told the same names, their own among them.
-                        Ok(Met::Oneself) => {}
-                        Err(error) => tracing::warn!(%address, %error, "could not join a cluster; trying again"),
+                        Ok(Met::SomebodyAlone) => {}
+                        Err(error) => {
+                            tracing::warn!(%address, %error, "could not join a cluster; trying again");
+                            if matches!(error, MeetError::Refused(_)) {
+                                // Most likely it joins another itself: that one is the one to join, and not the next.
+                                break;
+                            }
+                        }
+                    }
+                    if begun == Some(address) {
+                        choice = Choice::Clusters;
                     }
                 }
                 std::thread::sleep(RETRY.mul_f64(0.5 + chance.f64()));
@@ -157,7 +180,7 @@ impl Node {
     }
 
     /// Joins the cluster of whoever listens there. Blocks.
-    fn join(self: &Arc<Self>, address: SocketAddr) -> Result<Met, MeetError> {
+    fn join(self: &Arc<Self>, address: SocketAddr, choice: Choice) -> Result<Met, MeetError> {
         // As long as this is held nobody is let in here (`Node::answer`). Two that ask each other refuse each other
         // then, until chance lets one come first.
         let _one_at_a_time = self.joining.write();
@@ -165,11 +188,12 @@ impl Node {
             return Ok(Met::Cluster);
         }
         let theirs = self.greet(address)?;
-        if theirs.node == self.me {
-            return Ok(Met::Oneself);
+        if choice == Choice::Clusters && theirs.members == 1 {
+            return Ok(Met::SomebodyAlone);
         }
+        let claims = self.claims()?;
         self.note_joining(Some(address))?;
-        let asked = self.ask_stranger(address, &Question::Decide(Change::Join(Box::new(self.claims()))));
+        let asked = self.ask_stranger(address, &Question::Decide(Change::Join(Box::new(claims))));
         match asked? {
             Answer::Decided { map: Some(map), .. } => {
                 let map = ClusterMap::decode(&map).map_err(|error| MeetError::Refused(error.to_string()))?;
@@ -194,15 +218,32 @@ impl Node {
     fn ask_stranger(&self, address: SocketAddr, question: &Question) -> Result<Answer, MeetError> {
         let answer = self.peers.call_address(address, question.encode(), CALL_PATIENCE).wait();
         let no_answer = |why: String| MeetError::NoAnswer(address, why);
-        let answer = answer.map_err(|error| no_answer(error.to_string()))?;
+        let answer = answer.map_err(|error| match error {
+            CallError::Refused(why) => MeetError::Refused(why),
+            error => no_answer(error.to_string()),
+        })?;
         Answer::decode(&answer).map_err(|error| no_answer(error.to_string()))
     }
 
-    /// What this node brings along.
-    fn claims(&self) -> Joining {
+    /// Where other nodes find this one.
+    fn own_address(&self) -> SocketAddr {
+        let address = self.address.lock();
+        SocketAddr::new(address.ip, address.peer_port)
+    }
+
+    /// What this node brings along: the slots of its home group, and it must have no others.
+    fn claims(&self) -> Result<Joining, MeetError> {
         let map = self.map();
-        let home = self.record.lock().home;
-        let group = map.group(home).expect("a node that is alone has its home group");
+        let home = map.node(self.me).map(|node| node.home);
+        let Some((home, group)) = home.and_then(|home| Some((home, map.group(home)?))) else {
+            return Err(MeetError::Refused("this node has no group of its own: CLUSTER RESET gives it one".into()));
+        };
+        if map.slots().count(home) < map.slots().assigned() {
+            return Err(MeetError::Refused(
+                "this node serves slots of groups that are not its own, and would lose them: move them to it first"
+                    .into(),
+            ));
+        }
         let epochs = map.slots().runs(|owner| (owner == home).then_some(()));
         let claims = epochs.into_iter().flat_map(|(range, ())| {
             range
@@ -210,7 +251,7 @@ impl Node {
                 .map(|slot| SlotClaim { slots: crate::map::SlotRange::one(slot), epoch: map.slots().info(slot).epoch })
         });
         let hosted = self.hosted.of(home);
-        Joining {
+        Ok(Joining {
             node: self.me,
             incarnation: self.incarnation,
             address: self.address.lock().clone(),
@@ -221,7 +262,7 @@ impl Node {
             replica: group.members.leader.replica,
             term: hosted.map_or(Term(0), |hosted| hosted.group.role().term()),
             claims: merge(claims),
-        }
+        })
     }
 
     fn note_joining(&self, address: Option<SocketAddr>) -> Result<(), NodeError> {

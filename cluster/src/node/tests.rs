@@ -351,12 +351,33 @@ fn names_of_nodes_to_join_are_looked_up_again_and_may_be_ones_own() {
         Some(Arc::new(move || match asked.fetch_add(1, Ordering::SeqCst) {
             0 => vec![],
             1 => vec![own],
-            _ => vec![own, known],
+            _ => vec![known, own],
         }))
     });
     until("they are one cluster", || b.node.map().member_count() == 2);
     assert_eq!(b.node.map().cluster_id(), a.node.map().cluster_id());
     [a, b].into_iter().for_each(TestNode::stop);
+}
+
+#[test]
+fn nodes_that_are_told_the_same_names_at_once_become_one_cluster() {
+    let directories: Vec<Directory> = (0..5).map(|_| Directory::new()).collect();
+    let (names, all_are_here) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicU32::new(0)));
+    let start = |directory| {
+        TestNode::start_with(directory, |own| {
+            names.lock().push(own);
+            let (names, all_are_here) = (names.clone(), all_are_here.clone());
+            // Two of them are not named, like those that come when a cluster grows.
+            let named = move || names.lock().iter().take(3).copied().collect();
+            Some(Arc::new(move || if all_are_here.load(Ordering::SeqCst) == 1 { named() } else { vec![] }))
+        })
+    };
+    let nodes: Vec<TestNode> = directories.iter().map(start).collect();
+    all_are_here.store(1, Ordering::SeqCst);
+    for node in &nodes {
+        until("all are in one cluster", || node.node.map().member_count() == 5);
+    }
+    nodes.into_iter().for_each(TestNode::stop);
 }
 
 #[test]

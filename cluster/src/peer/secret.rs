@@ -15,7 +15,7 @@ use super::wire::packet::{NONCE_BYTES, PROOF_BYTES};
 /// What begins the bytes of which a code is made, so that a key that is used for something else as well is of no use.
 const PURPOSE: &[u8] = b"basalt peer 1";
 
-/// Whoever listens at the client port may try this many.
+/// Whoever can connect gets a code over bytes that are known, and may try secrets until one fits: it has to be random.
 const BYTES_MIN: usize = 16;
 
 /// What all nodes of a cluster know.

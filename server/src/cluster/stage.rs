@@ -135,9 +135,21 @@ impl Stage {
 
     fn end(&self, replica: &Replica) {
         let role = Role::Follower { term: replica.role().term(), leader: None };
+        replica.leave();
         self.role_changed(replica, role);
+        // The others may commit it or not. Said before the fronts pass it, which know nothing of who has left.
+        if let (Some(batches), Some(server)) = (replica.outstanding(), self.server.upgrade()) {
+            self.note_lost(&server, replica, batches);
+        }
         self.replicas.remove(replica.id());
         self.refresh();
+    }
+
+    fn note_lost(&self, server: &Server, replica: &Replica, batches: RangeInclusive<Seq>) {
+        tracing::warn!(group = %replica.id(), ?batches, "the fate of writes is unknown: another node leads");
+        let last = *batches.end();
+        server.gate.note_lost(batches);
+        self.note_settled(replica.note_lost(last));
     }
 
     /// The newest map that this node was told of, with its own address as it is now: whoever has changed it sees that
@@ -380,12 +392,8 @@ impl group::Observer for Observer {
     }
 
     fn unknown(&self, batches: RangeInclusive<group::Seq>) {
-        let (first, last) = (Seq(batches.start().0), Seq(batches.end().0));
-        self.with_server(|stage, server| {
-            tracing::warn!(group = %self.replica.id(), ?batches, "the fate of writes is unknown: another node leads");
-            server.gate.note_lost(first..=last);
-            stage.note_settled(self.replica.note_lost(last));
-        });
+        let batches = Seq(batches.start().0)..=Seq(batches.end().0);
+        self.with_server(|stage, server| stage.note_lost(server, &self.replica, batches));
     }
 
     fn role_changed(&self, role: Role) {

@@ -713,7 +713,7 @@ pub static SETTINGS: &[Setting] = &[
         "",
         AtStart,
         Read,
-        "What all nodes of a cluster know and nobody else, of 16 bytes or more: connections between nodes are made \
+        "What all nodes of a cluster know and nobody else, 16 random bytes or more: connections between nodes are made \
          only if both sides prove that they know it. They are not encrypted. Empty: whoever reaches the port for other \
          nodes is trusted.",
     ),

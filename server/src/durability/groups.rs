@@ -168,11 +168,14 @@ impl Groups {
         }
     }
 
-    /// Puts everything on disk, at the end. Nothing may be evaluated any more.
+    /// Puts everything on disk, at the end. What is evaluated from now on is never acknowledged.
     pub fn stop(&self) {
         match self {
             Groups::Alone { group, .. } => group.stop(),
-            Groups::Cluster(replicas) => replicas.for_each_group(|group| group.stop()),
+            // Without the lock of the list: groups that end ask for it, and so may whoever adds a replica just now.
+            Groups::Cluster(replicas) => {
+                replicas.all().iter().filter_map(|replica| replica.group()).for_each(|group| group.stop());
+            }
         }
     }
 }

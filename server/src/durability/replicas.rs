@@ -18,6 +18,7 @@ use basalt_storage::seq::Seq;
 use basalt_storage::slot::{SLOT_COUNT, Slot};
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -53,6 +54,8 @@ pub struct Replica {
     left: AtomicU64,
     /// Slots wait for that to be applied.
     is_awaited: AtomicBool,
+    /// It leaves this node, and whatever its group thread still says, it leads nothing any more.
+    is_leaving: AtomicBool,
     /// Told of what is applied.
     taps: RwLock<Vec<Arc<Tap>>>,
 }
@@ -83,6 +86,7 @@ impl Replica {
             lost: AtomicU64::new(0),
             left: AtomicU64::new(0),
             is_awaited: AtomicBool::new(false),
+            is_leaving: AtomicBool::new(false),
             taps: RwLock::default(),
         }
     }
@@ -114,6 +118,9 @@ impl Replica {
 
     pub fn put_role(&self, role: Role) {
         let mut current = self.role.lock();
+        if matches!(role, Role::Leader { .. }) && self.is_leaving.load(Ordering::Acquire) {
+            return;
+        }
         match role {
             Role::Leader { serves, .. } => {
                 self.has_served.fetch_or(serves, Ordering::AcqRel);
@@ -122,6 +129,20 @@ impl Replica {
             Role::Follower { .. } => self.has_served.store(false, Ordering::Release),
         }
         *current = role;
+    }
+
+    /// It leads nothing from now on.
+    pub fn leave(&self) {
+        let role = self.role.lock();
+        self.is_leaving.store(true, Ordering::Release);
+        drop(role);
+    }
+
+    /// The batches whose fate is not known, if there are any. Its slots must not be held any more.
+    pub fn outstanding(&self) -> Option<RangeInclusive<Seq>> {
+        let proposed = Seq(self.group()?.proposed().0);
+        let settled = self.settled.load(Ordering::Acquire);
+        (settled < proposed.0).then(|| Seq(settled + 1)..=proposed)
     }
 
     /// Nothing is read of it any more, and those who have read it have been told to look.

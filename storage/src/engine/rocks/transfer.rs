@@ -115,8 +115,8 @@ impl StateImport {
     /// Writes a chunk; they must come in order. [`Rocks::put_replica`] puts all of them on the disk.
     ///
     /// # Errors
-    /// If the chunk is not the one that was sent, is of a layout that this code does not know, or cannot be written. The
-    /// import is then of no use.
+    /// If the chunk is not the one that was sent, is of a layout that this code does not know, or cannot be written.
+    /// The import is then of no use.
     pub fn add(&mut self, chunk: &[u8]) -> Result<(), EngineError> {
         let (body, sum) = chunk.split_last_chunk::<CHECKSUM>().ok_or_else(|| damaged("it is too short"))?;
         if u64::from_be_bytes(*sum) != crc64(0, body) {
