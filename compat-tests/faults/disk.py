@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 PAGE = 4096
-CONTROL = "=IIqq32sQQQI"
+CONTROL = "=IIqq32sQQQIIQ"
 WRITE, SYNC, OPEN, RENAME, READ = 1, 2, 4, 8, 16
 
 
@@ -53,11 +53,16 @@ class Disk:
     # ---- faults
 
     def fail(
-        self, ops: int, after: int = 0, times: int = 1 << 40, error: int = errno.EIO, suffix: str = "", torn=False
+        self, ops: int, after: int = 0, times: int = 1 << 40, error: int = errno.EIO, suffix: str = "", torn=False,
+        slow_ops: int = 0, delay_s: float = 0.0,
     ) -> None:
-        """From the call `after` on, so many calls of these kinds fail."""
-        values = (ops, error, after, times, suffix.encode(), 0, 0, 0, int(torn))
+        """From the call `after` on, so many calls of these kinds fail. Those of the slow kinds take longer."""
+        values = (ops, error, after, times, suffix.encode(), 0, 0, 0, int(torn), slow_ops, int(delay_s * 1e6))
         self.page[: struct.calcsize(CONTROL)] = struct.pack(CONTROL, *values)
+
+    def slow(self, ops: int, delay_s: float, suffix: str = "") -> None:
+        """Calls of these kinds take longer, and none fails."""
+        self.fail(0, after=-1, suffix=suffix, slow_ops=ops, delay_s=delay_s)
 
     def forget_faults(self) -> None:
         self.fail(0, after=-1)

@@ -9,8 +9,8 @@
  * The test kills the process, and makes from this what the disk would have. Syncs do not reach the real disk, since
  * nothing here needs that. sync_file_range promises nothing, and is let through.
  *
- * Through a page of memory that is mapped from $SHIM_CONTROL the test makes calls fail, and sees how many there were:
- * see `struct control`. A call that fails does nothing.
+ * Through a page of memory that is mapped from $SHIM_CONTROL the test makes calls fail or take long, and sees how many
+ * there were: see `struct control`. A call that fails does nothing.
  *
  * One lock around everything that changes what is remembered: slow, and simple.
  */
@@ -46,6 +46,9 @@ struct control {
     uint64_t writes, syncs, failed;
     /* With this set, a write that fails has written half of its bytes. */
     uint32_t torn;
+    /* Kinds of calls that take longer by `delay_us`, be it that they fail; of the same files. */
+    uint32_t slow_ops;
+    uint64_t delay_us;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -104,6 +107,7 @@ static int fails(uint32_t op, const char *path) {
     if (!control) return 0;
     if (op == OP_WRITE) __atomic_add_fetch(&control->writes, 1, __ATOMIC_RELAXED);
     if (op == OP_SYNC) __atomic_add_fetch(&control->syncs, 1, __ATOMIC_RELAXED);
+    if (control->slow_ops & op && ends_with(path, control->suffix)) usleep((useconds_t)control->delay_us);
     if (!(control->ops & op) || control->countdown < 0 || !ends_with(path, control->suffix)) return 0;
     if (__atomic_load_n(&control->countdown, __ATOMIC_RELAXED) > 0) {
         __atomic_sub_fetch(&control->countdown, 1, __ATOMIC_RELAXED);

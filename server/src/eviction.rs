@@ -56,6 +56,14 @@ impl Eviction {
     /// Microseconds for which memory has exceeded the limit, until now (INFO's `current_eviction_exceeded_time`, in ms
     /// there).
     pub fn current_exceeded_us(&self, server: &Server) -> u64 {
+        // Nobody may have wanted room since there is enough again, or no limit any more.
+        if excess(server) == 0 {
+            self.note_fits(server);
+        }
+        self.exceeded_for_us(server)
+    }
+
+    fn exceeded_for_us(&self, server: &Server) -> u64 {
         match self.exceeded_since_us.load(Relaxed) {
             0 => 0,
             since => (server.uptime().as_micros() as u64).saturating_sub(since),
@@ -64,7 +72,9 @@ impl Eviction {
 
     /// The same over the life of the server (`total_eviction_exceeded_time`).
     pub fn total_exceeded_us(&self, server: &Server) -> u64 {
-        self.exceeded_us.load(Relaxed) + self.current_exceeded_us(server)
+        // The present first, which may have just come to its end.
+        let current = self.current_exceeded_us(server);
+        self.exceeded_us.load(Relaxed) + current
     }
 
     pub fn reset(&self) {
@@ -85,7 +95,7 @@ impl Eviction {
     #[inline]
     fn note_fits(&self, server: &Server) {
         if self.exceeded_since_us.load(Relaxed) != 0 {
-            let elapsed = self.current_exceeded_us(server);
+            let elapsed = self.exceeded_for_us(server);
             self.exceeded_since_us.store(0, Relaxed);
             self.exceeded_us.fetch_add(elapsed, Relaxed);
         }

@@ -41,9 +41,12 @@ pub const METRICS: &[Metric] = &[
             samples.put_for(&["resident"], allocator.resident);
         },
     ),
-    gauge("basalt_memory_machine_bytes", &[], "Memory of the machine.", |_, samples| {
-        samples.put(crate::memory_report::system_bytes());
-    }),
+    gauge(
+        "basalt_memory_machine_bytes",
+        &[],
+        "Memory of the machine, or of its control group (a container) if that may have less.",
+        |_, samples| samples.put(crate::memory_report::available_bytes()),
+    ),
     gauge("basalt_lazyfree_pending", &[], "Values that wait to be freed in the background.", |scrape, samples| {
         samples.put(scrape.server.keyspace.reaper().pending());
     }),
