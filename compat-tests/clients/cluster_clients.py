@@ -1,10 +1,12 @@
-"""Cluster clients while their cluster changes: redis-py's and ioredis's, with their own settings, through a rolling
-restart, slots that move, a node that is killed, one that comes and one that is drained.
+"""Cluster clients while their cluster changes: those of redis-py, ioredis and redis-rs, with their own settings,
+through a rolling restart, slots that move, a node that is killed, one that comes and one that is drained.
 
-No call may raise, since their own retries are to absorb all of it; and each reads what it has written.
+No call may raise, since their own retries are to absorb all of it; and each reads what it has written, at once and in
+the end. `CLUSTER_LOAD` names the program with redis-rs's client (cluster_load.rs); `./dev test` builds it.
 """
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -24,9 +26,12 @@ THREADS = 3
 KEYS = 100
 # Calls after which clients have gone on.
 MORE = 30
-# How often a call is tried: by default for too short a time for a node to be missed. redis-py does not pause between.
-ATTEMPTS = {"redis-py": 3, "ioredis": 16}
-ATTEMPTS_WITHOUT_LEADER = {"redis-py": 5000, "ioredis": 100}
+# How often a call is tried: by default for too short a time for a node to be missed. Only ioredis pauses between. For
+# redis-rs it is the number of connections, each with retries of its own (see cluster_load.rs).
+ATTEMPTS = {"redis-py": 3, "ioredis": 16, "redis-rs": 3}
+ATTEMPTS_WITHOUT_LEADER = {"redis-py": 5000, "ioredis": 100, "redis-rs": 5000}
+
+PROGRAMS = {"ioredis": ["node", str(HERE / "cluster_load.js")], "redis-rs": [os.environ["CLUSTER_LOAD"]]}
 
 
 class PythonUsers:
@@ -49,20 +54,30 @@ class PythonUsers:
         turn = 0
         while not self.is_over.is_set():
             turn += 1
-            try:
-                self.use(client, f"python:{number}:{turn % KEYS}", str(turn).encode())
-                self.calls += 1
-            except Exception as error:  # noqa: BLE001
-                self.errors.append(f"turn {turn}: {error!r}")
+            self.attempt(self.use, client, number, turn)
+        for last in range(max(1, turn - KEYS + 1), turn + 1):
+            self.attempt(self.find, client, number, last)
         client.close()
+
+    def attempt(self, call, client: RedisCluster, number: int, turn: int) -> None:
+        try:
+            call(client, f"python:{number}:{turn % KEYS}", str(turn).encode())
+        except Exception as error:  # noqa: BLE001
+            self.errors.append(f"{call.__name__}, turn {turn}: {error!r}")
 
     def use(self, client: RedisCluster, key: str, value: bytes) -> None:
         assert client.set(key, value) is True
-        assert client.get(key) == value, "another value than it has written"
         pipeline = client.pipeline()
         pipeline.hset(key + ":hash", "field", value)
         pipeline.hget(key + ":hash", "field")
         assert pipeline.execute()[1] == value, "another field than it has written"
+        self.find(client, key, value)
+        self.calls += 1
+
+    def find(self, client: RedisCluster, key: str, value: bytes) -> None:
+        """What `use` has written."""
+        assert client.get(key) == value, "another value than it has written"
+        assert client.hget(key + ":hash", "field") == value, "another field than it has written"
 
     def end(self) -> tuple:
         self.is_over.set()
@@ -71,13 +86,12 @@ class PythonUsers:
         return self.calls, self.errors
 
 
-class NodeUsers:
+class OtherUsers:
     """The same in a process of its own, which ends with its standard input."""
 
-    def __init__(self, ports: list, attempts: int):
-        words = ["node", str(HERE / "cluster_load.js"), str(attempts), *map(str, ports)]
+    def __init__(self, program: list, ports: list, attempts: int):
+        words = [*program, str(attempts), *map(str, ports)]
         self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
         self.calls = 0
         self.errors: list = []
         self.reader = threading.Thread(target=self.read, daemon=True)
@@ -96,15 +110,15 @@ class NodeUsers:
 
 
 class Users:
-    """Clients of both kinds, for as long as the context lasts; at its end there must have been no error."""
+    """Clients of all kinds, for as long as the context lasts; at its end there must have been no error."""
 
     def __init__(self, nodes: Nodes, attempts: dict = ATTEMPTS):
         self.ports, self.attempts = [node.port for node in nodes.all], attempts
 
     def __enter__(self) -> "Users":
-        self.kinds = [
-            PythonUsers(self.ports, self.attempts["redis-py"]), NodeUsers(self.ports, self.attempts["ioredis"])
-        ]
+        self.kinds = [PythonUsers(self.ports, self.attempts["redis-py"])]
+        for name, program in PROGRAMS.items():
+            self.kinds.append(OtherUsers(program, self.ports, self.attempts[name]))
         self.go_on()
         return self
 
@@ -112,16 +126,16 @@ class Users:
         """Until each kind has made some more calls."""
         for users in self.kinds:
             before = users.calls
-            until("clients go on", lambda: users.calls >= before + MORE)
+            until("clients go on", lambda: users.calls >= before + MORE or users.errors)
 
     def __exit__(self, kind, *_) -> None:
         if kind is None:
             self.go_on()
         ends = [users.end() for users in self.kinds]
         if kind is None:
-            for calls, errors in ends:
-                assert not errors, f"{len(errors)} errors in {calls} calls, the first: {errors[:3]}"
-                assert calls > 100, f"only {calls} calls"
+            for name, (calls, errors) in zip(["redis-py", *PROGRAMS], ends):
+                assert not errors, f"{name}: {len(errors)} errors in {calls} calls, the first: {errors[:3]}"
+                assert calls > 100, f"{name}: only {calls} calls"
             self.calls = sum(calls for calls, _ in ends)
 
 

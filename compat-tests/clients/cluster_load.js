@@ -1,5 +1,5 @@
-// ioredis's cluster client: writes and reads until standard input ends, and tells what it has seen so far, a line each
-// time. `node cluster_load.js ATTEMPTS PORT ...`
+// ioredis's cluster client: writes and reads until standard input ends, then reads what it has written last, and tells
+// what it has seen so far, a line each time. `node cluster_load.js ATTEMPTS PORT ...`
 "use strict";
 
 const Redis = require("ioredis");
@@ -12,8 +12,14 @@ const errors = [];
 
 async function use(client, key, value) {
   if (await client.set(key, value) !== "OK") throw new Error("SET has not answered OK");
-  if (await client.get(key) !== value) throw new Error("another value than it has written");
   await client.hset(key + ":hash", "field", value);
+  await find(client, key, value);
+  calls++;
+}
+
+// What `use` has written.
+async function find(client, key, value) {
+  if (await client.get(key) !== value) throw new Error("another value than it has written");
   if (await client.hget(key + ":hash", "field") !== value) throw new Error("another field than it has written");
 }
 
@@ -21,14 +27,16 @@ async function work(number) {
   const client = new Redis.Cluster(ports.map(port => ({ host: "127.0.0.1", port })), { maxRedirections });
   // What it cannot mend by itself the calls say, too.
   client.on("error", () => {});
-  for (let turn = 1; !isOver; turn++) {
+  const attempt = async (call, turn) => {
     try {
-      await use(client, `node:${number}:${turn % KEYS}`, String(turn));
-      calls++;
+      await call(client, `node:${number}:${turn % KEYS}`, String(turn));
     } catch (error) {
-      errors.push(`turn ${turn}: ${error.message}`);
+      errors.push(`${call.name}, turn ${turn}: ${error.message}`);
     }
-  }
+  };
+  let turn = 0;
+  while (!isOver) await attempt(use, ++turn);
+  for (let last = Math.max(1, turn - KEYS + 1); last <= turn; last++) await attempt(find, last);
   client.disconnect();
 }
 

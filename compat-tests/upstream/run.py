@@ -34,7 +34,10 @@ TYPES = "string incr hash list list-2 list-3 set zset".split()
 UNITS = """expire scan keyspace multi sort bitops bitfield hyperloglog geo dump other protocol querybuf pubsub
     pubsubshard info info-command introspection introspection-2 slowlog latency-monitor lazyfree maxmemory memefficiency
     limits auth quit networking obuf-limits pendingquerybuf replybufsize client-eviction pause shutdown""".split()
-FILES = [f"unit/type/{name}" for name in TYPES] + [f"unit/{name}" for name in UNITS]
+# Clusters of several nodes, which only durable mode has; the suite starts all of them by itself. What else upstream has
+# about clusters is about scripts (unit/cluster-scripting) or the links of its cluster bus (unit/cluster/links).
+CLUSTERS = ["unit/cluster", "unit/cluster/announced-endpoints", "unit/cluster/misc"]
+FILES = [f"unit/type/{name}" for name in TYPES] + [f"unit/{name}" for name in UNITS] + CLUSTERS
 
 # The longest files first, so that no worker is left alone with one of them at the end.
 LONGEST_FIRST = """unit/memefficiency unit/hyperloglog unit/type/list-3 unit/maxmemory unit/geo unit/type/zset
@@ -52,6 +55,9 @@ SAME_IN_DURABLE = [*SAME_IN_BOTH, "unit/memefficiency"]
 
 # 7.2 has a third encoding for sets; without it, sets encode as the 7.0 suite expects.
 SETTINGS_FOR_7_0 = [("set-max-listpack-entries", "0")]
+
+# In Redis there are no copies but those that a test makes: when a node stops, its slots have nobody.
+SETTINGS_FOR_CLUSTERS = [("cluster-replicas", "0")]
 
 PORTS_PER_WORKER = 400
 
@@ -125,10 +131,10 @@ def main() -> int:
 
 def files_of(mode: str, modes: list) -> list:
     """What is run in a mode if no files were named."""
-    again = [] if mode == modes[0] else SAME_IN_BOTH
     if is_durable():
-        again = SAME_IN_DURABLE
-    return [file for file in FILES if file not in again]
+        return [file for file in FILES if file not in SAME_IN_DURABLE]
+    again = [] if mode == modes[0] else SAME_IN_BOTH
+    return [file for file in FILES if file not in again + CLUSTERS]
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -260,16 +266,16 @@ class Worker:
             command += ["--only", name]
         if self.mode == "external":
             try:
-                host, port = self.external_server()
+                host, port = self.external_server(file)
             except RuntimeError as error:
                 outcome.failures.append(str(error))
                 return outcome
             command += ["--host", host, "--port", str(port)]
         else:
-            for setting in self.settings():
+            for setting in self.settings(file):
                 command += ["--config", *setting]
         started = time.monotonic()
-        self.run_suite(command, outcome)
+        self.run_suite(command, "durable" if file in CLUSTERS else os.environ["BASALT_MODE"], outcome)
         outcome.seconds = time.monotonic() - started
         if self.server is not None and self.server.poll() is not None:
             outcome.failures.append(f"the server ended with status {self.server.returncode}")
@@ -277,8 +283,8 @@ class Worker:
         self.close()
         return outcome
 
-    def run_suite(self, command: list, outcome: Outcome) -> None:
-        environment = dict(os.environ, TERM="dumb", LC_ALL="C.UTF-8")
+    def run_suite(self, command: list, server_mode: str, outcome: Outcome) -> None:
+        environment = dict(os.environ, TERM="dumb", LC_ALL="C.UTF-8", BASALT_MODE=server_mode)
         suite = subprocess.Popen(
             command, cwd=self.home, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL, text=True, errors="replace", start_new_session=True,
@@ -297,7 +303,7 @@ class Worker:
         if self.arguments.verbose:
             print(output)
 
-    def external_server(self) -> tuple:
+    def external_server(self, file: str) -> tuple:
         """Host and port of a fresh server, or of the one that was named."""
         if self.arguments.port:
             return self.arguments.host, self.arguments.port
@@ -306,7 +312,7 @@ class Worker:
             directory = self.home / "external"
             directory.mkdir(exist_ok=True)
             options = [("port", str(port)), ("dir", str(directory)), ("save", ""), ("enable-debug-command", "yes")]
-            options += [("enable-protected-configs", "yes"), *self.settings()]
+            options += [("enable-protected-configs", "yes"), *self.settings(file)]
             command = [str(self.arguments.binary), *(word for name, value in options for word in ("--" + name, value))]
             log = open(directory / "log", "ab")
             self.server = subprocess.Popen(command, cwd=directory, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
@@ -316,8 +322,10 @@ class Worker:
                 raise RuntimeError("the server does not start:\n" + said[-2000:])
         return "127.0.0.1", port
 
-    def settings(self) -> list:
-        return [] if is_redis_7_0(self.arguments.binary) else SETTINGS_FOR_7_0
+    def settings(self, file: str) -> list:
+        if is_redis_7_0(self.arguments.binary):
+            return []
+        return SETTINGS_FOR_7_0 + (SETTINGS_FOR_CLUSTERS if file in CLUSTERS else [])
 
     def close(self) -> None:
         if self.server is not None:

@@ -60,7 +60,7 @@ fn place(node: &Node) {
 
 /// Nodes whose health is not what the map says.
 fn judge(node: &Node, map: &ClusterMap) -> Vec<(NodeId, Health)> {
-    let timeout = Duration::from_millis(map.settings().node_timeout_ms);
+    let timeout = map.settings().node_timeout();
     let mut news = Vec::new();
     node.watch.note_members(map.nodes().keys());
     for (id, info) in map.nodes().iter().filter(|(id, _)| **id != node.me) {

@@ -5,7 +5,7 @@
 name="$0"
 gone="xadd xack xautoclaim xclaim xdel xgroup xinfo xlen xpending xrange xread xreadgroup xrevrange xsetid xtrim
     eval evalsha eval_ro evalsha_ro script function fcall fcall_ro acl replicaof slaveof psync sync replconf failover
-    cluster module migrate"
+    module"
 if [ -f "$1" ] && ! grep -q '^# stand-in' "$1"; then
     echo "# stand-in" >>"$1"
     for command in $gone; do

@@ -382,7 +382,6 @@ impl Control for Member {
         if self.is_in_touch() {
             *in_touch = Instant::now();
         }
-        let patience = Duration::from_millis(self.map().settings().node_timeout_ms);
-        if in_touch.elapsed() <= patience { Quorum::InReach } else { Quorum::Lost }
+        if in_touch.elapsed() <= self.map().settings().node_timeout() { Quorum::InReach } else { Quorum::Lost }
     }
 }

@@ -77,6 +77,12 @@ pub trait Standing {
     fn is_sealed(&self, _: GroupId, _: Slot) -> bool {
         false
     }
+
+    /// Whether the slot has just been given to another node, and that one may not know it yet: whoever is sent there
+    /// would be sent back.
+    fn is_leaving(&self, _: Slot) -> bool {
+        false
+    }
 }
 
 /// The states that all slots should have, and who leads the groups of those that are elsewhere.
@@ -135,6 +141,7 @@ impl Layout {
                     {
                         (SlotState::Sealed, holder)
                     }
+                    (SlotState::Elsewhere, _) if standing.is_leaving(slot) => (SlotState::Sealed, None),
                     _ => (state, holder),
                 };
                 layout.states[usize::from(slot.number())] = state;

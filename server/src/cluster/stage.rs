@@ -50,6 +50,8 @@ pub struct Stage {
     address: Mutex<Option<Address>>,
     /// Slots in which nothing is evaluated, since they are just being given away.
     seals: RwLock<BTreeMap<MigrationId, (GroupId, Vec<SlotRange>)>>,
+    /// Slots that are being given away by a commit that not all nodes may know of yet.
+    leaving: RwLock<BTreeMap<MigrationId, Vec<SlotRange>>>,
     pub arrivals: Arrivals,
     pub migrations: migration::Figures,
     mover: OnceLock<Arc<Mover>>,
@@ -65,6 +67,7 @@ impl Stage {
             map: Mutex::default(),
             address: Mutex::default(),
             seals: RwLock::default(),
+            leaving: RwLock::default(),
             arrivals: Arrivals::default(),
             migrations: migration::Figures::default(),
             mover: OnceLock::new(),
@@ -174,6 +177,13 @@ impl Stage {
         self.node.read().upgrade()
     }
 
+    /// Until what is returned is dropped, requests for these slots wait here even if the map gives them to another node,
+    /// which may learn of that later.
+    pub fn give_away(&self, migration: &Migration) -> Leaving<'_> {
+        self.leaving.write().insert(migration.id, migration.slots.clone());
+        Leaving { stage: self, id: migration.id }
+    }
+
     /// Brings the slots in line with the map and the roles. Holds up nobody but evaluations of slots that change.
     fn refresh(&self) {
         let (Some(server), Some(node), Some(map)) = (self.server.upgrade(), self.node(), self.map()) else {
@@ -181,7 +191,8 @@ impl Stage {
         };
         if let Some(cluster) = server.cluster() {
             let newest = || self.map().unwrap_or(map);
-            cluster.update(&server, newest, &Roles { stage: self, me: node.id(), seen: RefCell::default() });
+            let leaving = self.leaving.read().values().flatten().flat_map(|range| range.slots()).collect();
+            cluster.update(&server, newest, &Roles { stage: self, me: node.id(), seen: RefCell::default(), leaving });
         }
     }
 
@@ -225,6 +236,19 @@ impl Stage {
     }
 }
 
+/// See [`Stage::give_away`].
+pub struct Leaving<'a> {
+    stage: &'a Stage,
+    id: MigrationId,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.stage.leaving.write().remove(&self.id);
+        self.stage.refresh();
+    }
+}
+
 /// What this node knows of its own groups.
 struct Roles<'a> {
     stage: &'a Stage,
@@ -232,6 +256,7 @@ struct Roles<'a> {
     /// Each group is looked at once, when the update begins that asks: what changes meanwhile has an update of its
     /// own, and an update asks about each slot.
     seen: RefCell<BTreeMap<GroupId, Option<Rc<Look>>>>,
+    leaving: SlotSet,
 }
 
 /// A replica of this node as an update finds it.
@@ -284,6 +309,10 @@ impl Standing for Roles<'_> {
 
     fn is_sealed(&self, group: GroupId, slot: Slot) -> bool {
         self.look(group).is_some_and(|look| look.sealed.contains(slot))
+    }
+
+    fn is_leaving(&self, slot: Slot) -> bool {
+        self.leaving.contains(slot)
     }
 
     fn takes(&self, group: GroupId, slot: Slot) -> bool {

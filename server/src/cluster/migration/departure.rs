@@ -8,7 +8,7 @@ use crate::cluster::stage::Stage;
 use crate::durability::tap::{Tap, Tapped};
 use crate::server::Server;
 use basalt_cluster::group::LogIndex;
-use basalt_cluster::ids::{MapVersion, MigrationId};
+use basalt_cluster::ids::MigrationId;
 use basalt_cluster::map::{self, Change, ClusterMap, Migration, Phase};
 use basalt_cluster::node::{Decision, Node};
 use basalt_storage::effect::{Effect, Passage, encode};
@@ -159,7 +159,7 @@ impl Departure<'_> {
             self.unseal(migration.id)?;
             return Err(hitch);
         }
-        let ended = self.commit(migration.id, migration.changed);
+        let ended = self.commit(migration);
         let (took, figures) = (sealed.elapsed(), &self.stage.migrations);
         figures.sealed.record(took);
         if ended == Ok(Ended::Committed) {
@@ -183,8 +183,11 @@ impl Departure<'_> {
         result
     }
 
-    /// Asks for the commit until it is known what has become of it. As long as that is open, the slots stay sealed.
-    pub fn commit(&self, id: MigrationId, seen: MapVersion) -> Result<Ended, Hitch> {
+    /// Asks for the commit until it is known what has become of it, and the nodes in reach know it. Until then requests
+    /// for the slots wait.
+    pub fn commit(&self, migration: &Migration) -> Result<Ended, Hitch> {
+        let (id, seen) = (migration.id, migration.changed);
+        let _leaving = self.stage.give_away(migration);
         loop {
             match self.node.decide(Change::CommitMigration { id, seen, at: self.server.now() }) {
                 Decision::Made(_) => return Ok(Ended::Committed),

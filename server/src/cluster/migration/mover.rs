@@ -189,7 +189,7 @@ impl Mover {
             departure.node.decide(Change::AbortMigration { id: migration.id, why, at: departure.server.now() });
             return Ok(());
         }
-        departure.commit(migration.id, migration.changed)?;
+        departure.commit(migration)?;
         // Its record is gone, and what is left over is the seal.
         departure.unseal(migration.id)
     }
