@@ -1,5 +1,5 @@
 //! Side-by-side benchmark of Basalt and redis-server: `./dev bench [--quick] [--record]
-//! [speed|threads|memory|durable|durable-large|cluster ...]`.
+//! [speed|threads|memory|durable|durable-large|cluster|cluster-move ...]`.
 //!
 //! The server is pinned to one core and the client to the other; servers take turns within each round, so that what
 //! disturbs the machine disturbs them alike; what counts are medians and ratios. A null server, which answers `+OK`
@@ -76,6 +76,8 @@ fn main() {
         cluster::against_standalone(effort, &mut report);
         cluster::copies(effort, &mut report);
         cluster::idle(effort, &mut report);
+    }
+    if wants("cluster") || wants("cluster-move") {
         migration::against_resharding(effort, &mut report);
     }
     if wants("memory") {
