@@ -67,18 +67,13 @@ pub fn against_resharding(effort: Effort, report: &mut Report) {
     report.header(&["", "when", "requests", "GET p50, p99, max ms", "SET p50, p99, max ms"]);
     for (number, contender) in CONTENDERS.iter().enumerate() {
         for (phase, when) in ["before", "while slots move"].into_iter().enumerate() {
-            let (mut reads, mut writes) = (Vec::new(), Vec::new());
+            let mut all = Latencies::default();
             for latencies in rounds.iter().map(|round| &round[number].phases[phase]) {
-                reads.extend(&latencies.reads);
-                writes.extend(&latencies.writes);
+                all.reads.extend(&latencies.reads);
+                all.writes.extend(&latencies.writes);
             }
-            report.row(&[
-                contender.name.to_owned(),
-                when.to_owned(),
-                (reads.len() + writes.len()).to_string(),
-                quantiles(&mut reads),
-                quantiles(&mut writes),
-            ]);
+            let [count, reads, writes] = all.shown();
+            report.row(&[contender.name.to_owned(), when.to_owned(), count, reads, writes]);
         }
     }
 }
@@ -116,7 +111,6 @@ fn trial(contender: &Contender, keys: u64) -> Trial {
         drop(end);
         (requests.join().expect("the client is served"), began, took)
     });
-    eprintln!("{}: {:.2} s", contender.name, took.as_secs_f64());
     assert_eq!(client(target).call(&[b"DBSIZE"]), format!(":{keys}"), "all keys have come");
     assert_eq!(client(source).call(&[b"DBSIZE"]), ":0", "all keys have gone");
     let mut trial = Trial { took, phases: Default::default() };
@@ -125,7 +119,17 @@ fn trial(contender: &Contender, keys: u64) -> Trial {
         let kind = if request.writes() { &mut latencies.writes } else { &mut latencies.reads };
         kind.push(request.took);
     }
+    // A whole report takes long.
+    eprintln!("{}: {:.2} s, {}", contender.name, took.as_secs_f64(), trial.phases[1].shown().join(" "));
     trial
+}
+
+impl Latencies {
+    /// How many there are, and what they were.
+    fn shown(&mut self) -> [String; 3] {
+        let count = self.reads.len() + self.writes.len();
+        [count.to_string(), quantiles(&mut self.reads), quantiles(&mut self.writes)]
+    }
 }
 
 /// Ends the client when it is dropped: also if the migration fails, or nobody would ever hear of that.
