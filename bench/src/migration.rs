@@ -18,7 +18,8 @@ const VALUE_BYTES: usize = 1024;
 const KEYS_AT_ONCE: u64 = 500;
 
 /// The client begins a request so often, whatever has become of the last one: so what waits in a long pause is counted.
-const REQUEST_INTERVAL: Duration = Duration::from_millis(5);
+/// Seldom enough that a SET has reached the disk before the next is due.
+const REQUEST_INTERVAL: Duration = Duration::from_millis(20);
 /// What the servers are given to come to rest after they were filled.
 const REST: Duration = Duration::from_secs(5);
 /// How long the client is watched before anything moves.
