@@ -36,27 +36,64 @@ impl Client {
     /// # Panics
     /// If the server answers with an error.
     pub fn reply(&mut self) -> String {
-        self.line.clear();
-        self.reader.read_until(b'\n', &mut self.line).expect("the server answers");
-        let line = String::from_utf8_lossy(&self.line).trim_end().to_owned();
-        assert!(!line.is_empty() && !line.starts_with('-'), "the server answers {line:?}");
-        if let Some(len) = line.strip_prefix('$').and_then(|len| len.parse::<usize>().ok()) {
-            let mut body = vec![0; len + 2];
-            self.reader.read_exact(&mut body).expect("the server answers whole strings");
+        self.outcome().unwrap_or_else(|error| panic!("the server answers {error:?}"))
+    }
+
+    /// The same, or the error that the server answers with.
+    pub fn outcome(&mut self) -> Result<String, String> {
+        let line = self.line();
+        if let Some(len) = body_len(&line) {
+            self.body(len);
         }
-        line
+        if line.starts_with('-') { Err(line) } else { Ok(line) }
+    }
+
+    /// Sends a request and waits for its reply; returns the texts in it, of arrays those of their elements in depth.
+    pub fn texts(&mut self, words: &[&[u8]]) -> Vec<String> {
+        self.send(&request(words));
+        let (mut texts, mut awaited) = (Vec::new(), 1);
+        while awaited > 0 {
+            awaited -= 1;
+            let line = self.line();
+            if let Some(len) = line.strip_prefix('*') {
+                awaited += len.parse::<usize>().unwrap_or(0);
+            } else if let Some(len) = body_len(&line) {
+                texts.push(self.body(len));
+            } else {
+                texts.push(line);
+            }
+        }
+        texts
+    }
+
+    /// The text of a reply that is a single one.
+    pub fn text(&mut self, words: &[&[u8]]) -> String {
+        self.texts(words).pop().expect("a reply that is no empty array")
     }
 
     /// A section of INFO, as text.
     pub fn info(&mut self, section: &str) -> String {
-        self.send(&request(&[b"INFO", section.as_bytes()]));
+        self.text(&[b"INFO", section.as_bytes()])
+    }
+
+    fn line(&mut self) -> String {
         self.line.clear();
         self.reader.read_until(b'\n', &mut self.line).expect("the server answers");
-        let len = String::from_utf8_lossy(&self.line[1..]).trim_end().parse::<usize>().expect("INFO is a string");
+        assert!(!self.line.is_empty(), "the server has closed the connection");
+        String::from_utf8_lossy(&self.line).trim_end().to_owned()
+    }
+
+    fn body(&mut self, len: usize) -> String {
         let mut body = vec![0; len + 2];
         self.reader.read_exact(&mut body).expect("the server answers whole strings");
+        body.truncate(len);
         String::from_utf8_lossy(&body).into_owned()
     }
+}
+
+/// How much follows a first line.
+fn body_len(line: &str) -> Option<usize> {
+    line.strip_prefix('$')?.parse().ok()
 }
 
 /// One request on the wire.

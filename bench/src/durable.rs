@@ -96,13 +96,13 @@ fn start(kind: Kind, keeping: Keeping) -> Server {
 }
 
 /// Of the ratios of each round: what disturbs a round disturbs both of its runs.
-fn ratios(ours: &Runs, theirs: &Runs) -> String {
+pub fn ratios(ours: &Runs, theirs: &Runs) -> String {
     let pairs = ours.0.iter().zip(&theirs.0);
     let samples = Samples::of(pairs.map(|(ours, theirs)| ours.requests_per_second / theirs.requests_per_second));
     format!("**{:.2}** ±{:.0}%", samples.median(), samples.spread_percent())
 }
 
-fn rate(runs: &Runs) -> String {
+pub fn rate(runs: &Runs) -> String {
     let rate = runs.throughput();
     if rate.median() < 10_000.0 {
         return format!("{:.2} ±{:.0}%", rate.median() / 1000.0, rate.spread_percent());
@@ -110,7 +110,7 @@ fn rate(runs: &Runs) -> String {
     thousands(&rate)
 }
 
-fn latencies(runs: &Runs) -> String {
+pub fn latencies(runs: &Runs) -> String {
     let (p50, p99) = (runs.figure(|run| run.p50_ms), runs.figure(|run| run.p99_ms));
     format!("{:.2}, {:.2}", p50.median(), p99.median())
 }

@@ -3,8 +3,9 @@
 
 use crate::Effort;
 use crate::client::{Client, field, request};
+use crate::keys::{Rng, key, zipf};
 use crate::process::{Cores, Keeping, Kind, Server};
-use crate::report::Report;
+use crate::report::{Report, quantiles};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -144,10 +145,6 @@ fn budget(memory: u64, engine: u64) -> u64 {
     memory + memory / 4 + engine + engine / 4 + 128 * MIB
 }
 
-fn key(number: u64) -> String {
-    format!("key:{number:012}")
-}
-
 /// Writes keys, many at once.
 fn write(client: &mut Client, keys: std::ops::Range<u64>, value_bytes: usize) {
     let value = vec![b'v'; value_bytes];
@@ -179,44 +176,6 @@ fn ready(port: u16) -> Client {
     }
 }
 
-fn quantiles(latencies: &mut [Duration]) -> String {
-    latencies.sort_unstable();
-    let at = |part: f64| latencies[((latencies.len() - 1) as f64 * part) as usize].as_secs_f64() * 1000.0;
-    format!("{:.2}, {:.2}, {:.1}", at(0.5), at(0.99), at(1.0))
-}
-
 fn megabytes(bytes: u64) -> String {
     (bytes / MIB).to_string()
-}
-
-/// The chances of the ranks, summed up.
-fn zipf(ranks: u64) -> Vec<f64> {
-    let mut sums: Vec<f64> = (1..=ranks)
-        .scan(0.0, |sum, rank| {
-            *sum += (rank as f64).powf(-0.99);
-            Some(*sum)
-        })
-        .collect();
-    let total = sums[sums.len() - 1];
-    sums.iter_mut().for_each(|sum| *sum /= total);
-    sums
-}
-
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn fraction(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
-    }
 }

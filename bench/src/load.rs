@@ -15,6 +15,16 @@ pub struct Load {
     pub requests: u64,
     pub client_threads: u32,
     pub cores: Cores,
+    pub reach: Reach,
+}
+
+/// Where requests go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// To one server.
+    Server,
+    /// To the node of its cluster that owns the slot.
+    Cluster,
 }
 
 impl Load {
@@ -26,6 +36,7 @@ impl Load {
         requests: 100_000,
         client_threads: 1,
         cores: Cores::One(CLIENT_CORE),
+        reach: Reach::Server,
     };
 }
 
@@ -47,7 +58,11 @@ pub fn run(server: &Server, load: Load) -> Outcome {
     command.args(["-p", &server.port().to_string(), "-t", load.test, "-n", &load.requests.to_string()]);
     command.args(["-c", &load.connections.to_string(), "-d", "64"]);
     command.args(["-r", &load.keys.to_string(), "-P", &load.pipeline.to_string()]);
-    if load.client_threads > 1 {
+    if load.reach == Reach::Cluster {
+        command.arg("--cluster");
+    }
+    // If it is not told, it takes a thread for each node of a cluster.
+    if load.client_threads > 1 || load.reach == Reach::Cluster {
         command.args(["--threads", &load.client_threads.to_string()]);
     }
     pin(&mut command, load.cores);

@@ -1,16 +1,21 @@
 //! Side-by-side benchmark of Basalt and redis-server: `./dev bench [--quick] [--record]
-//! [speed|threads|memory|durable|durable-large ...]`.
+//! [speed|threads|memory|durable|durable-large|cluster|cluster-move ...]`.
 //!
 //! The server is pinned to one core and the client to the other; servers take turns within each round, so that what
 //! disturbs the machine disturbs them alike; what counts are medians and ratios. A null server, which answers `+OK`
-//! without looking, shows what the client can do at most. Needs redis-server and redis-benchmark on the PATH, and
-//! the path of the basalt binary in BASALT_BIN (`./dev bench` sets it).
+//! without looking, shows what the client can do at most. Needs redis-server, redis-benchmark and redis-cli on the
+//! PATH, and the path of the basalt binary in BASALT_BIN (`./dev bench` sets it).
 
 mod client;
+mod cluster;
+mod cluster_client;
+mod cluster_nodes;
 mod durable;
+mod keys;
 mod large;
 mod load;
 mod memory;
+mod migration;
 mod null_server;
 mod process;
 mod report;
@@ -66,6 +71,14 @@ fn main() {
     if wants("durable-large") {
         large::restarts(effort, &mut report);
         large::larger_than_memory(effort, &mut report);
+    }
+    if wants("cluster") {
+        cluster::against_standalone(effort, &mut report);
+        cluster::copies(effort, &mut report);
+        cluster::idle(effort, &mut report);
+    }
+    if wants("cluster") || wants("cluster-move") {
+        migration::against_resharding(effort, &mut report);
     }
     if wants("memory") {
         memory::per_item(effort, &mut report);

@@ -75,6 +75,18 @@ impl Server {
             Keeping::Memory => kind.port(),
             Keeping::Disk(_) => kind.port() + 10,
         };
+        Server::start_on(port, kind, keeping, cores, io_threads, options)
+    }
+
+    /// For those of which several run at once.
+    pub fn start_on(
+        port: u16,
+        kind: Kind,
+        keeping: Keeping,
+        cores: Cores,
+        io_threads: usize,
+        options: &[&str],
+    ) -> Server {
         let directory = data_directory(port);
         let mut command = command(kind, keeping, port, io_threads);
         // No server finds a dump that another has left.
@@ -125,6 +137,17 @@ impl Server {
             text.split(' ').next()?.parse::<u64>().ok()
         });
         Duration::from_nanos(nanoseconds.sum())
+    }
+
+    /// The same with threads that have ended, in steps of the kernel's clock (10 ms).
+    pub fn cpu_time_of_all(&self) -> Duration {
+        let text = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("the server runs");
+        // The name of the program is in parentheses, and may have spaces in it. Fields 14 and 15 of proc(5).
+        let fields = text.rsplit_once(") ").map_or("", |(_, fields)| fields);
+        let ticks: u64 = fields.split(' ').skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+        // SAFETY: asks for a constant.
+        let ticks_per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+        Duration::from_secs_f64(ticks as f64 / ticks_per_second as f64)
     }
 
     /// What the process has had written to disk so far.

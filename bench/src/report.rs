@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub struct Report {
     text: String,
@@ -81,6 +81,13 @@ impl Report {
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         path
     }
+}
+
+/// Median, 99th percentile and maximum, in milliseconds.
+pub fn quantiles(latencies: &mut [Duration]) -> String {
+    latencies.sort_unstable();
+    let at = |part: f64| latencies[((latencies.len() - 1) as f64 * part) as usize].as_secs_f64() * 1000.0;
+    format!("{:.2}, {:.2}, {:.1}", at(0.5), at(0.99), at(1.0))
 }
 
 fn output(program: &str, arguments: &[&str]) -> String {
