@@ -16,6 +16,9 @@ const BUDGET: Budget = Budget { replicas: 4, leaders: 4, migrations: 4, ..Budget
 /// So long after a node has come, slots move to it by themselves.
 const BALANCE_DELAY: Duration = Duration::from_secs(30);
 
+/// To look at all slots costs a millisecond. When there was nothing to do and the map is the same, that has time.
+const REST: Duration = Duration::from_secs(1);
+
 /// One round.
 pub(super) fn run(node: &Arc<Node>) {
     if node.leading_root().is_none() {
@@ -37,11 +40,17 @@ pub(super) fn run(node: &Arc<Node>) {
 /// Takes the next steps towards what is wanted.
 fn place(node: &Node) {
     let (map, now, mut rng) = (node.map(), (node.clock)(), Rng::from_entropy());
+    if !node.watch.is_to_plan(map.version(), REST) {
+        return;
+    }
     // What somebody has put where it is stays there; only for nodes that are new room is made. Whoever has just brought
     // one in may have plans with it, so that takes a while.
     let is_awaited = map.settings().auto_balance == AutoBalance::Yes && node.watch.has_newcomer(BALANCE_DELAY);
     let scope = if is_awaited { Scope::All } else { Scope::OnlyDraining };
     let moves = placement::plan(&map, &Load::even(), now, &BUDGET, scope);
+    if moves.is_empty() {
+        node.watch.note_in_place(map.version());
+    }
     let is_balanced = !moves.iter().any(|planned| matches!(planned.step, Step::MoveSlots { .. }));
     if is_awaited && is_balanced && map.migrations_under_way().next().is_none() {
         node.watch.forget_newcomers();

@@ -18,6 +18,8 @@ struct Inner {
     members_since: HashMap<NodeId, Instant>,
     /// Those of them that have come meanwhile, and have not got their share of the slots yet.
     newcomers: HashSet<NodeId>,
+    /// The last map for which there was nothing to do, and when that was found.
+    in_place: Option<(MapVersion, Instant)>,
     /// The last map that was sent to a node, and when.
     sent: HashMap<NodeId, (MapVersion, Instant)>,
 }
@@ -52,6 +54,17 @@ impl Watch {
     pub fn has_newcomer(&self, delay: Duration) -> bool {
         let inner = self.inner.lock();
         inner.newcomers.iter().any(|node| inner.members_since.get(node).is_some_and(|since| since.elapsed() >= delay))
+    }
+
+    /// Whether it makes sense to look for steps of placement: time alone makes some of them due, but not within `rest`.
+    pub fn is_to_plan(&self, version: MapVersion, rest: Duration) -> bool {
+        let in_place = self.inner.lock().in_place;
+        in_place.is_none_or(|(found, at)| found != version || at.elapsed() >= rest)
+    }
+
+    /// There was nothing to do for this map.
+    pub fn note_in_place(&self, version: MapVersion) {
+        self.inner.lock().in_place = Some((version, Instant::now()));
     }
 
     /// Everybody has their share.

@@ -177,8 +177,8 @@ impl Stage {
         self.node.read().upgrade()
     }
 
-    /// Until what is returned is dropped, requests for these slots wait here even if the map gives them to another node,
-    /// which may learn of that later.
+    /// Until what is returned is dropped, requests for these slots wait here even if the map gives them to another
+    /// node, which may learn of that later.
     pub fn give_away(&self, migration: &Migration) -> Leaving<'_> {
         self.leaving.write().insert(migration.id, migration.slots.clone());
         Leaving { stage: self, id: migration.id }
