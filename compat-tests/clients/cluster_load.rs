@@ -14,9 +14,8 @@ use std::{env, io};
 
 const CLIENTS: u32 = 3;
 const KEYS: u64 = 100;
-/// How often a client follows redirections, and the like, by itself. After a migration the former owner of slots and
-/// the new one may send clients to each other until both know of it, under load for some 20 ms; sixteen times, which is
-/// the default, can be over sooner.
+/// How often a client follows redirections, and the like, by itself: it does not rest between them, and sixteen times,
+/// which is the default, are over within milliseconds.
 const RETRIES: u32 = 60;
 /// Milliseconds that it rests at most when it is told to try again: by default longer and longer, up to ten minutes.
 const REST_MAX: u64 = 2000;
