@@ -10,10 +10,10 @@
 //! leader proposes if it finds one (raft-rs's own leaving gets lost with a leader).
 
 use protobuf::Message as _;
-use raft::ProgressState;
 use raft::eraftpb::{
     ConfChange, ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, Entry, EntryType,
 };
+use raft::{ProgressState, StateRole};
 
 use super::{Core, record};
 use crate::group::ids::{LogIndex, ReplicaId};
@@ -217,6 +217,20 @@ impl Core {
             let state = &mut self.node.mut_store().state;
             state.members = record::members_of(&conf);
             state.members_index = index;
+        }
+        self.stop_leading_if_removed();
+    }
+
+    /// A leader that is no member any more must not go on: raft-rs leaves it in its place, and panics when it is
+    /// answered or when its disk has written something. It may have come to lead before it knew what a former leader
+    /// had decided. What is committed is told first, so that those who stay know that they can do without it.
+    fn stop_leading_if_removed(&mut self) {
+        let raft = &mut self.node.raft;
+        if raft.state == StateRole::Leader && raft.prs().get(raft.id).is_none() {
+            raft.bcast_append();
+            raft.ping();
+            let term = raft.term;
+            raft.become_follower(term, raft::INVALID_ID);
         }
     }
 }
