@@ -3,7 +3,7 @@
 
 use crate::Effort;
 use crate::cluster_nodes::{Cluster, Plan};
-use crate::durable::{latencies, rate, ratios};
+use crate::durable::{beside, latencies, rate};
 use crate::load::{self, Load, Reach};
 use crate::process::{Cores, Keeping, Kind, SERVER_CORE, Server};
 use crate::report::{Report, Samples};
@@ -32,15 +32,7 @@ pub fn against_standalone(effort: Effort, report: &mut Report) {
     for test in ["set", "get"] {
         let load = Load { test, pipeline: 16, requests: effort.pipelined_requests, ..Load::USUAL };
         let runs = alternate(&servers, load, effort.rounds);
-        report.row(&[
-            test.to_owned(),
-            rate(&runs[0]),
-            rate(&runs[1]),
-            ratios(&runs[1], &runs[0]),
-            "0.95".to_owned(),
-            format!("{:.2}", runs[0].cpu_us().median()),
-            format!("{:.2}", runs[1].cpu_us().median()),
-        ]);
+        report.row(&[&[test.to_owned()][..], &beside(&runs, "0.95")].concat());
     }
 }
 

@@ -66,7 +66,5 @@ enum Next {
 
 /// Of a key without a hash tag: CRC16 (XMODEM).
 fn slot_of(key: &[u8]) -> usize {
-    let shift = |crc: u16, _| if crc & 0x8000 != 0 { crc << 1 ^ 0x1021 } else { crc << 1 };
-    let crc = key.iter().fold(0, |crc: u16, byte| (0..8).fold(crc ^ u16::from(*byte) << 8, shift));
-    usize::from(crc) % SLOTS
+    usize::from(crc16::State::<crc16::XMODEM>::calculate(key)) % SLOTS
 }

@@ -66,15 +66,14 @@ pub fn against_cache(effort: Effort, report: &mut Report) {
     let servers = [Keeping::Memory, Keeping::Disk("everysec")].map(|keeping| start(Kind::Basalt, keeping));
     let load = Load { pipeline: 16, requests: effort.pipelined_requests, ..Load::USUAL };
     alternate(&servers, load, 1);
-    let runs = alternate(&servers, Load { test: "get", ..load }, effort.rounds);
-    report.row(&[
-        rate(&runs[0]),
-        rate(&runs[1]),
-        ratios(&runs[1], &runs[0]),
-        "0.95".to_owned(),
-        format!("{:.2}", runs[0].cpu_us().median()),
-        format!("{:.2}", runs[1].cpu_us().median()),
-    ]);
+    report.row(&beside(&alternate(&servers, Load { test: "get", ..load }, effort.rounds), "0.95"));
+}
+
+/// Of two servers: their rates, the ratio of the second to the first, what it must reach, and CPU time per request.
+pub fn beside(runs: &[Runs], goal: &str) -> [String; 6] {
+    let cpu = |runs: &Runs| format!("{:.2}", runs.cpu_us().median());
+    let ratio = ratios(&runs[1], &runs[0]);
+    [rate(&runs[0]), rate(&runs[1]), ratio, goal.to_owned(), cpu(&runs[0]), cpu(&runs[1])]
 }
 
 /// Flushes and compactions come late, so one run is long, and there is one only.
@@ -96,7 +95,7 @@ fn start(kind: Kind, keeping: Keeping) -> Server {
 }
 
 /// Of the ratios of each round: what disturbs a round disturbs both of its runs.
-pub fn ratios(ours: &Runs, theirs: &Runs) -> String {
+fn ratios(ours: &Runs, theirs: &Runs) -> String {
     let pairs = ours.0.iter().zip(&theirs.0);
     let samples = Samples::of(pairs.map(|(ours, theirs)| ours.requests_per_second / theirs.requests_per_second));
     format!("**{:.2}** ±{:.0}%", samples.median(), samples.spread_percent())

@@ -89,7 +89,7 @@ fn run_held(
     let flow = run(server, session, command, args, out);
     if flow == Flow::Loading {
         session.held_since = Some(since);
-    } else if waited >= server.slowlog.threshold() && !command.spec.flags.contains(Flags::SKIP_SLOWLOG) {
+    } else if is_slow(server, command, waited) {
         server.slowlog.note_admission(server, session, command, args, waited);
     }
     flow
@@ -514,9 +514,14 @@ fn show_to_monitors(server: &Server, session: &Session, command: &Command, args:
 
 #[inline]
 fn note_if_slow(server: &Server, session: &Session, command: &Command, args: Args<'_>, elapsed: Duration) {
-    if elapsed >= server.slowlog.threshold() && !command.spec.flags.contains(Flags::SKIP_SLOWLOG) {
+    if is_slow(server, command, elapsed) {
         server.slowlog.note(server, session, command, args, elapsed);
     }
+}
+
+#[inline]
+fn is_slow(server: &Server, command: &Command, took: Duration) -> bool {
+    took >= server.slowlog.threshold() && !command.spec.flags.contains(Flags::SKIP_SLOWLOG)
 }
 
 /// Locks everything: for what must see or change all of the keyspace at one moment.

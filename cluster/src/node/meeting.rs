@@ -37,7 +37,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 pub type Seeds = Arc<dyn Fn() -> Vec<SocketAddr> + Send + Sync>;
 
 /// Whom to join of those who listen somewhere.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Choice {
     Anybody,
     /// A cluster of several nodes, but nobody who is alone: of many that start together some would otherwise find the
@@ -46,7 +46,6 @@ enum Choice {
 }
 
 /// What has come of an attempt.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Met {
     /// This node is a member of the cluster now.
     Cluster,
@@ -95,21 +94,21 @@ impl Node {
     /// Goes on where a start was cut off, or begins to join, as the node was told.
     pub(super) fn resume_joining(self: &Arc<Self>, wished: Option<Seeds>) -> Result<(), NodeError> {
         let begun = self.record.lock().joining;
-        match (begun, wished) {
+        match (begun, &wished) {
             (None, None) => Ok(()),
             (None, Some(_)) if self.map().member_count() > 1 => Ok(()),
-            (begun, wished) => self.keep_joining(begun, wished.unwrap_or_else(|| Arc::new(Vec::new))),
+            _ => self.keep_joining(begun, wished),
         }
     }
 
     /// Joins the cluster of whoever listens there, on a thread of its own that tries until it is a member of one.
     pub(super) fn join_later(self: &Arc<Self>, address: SocketAddr) -> Result<(), NodeError> {
-        self.keep_joining(Some(address), Arc::new(Vec::new))
+        self.keep_joining(Some(address), None)
     }
 
     /// `begun` is who was asked already, and may have let this node in. It may have moved since, so the seeds are asked
     /// as well.
-    fn keep_joining(self: &Arc<Self>, begun: Option<SocketAddr>, seeds: Seeds) -> Result<(), NodeError> {
+    fn keep_joining(self: &Arc<Self>, begun: Option<SocketAddr>, seeds: Option<Seeds>) -> Result<(), NodeError> {
         let node = Arc::downgrade(self);
         let mut chance = Rng::from_entropy();
         let alone = move || {
@@ -117,16 +116,11 @@ impl Node {
             node.filter(|node| node.map().member_count() == 1)
         };
         let keep_joining = move || {
-            while alone().is_some() {
+            while let Some(own) = alone().map(|node| node.own_address()) {
                 // Asked anew each time: names may come to mean others.
-                let mut choice = Choice::Anybody;
-                for address in begun.into_iter().chain(seeds()) {
+                let named = seeds.as_ref().map_or_else(Vec::new, |seeds| seeds());
+                for (address, choice) in candidates(begun, named, own) {
                     let Some(node) = alone() else { return };
-                    if address == node.own_address() {
-                        // Nodes may all be told the same names, their own among them: the first of them is joined.
-                        choice = Choice::Clusters;
-                        continue;
-                    }
                     match node.join(address, choice) {
                         Ok(Met::Cluster) => return node.share_out(),
                         Ok(Met::SomebodyAlone) => {}
@@ -137,9 +131,6 @@ impl Node {
                                 break;
                             }
                         }
-                    }
-                    if begun == Some(address) {
-                        choice = Choice::Clusters;
                     }
                 }
                 std::thread::sleep(RETRY.mul_f64(0.5 + chance.f64()));
@@ -299,6 +290,21 @@ impl Node {
     }
 }
 
+/// Whom to ask in which order, and which of them must not be alone: those behind whoever was asked before, and behind
+/// this node itself. Nodes may all be told the same names, their own among them: so the first of them is joined.
+fn candidates(begun: Option<SocketAddr>, named: Vec<SocketAddr>, own: SocketAddr) -> Vec<(SocketAddr, Choice)> {
+    let (mut choice, mut found) = (Choice::Anybody, Vec::new());
+    for address in begun.into_iter().chain(named) {
+        if address != own {
+            found.push((address, choice));
+        }
+        if address == own || begun == Some(address) {
+            choice = Choice::Clusters;
+        }
+    }
+    found
+}
+
 /// Neighbours with the same epoch become one claim.
 fn merge(claims: impl Iterator<Item = SlotClaim>) -> Vec<SlotClaim> {
     let mut merged: Vec<SlotClaim> = Vec::new();
@@ -315,4 +321,20 @@ fn merge(claims: impl Iterator<Item = SlotClaim>) -> Vec<SlotClaim> {
         }
     }
     merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Choice::{Anybody, Clusters};
+    use super::*;
+
+    #[test]
+    fn the_first_of_the_names_is_joined_and_others_only_if_they_are_clusters() {
+        let [a, b, c] = [1, 2, 3].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let names = || vec![a, b, c];
+        assert_eq!(candidates(None, names(), a), [(b, Clusters), (c, Clusters)]);
+        assert_eq!(candidates(None, names(), c), [(a, Anybody), (b, Anybody)]);
+        assert_eq!(candidates(Some(b), vec![a], c), [(b, Anybody), (a, Clusters)]);
+        assert_eq!(candidates(Some(a), vec![], c), [(a, Anybody)]);
+    }
 }

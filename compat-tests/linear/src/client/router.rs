@@ -242,11 +242,7 @@ fn transaction(tag: &str, commands: &[Command]) -> Vec<Vec<String>> {
 
 /// CRC16 (XMODEM) of a hash tag, modulo the number of slots.
 fn slot_of(tag: &str) -> usize {
-    let crc = tag.bytes().fold(0u16, |crc, byte| {
-        let shift = |crc: u16, _| if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 };
-        (0..8).fold(crc ^ u16::from(byte) << 8, shift)
-    });
-    usize::from(crc) % SLOTS
+    usize::from(crc16::State::<crc16::XMODEM>::calculate(tag.as_bytes())) % SLOTS
 }
 
 #[cfg(test)]
