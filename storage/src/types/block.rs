@@ -9,6 +9,7 @@
 //! after it are initialised; the prefix is the shortest one for its length. Neighbours: `Packed`, `IntSet`, `Member`
 //! and `Field` are safe code over this type; `thin` puts a tag into the pointer's free low bits.
 
+use crate::size_class::round_up;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
 use std::ptr::NonNull;
 use std::slice;
@@ -215,17 +216,7 @@ fn layout_for(len: usize) -> Layout {
 
 /// What the allocator hands out for a block of `len` bytes.
 pub const fn allocation_size(len: usize) -> usize {
-    size_class(varint::encoded_len(len) + len)
-}
-
-/// The allocation size that the allocator rounds `bytes` up to: steps of 8 up to 64, then four steps per doubling.
-///
-/// These are mimalloc's classes if it is built with `MI_MAX_ALIGN_SIZE=8` and asked through `mi_malloc`. With its
-/// default of 16, odd multiples of 8 below 64 take 8 bytes more: still correct, but a member of 16 bytes then costs 32,
-/// not 24.
-pub const fn size_class(bytes: usize) -> usize {
-    let step = if bytes <= 64 { 8 } else { 1 << ((bytes - 1).ilog2() - 2) };
-    if bytes == 0 { step } else { bytes.next_multiple_of(step) }
+    round_up(varint::encoded_len(len) + len)
 }
 
 /// Lengths as one byte up to 250; above, a code and two, four or eight bytes. Codes from 254 on are free.
@@ -301,14 +292,6 @@ pub mod varint {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn size_classes_step_by_eight_then_four_per_doubling() {
-        let classes: Vec<usize> =
-            [0, 1, 8, 9, 24, 57, 64, 65, 81, 112, 113, 128, 129, 161, 256, 257, 1025].map(size_class).to_vec();
-        assert_eq!(classes, [8, 8, 8, 16, 24, 64, 64, 80, 96, 112, 128, 128, 160, 192, 256, 320, 1280]);
-        assert!((1..100_000).all(|n| size_class(size_class(n)) == size_class(n) && size_class(n) >= n));
-    }
 
     #[test]
     fn varint_round_trips_at_its_borders() {

@@ -7,7 +7,8 @@
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 
-use crate::types::block::{ALIGN, size_class};
+use crate::size_class::round_up;
+use crate::types::block::ALIGN;
 
 /// What a chunk has to know about its payload.
 #[repr(C)]
@@ -43,7 +44,7 @@ impl Block {
 
     /// A block whose payload has at least `payload` bytes, all zero; lengths take `1 << width_log2` bytes.
     pub fn new(payload: usize, width_log2: u32) -> Block {
-        let size = size_class(payload + HEADER);
+        let size = round_up(payload + HEADER);
         assert!(size <= (u32::MAX - 7) as usize, "list chunk of {size} bytes");
         assert!(width_log2 <= 2);
         let layout = Layout::from_size_align(size, ALIGN).expect("the size was checked above");

@@ -13,7 +13,7 @@ use std::cmp::max;
 use super::block::Block;
 use super::limits::{CHUNK_ENTRIES_MAX, LISTPACK_EMPTY_BYTES, ListLimits, listpack_entry_bytes};
 use super::{Direction, End};
-use crate::types::block::size_class;
+use crate::size_class::round_up;
 
 #[repr(transparent)]
 pub(super) struct Chunk(Block);
@@ -336,7 +336,7 @@ impl Chunk {
     /// Gives back memory when at least one part in `slack_parts` of the chunk is unused.
     pub fn shrink(&mut self, slack_parts: usize) {
         let needed = self.used() + self.count() * self.width();
-        let exact = size_class(needed + Block::HEADER_BYTES);
+        let exact = round_up(needed + Block::HEADER_BYTES);
         if (self.0.size() - exact) * slack_parts > self.0.size() {
             self.relocate(needed, self.0.width_log2(), End::Back);
         }
@@ -428,8 +428,8 @@ impl Chunk {
         let size = Block::HEADER_BYTES + needed;
         let size = match growth {
             // The steps of the allocator's sizes are large enough to make growth amortised.
-            Growth::Tight => size_class(size),
-            Growth::Doubling { bytes_max } => size_class(max((2 * size).min(bytes_max), size)),
+            Growth::Tight => round_up(size),
+            Growth::Doubling { bytes_max } => round_up(max((2 * size).min(bytes_max), size)),
         };
         // A chunk that cannot grow any more uses up its last gap.
         if width == self.width() && size <= self.0.size() && needed <= capacity {

@@ -9,8 +9,9 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 use std::slice;
 
+use crate::size_class::round_up;
 use crate::table::Item;
-use crate::types::block::{ALIGN, size_class, varint};
+use crate::types::block::{ALIGN, varint};
 
 /// A member with its score. Layout: `[score: f64][length: varint][member]`.
 #[repr(transparent)]
@@ -138,7 +139,7 @@ unsafe fn member_at<'a>(start: NonNull<u8>) -> &'a [u8] {
 }
 
 fn layout_for(len: usize) -> Layout {
-    let size = size_class(SCORE_BYTES + varint::encoded_len(len) + len);
+    let size = round_up(SCORE_BYTES + varint::encoded_len(len) + len);
     Layout::from_size_align(size, ALIGN).expect("a member is shorter than the address space")
 }
 

@@ -282,7 +282,7 @@ fn deep_trees_keep_their_invariants_through_growth_change_and_shrinking() {
         check(&zset);
     }
     let Form::Table(skiplist) = zset.0.shared() else { panic!("not large") };
-    assert_eq!(skiplist.tree().heap_bytes(), 512, "an empty tree is one leaf");
+    assert_eq!(skiplist.tree().heap_bytes(), 1024, "an empty tree is one leaf");
 }
 
 #[test]
@@ -296,17 +296,17 @@ fn members_in_order_fill_the_leaves() {
         }
         let Form::Table(skiplist) = zset.0.shared() else { panic!("not large") };
         let each = skiplist.tree().heap_bytes() as f64 / len as f64;
-        assert!(each < 9.5, "{each} bytes of tree per member, descending: {descending}");
+        assert!(each < 19.0, "{each} bytes of tree per member, descending: {descending}");
     }
 }
 
 #[test]
-fn random_members_of_sixteen_bytes_cost_less_than_sixty() {
+fn random_members_of_sixteen_bytes_cost_less_than_seventy_five() {
     let mut rng = Rng::seeded(5);
     let len = 6000;
     let zset = random_zset(&mut rng, len);
     let each = zset.heap_bytes() as f64 / len as f64;
-    assert!(each < 60.0, "{each} bytes per member");
+    assert!(each < 75.0, "{each} bytes per member");
 }
 
 #[test]

@@ -74,12 +74,7 @@ impl Inner {
     /// The child that holds the entry with this key, or would hold it.
     #[inline]
     pub fn child_for(&self, key: &Key) -> usize {
-        let scores = &self.scores[..self.len];
-        let below = scores.partition_point(|&score| score < key.score);
-        // Mostly nothing is equal, and no member has to be looked at.
-        let equal = scores[below..].iter().take_while(|&&score| score == key.score).count();
-        let not_after = super::partition_point(equal, |index| self.first(below + index).member() <= key.member);
-        (below + not_after).saturating_sub(1)
+        super::upper_bound(&self.scores[..self.len], key, |index| self.first(index)).saturating_sub(1)
     }
 
     /// The child in which the entries that satisfy `is_before` end.
@@ -188,10 +183,7 @@ impl Inner {
 
     fn refresh_first(&mut self, index: usize) {
         let first = self.child(index).first();
-        // The usual case, that the first entry stays what it was, must not touch the member.
-        if self.firsts[index] != first {
-            self.firsts[index] = first;
-            self.scores[index] = first.map_or(0.0, |first| first.score());
-        }
+        self.firsts[index] = first.map(|(_, entry)| entry);
+        self.scores[index] = first.map_or(0.0, |(score, _)| score);
     }
 }

@@ -14,6 +14,7 @@ use std::cmp::Ordering;
 use self::inner::Inner;
 use self::leaf::Leaf;
 use super::member::Entry;
+use crate::size_class::round_up;
 
 pub(super) struct Tree {
     root: Node,
@@ -94,7 +95,7 @@ impl Tree {
         let (mut node, mut rank) = (&self.root, 0);
         loop {
             match node {
-                Node::Leaf(leaf) => return rank + leaf.index_of(entry),
+                Node::Leaf(leaf) => return rank + leaf.index_of(entry, key.score),
                 Node::Inner(inner) => {
                     let index = inner.child_for(&key);
                     rank += inner.count_before(index);
@@ -175,7 +176,7 @@ impl Node {
             Node::Leaf(leaf) => {
                 let index = leaf.lower_bound(key);
                 if !leaf.is_full() {
-                    leaf.insert(index, entry);
+                    leaf.insert(index, entry, key.score);
                     return None;
                 }
                 // In-order arrivals leave full leaves behind instead of halves.
@@ -187,9 +188,9 @@ impl Node {
                 };
                 let mut right = Box::new(leaf.split_off(at));
                 if index < at || at == 0 {
-                    leaf.insert(index, entry);
+                    leaf.insert(index, entry, key.score);
                 } else {
-                    right.insert(index - at, entry);
+                    right.insert(index - at, entry, key.score);
                 }
                 Some(Node::Leaf(right))
             }
@@ -225,7 +226,7 @@ impl Node {
         match self {
             Node::Leaf(leaf) => {
                 let index = match *target {
-                    Target::Entry(entry, _) => leaf.index_of(entry),
+                    Target::Entry(entry, key) => leaf.index_of(entry, key.score),
                     Target::Rank(rank) => rank,
                 };
                 leaf.remove(index)
@@ -248,22 +249,26 @@ impl Node {
         }
     }
 
-    /// `next` is the first entry behind this node; `is_first` says that there is none before it.
-    fn rescore(&mut self, entry: Entry, old: &Key, new: &Key, next: Option<Entry>, is_first: bool) -> Rescored {
+    /// `next` is the first entry behind this node, with its score; `is_first` says that there is none before it.
+    fn rescore(&mut self, entry: Entry, old: &Key, new: &Key, next: Option<(f64, Entry)>, is_first: bool) -> Rescored {
         match self {
             Node::Leaf(leaf) => {
-                let index = leaf.index_of(entry);
-                let ascends = new.score > old.score;
-                let stays = if ascends {
-                    let next = if index + 1 < leaf.len() { Some(*leaf.entry(index + 1)) } else { next };
-                    next.is_none_or(|next| !new.is_after(&next))
+                let index = leaf.index_of(entry, old.score);
+                let at = |index: usize| (leaf.scores()[index], *leaf.entry(index));
+                let stays = if new.score > old.score {
+                    let next = if index + 1 < leaf.len() { Some(at(index + 1)) } else { next };
+                    next.is_none_or(|(score, next)| !new.is_after(score, &next))
                 } else {
-                    match index.checked_sub(1) {
-                        Some(before) => new.is_after(leaf.entry(before)),
+                    match index.checked_sub(1).map(at) {
+                        Some((score, before)) => new.is_after(score, &before),
                         None => is_first,
                     }
                 };
-                if stays { Rescored::InPlace } else { Rescored::MustMove }
+                if !stays {
+                    return Rescored::MustMove;
+                }
+                leaf.set_score(index, new.score);
+                Rescored::InPlace
             }
             Node::Inner(inner) => {
                 let index = inner.child_for(old);
@@ -273,7 +278,8 @@ impl Node {
                     // The separators told so without a look at any neighbour.
                     return Rescored::MustMove;
                 }
-                let next = if index + 1 < inner.len() { Some(*inner.first(index + 1)) } else { next };
+                let behind = index + 1;
+                let next = if behind < inner.len() { Some((inner.score(behind), *inner.first(behind))) } else { next };
                 let rescored = inner.child_mut(index).rescore(entry, old, new, next, is_first && index == 0);
                 if rescored == Rescored::InPlace && *inner.first(index) == entry {
                     inner.set_score(index, new.score);
@@ -283,10 +289,11 @@ impl Node {
         }
     }
 
-    fn first(&self) -> Option<Entry> {
+    /// The first entry with its score; an empty node has none.
+    fn first(&self) -> Option<(f64, Entry)> {
         match self {
-            Node::Leaf(leaf) => leaf.entries().first().copied().flatten(),
-            Node::Inner(inner) => (inner.len() > 0).then(|| *inner.first(0)),
+            Node::Leaf(leaf) => leaf.scores().first().map(|&score| (score, *leaf.entry(0))),
+            Node::Inner(inner) => (inner.len() > 0).then(|| (inner.score(0), *inner.first(0))),
         }
     }
 
@@ -323,8 +330,8 @@ impl Node {
 
     fn heap_bytes(&self) -> usize {
         match self {
-            Node::Leaf(_) => size_of::<Leaf>(),
-            Node::Inner(inner) => size_of::<Inner>() + inner.children().map(Node::heap_bytes).sum::<usize>(),
+            Node::Leaf(_) => round_up(size_of::<Leaf>()),
+            Node::Inner(inner) => round_up(size_of::<Inner>()) + inner.children().map(Node::heap_bytes).sum::<usize>(),
         }
     }
 }
@@ -334,9 +341,9 @@ impl<'a> Key<'a> {
         Key { score: entry.score(), member: entry.member() }
     }
 
+    /// Whether this comes after an entry that has this score.
     #[inline]
-    pub fn is_after(&self, entry: &Entry) -> bool {
-        let score = entry.score();
+    pub fn is_after(&self, score: f64, entry: &Entry) -> bool {
         score < self.score || (score == self.score && entry.member() < self.member)
     }
 
@@ -344,6 +351,28 @@ impl<'a> Key<'a> {
         let by_score = self.score.partial_cmp(&other.score).expect("NaN never enters a sorted set");
         by_score.then_with(|| self.member.cmp(other.member))
     }
+}
+
+/// How many entries, in order and with these scores, come before `key`. Mostly no score is equal, and no member is
+/// looked at.
+#[inline]
+fn lower_bound<'a>(scores: &[f64], key: &Key, entry: impl Fn(usize) -> &'a Entry) -> usize {
+    let (below, equal) = around(scores, key.score);
+    below + partition_point(equal, |index| entry(below + index).member() < key.member)
+}
+
+/// The same, and `key` itself.
+#[inline]
+fn upper_bound<'a>(scores: &[f64], key: &Key, entry: impl Fn(usize) -> &'a Entry) -> usize {
+    let (below, equal) = around(scores, key.score);
+    below + partition_point(equal, |index| entry(below + index).member() <= key.member)
+}
+
+/// How many scores are below this one, and how many equal it.
+#[inline]
+fn around(scores: &[f64], score: f64) -> (usize, usize) {
+    let below = scores.partition_point(|&other| other < score);
+    (below, scores[below..].iter().take_while(|&&other| other == score).count())
 }
 
 /// The first of `len` indices for which `is_before` does not hold.
@@ -371,6 +400,7 @@ impl Tree {
 fn check_node(node: &Node, seen: &mut Vec<Entry>) -> usize {
     match node {
         Node::Leaf(leaf) => {
+            assert!(leaf.entries().iter().flatten().map(Entry::score).eq(leaf.scores().iter().copied()));
             seen.extend(leaf.entries().iter().flatten());
             0
         }
