@@ -99,7 +99,7 @@ def fields_are_those_of_redis() -> None:
 
 
 def sections_are_chosen_as_in_redis() -> None:
-    own = {"durability", "storage", "groups"}
+    own = {"durability", "storage", "groups", "keysizes"}
     with Server(REFERENCE) as reference, Server(binary_under_test(), "--mode", "cache") as server:
         for names in [[], ["default"], ["all"], ["everything"], ["cpu"], ["CPU", "server"], ["server", "server"], ["x"],
                       ["default", "commandstats"], ["modules"], ["all", "modules"]]:
@@ -107,6 +107,42 @@ def sections_are_chosen_as_in_redis() -> None:
             found = [title for title in sections(server, *names) if title not in own]
             # Which errors and commands there were differs, but not whether the section is there.
             assert found == expected, (names, expected, found)
+
+
+def sizes_are_counted() -> None:
+    """The section that Redis 8 has: the lines are those that Redis's documentation shows for the same values."""
+    for mode in ["cache", "durable"]:
+        with Server(binary_under_test(), "--mode", mode) as server:
+            client = server.connect()
+            for size in [0, 1, 2, 3, 4, 1023, 1024, 3000, 1 << 20]:
+                client.call("SET", f"string:{size}", "x" * size)
+            client.call("SET", "number", "12345678")
+            client.call("SELECT", "3")
+            client.call("RPUSH", "list", *["x"] * 1000)
+            client.call("SADD", "set", "1", "2", "3")
+            client.call("HSET", "hash", "a", "1", "b", "2")
+            client.call("ZADD", "zset", "1", "a")
+            assert sections(server, "keysizes")["keysizes"] == {
+                "db0_distrib_strings_sizes": "0=1,1=1,2=2,4=1,8=1,512=1,1K=1,2K=1,1M=1",
+                "db3_distrib_lists_items": "512=1",
+                "db3_distrib_sets_items": "2=1",
+                "db3_distrib_zsets_items": "1=1",
+                "db3_distrib_hashes_items": "2=1",
+            }, mode
+            client.call("SREM", "set", "1", "2")
+            client.call("LTRIM", "list", "0", "0")
+            client.call("DEL", "hash")
+            client.call("SWAPDB", "0", "3")
+            client.call("FLUSHDB")
+            assert "db3_distrib_strings_sizes" not in sections(server, "keysizes")["keysizes"]
+            assert sections(server, "keysizes")["keysizes"] == {
+                "db0_distrib_lists_items": "1=1",
+                "db0_distrib_sets_items": "1=1",
+                "db0_distrib_zsets_items": "1=1",
+            }, mode
+            client.call("FLUSHALL")
+            assert sections(server, "keysizes")["keysizes"] == {}
+            assert "keysizes" not in sections(server)
 
 
 def values_are_true() -> None:
@@ -185,7 +221,7 @@ def is_up_to_date(node, master) -> bool:
     return replication(node)["slave_repl_offset"] == replication(master)["master_repl_offset"]
 
 
-CASES = [fields_are_those_of_redis, sections_are_chosen_as_in_redis, values_are_true, replication_is_true]
+CASES = [fields_are_those_of_redis, sections_are_chosen_as_in_redis, sizes_are_counted, values_are_true, replication_is_true]
 
 if __name__ == "__main__":
     os.environ["BASALT_METRICS_PORT"] = "0"

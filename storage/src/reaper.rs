@@ -1,7 +1,7 @@
 //! Frees big values off the network threads, so that deleting them stops nobody (Redis documentation, "Lazy freeing").
 
 use crate::entry::Entry;
-use crate::keyspace::Slots;
+use crate::keyspace::{Sizes, Slots};
 use crate::shared::SharedBytes;
 use crate::value::{Value, string_free_effort};
 use std::sync::Arc;
@@ -16,8 +16,8 @@ const FREE_EFFORT_MAX: usize = 64;
 enum Garbage {
     /// A value, and about how many bytes it has.
     Value(Value, u64),
-    /// The tables of a stripe, and about how many bytes they and their entries have.
-    Tables(Box<Slots>, u64),
+    /// The tables of a stripe, about how many bytes they and their entries have, and where these are counted still.
+    Tables(Box<Slots>, u64, Option<Arc<Sizes>>),
     /// A large string that was in no entry, or is no longer.
     Bytes(SharedBytes),
 }
@@ -47,7 +47,10 @@ impl Reaper {
                     let (objects, bytes) = (garbage.objects(), garbage.bytes());
                     match garbage {
                         Garbage::Value(value, _) => drop(value),
-                        Garbage::Tables(tables, _) => drop(tables),
+                        Garbage::Tables(tables, _, sizes) => {
+                            sizes.inspect(|sizes| sizes.take_all(&tables));
+                            drop(tables);
+                        }
                         Garbage::Bytes(bytes) => drop(bytes),
                     }
                     shared.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -83,7 +86,14 @@ impl Reaper {
 
     pub(crate) fn discard_tables(&self, tables: Box<Slots>) {
         let bytes = tables.bytes_about();
-        self.send(Garbage::Tables(tables, bytes));
+        self.send(Garbage::Tables(tables, bytes, None));
+    }
+
+    /// The same for tables of a database that stays. Its sizes have them until they are freed, since to count many
+    /// entries takes as long as to free them.
+    pub(crate) fn discard_some_tables(&self, tables: Box<Slots>, sizes: Arc<Sizes>) {
+        let bytes = tables.bytes_about();
+        self.send(Garbage::Tables(tables, bytes, Some(sizes)));
     }
 
     /// Objects handed over but not freed yet (INFO's `lazyfree_pending_objects`).
@@ -118,14 +128,14 @@ impl Garbage {
     fn objects(&self) -> u64 {
         match self {
             Garbage::Value(..) => 1,
-            Garbage::Tables(tables, _) => tables.iter().map(|slot| slot.table.len() as u64).sum(),
+            Garbage::Tables(tables, ..) => tables.iter().map(|slot| slot.table.len() as u64).sum(),
             Garbage::Bytes(_) => 0,
         }
     }
 
     fn bytes(&self) -> u64 {
         match self {
-            Garbage::Value(_, bytes) | Garbage::Tables(_, bytes) => *bytes,
+            Garbage::Value(_, bytes) | Garbage::Tables(_, bytes, _) => *bytes,
             Garbage::Bytes(bytes) => bytes.capacity() as u64,
         }
     }

@@ -9,6 +9,7 @@ mod durability;
 pub mod event_loop;
 mod general;
 mod groups;
+mod keysizes;
 mod memory;
 mod replication;
 mod sampler;
@@ -62,6 +63,7 @@ static SECTIONS: &[Section] = &[
     Section { shown: Shown::All, ..section("latencystats", "Latencystats", commands::latencies) },
     section("cluster", "Cluster", general::cluster),
     section("keyspace", "Keyspace", general::keyspace),
+    Section { shown: Shown::All, ..section("keysizes", "Keysizes", keysizes::keysizes) },
 ];
 
 /// The lines of a section.

@@ -3,10 +3,12 @@
 use super::dump::Progress;
 use super::expiry::SweepPosition;
 use super::key::Key;
+use super::sizes::{Class, Sizes};
 use super::slots::Slots;
 use crate::clock::UnixMs;
 use crate::entry::{Entry, EntryRef};
 use crate::table::{Loc, Mark, Table};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// The entries of one slot.
@@ -63,6 +65,8 @@ pub struct Database {
     /// No entry is due before this.
     pub(super) next_due: UnixMs,
     pub(super) sweep: SweepPosition,
+    /// Of the entries in memory.
+    pub(super) sizes: Arc<Sizes>,
     /// While a dump is being made that has not got through all entries.
     pub(super) dump: Option<Box<Progress>>,
 }
@@ -77,6 +81,7 @@ impl Database {
             cold_volatile: 0,
             next_due: NEVER,
             sweep: SweepPosition::default(),
+            sizes: Arc::new(Sizes::new()),
             dump: None,
         }
     }
@@ -111,6 +116,7 @@ impl Database {
     pub(super) fn insert(&mut self, key: &Key<'_>, entry: Entry) -> Loc {
         self.before_change(key, None);
         let expiry = entry.as_ref().expiry();
+        self.sizes.add(Class::of(entry.as_ref()));
         let slot = self.slots.make(key.slot.within_stripe());
         let loc = slot.table.insert_new(key.hash, entry);
         self.entries += 1;
@@ -124,9 +130,11 @@ impl Database {
     #[inline]
     pub(super) fn update<R>(&mut self, key: &Key<'_>, loc: Loc, change: impl FnOnce(&mut Entry) -> R) -> R {
         self.before_change(key, Some(loc));
-        let slot = self.slots.at_mut(key.slot.within_stripe());
+        let (slot, sizes) = (self.slots.at_mut(key.slot.within_stripe()), &self.sizes);
         let (result, expiry) = slot.table.update(loc, |entry| {
+            let before = Class::of(entry.as_ref());
             let result = change(entry);
+            sizes.pass(before, Class::of(entry.as_ref()));
             (result, entry.as_ref().expiry())
         });
         if expiry.is_some() || slot.table.is_marked(loc) {
@@ -139,7 +147,13 @@ impl Database {
     #[inline]
     pub(super) fn update_value<R>(&mut self, key: &Key<'_>, loc: Loc, change: impl FnOnce(&mut Entry) -> R) -> R {
         self.before_change(key, Some(loc));
-        self.slots.at_mut(key.slot.within_stripe()).table.update(loc, change)
+        let sizes = &self.sizes;
+        self.slots.at_mut(key.slot.within_stripe()).table.update(loc, |entry| {
+            let before = Class::of(entry.as_ref());
+            let result = change(entry);
+            sizes.pass(before, Class::of(entry.as_ref()));
+            result
+        })
     }
 
     pub(super) fn remove(&mut self, key: &Key<'_>, loc: Loc) -> Entry {
@@ -151,6 +165,7 @@ impl Database {
         self.entries -= 1;
         let within = key.slot.within_stripe();
         let entry = self.slots.at_mut(within).table.remove(loc);
+        self.sizes.take(Class::of(entry.as_ref()));
         self.slots.release(within);
         entry
     }

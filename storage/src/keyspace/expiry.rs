@@ -8,6 +8,7 @@
 use super::Keyspace;
 use super::database::{Database, NEVER};
 use super::key::Key;
+use super::sizes::Class;
 use super::view::View;
 use crate::clock::UnixMs;
 use crate::effect::{Cause, DbIndex, KeyEffect};
@@ -132,6 +133,7 @@ impl Database {
             at.is_due(now)
         };
         let next = slot.table.take_marked(from, max_walked, is_due, taken);
+        taken.iter().for_each(|entry| self.sizes.take(Class::of(entry.as_ref())));
         slot.volatile -= taken.len() as u32;
         slot.next_due = if slot.volatile == 0 { NEVER } else { next_due };
         self.volatile -= taken.len() as u64;

@@ -66,7 +66,7 @@ impl View<'_> {
             *gone.make(within) = table;
         }
         database.publish(&keyspace.counts[index.number()][db.0 as usize]);
-        keyspace.reaper().discard_tables(Box::new(gone));
+        keyspace.reaper().discard_some_tables(Box::new(gone), database.sizes.clone());
         forgotten
     }
 }
@@ -77,6 +77,7 @@ mod tests {
     use crate::clock::UnixMs;
     use crate::keyspace::{Keyspace, NewExpiry, WatchFlag};
     use crate::slot::StripeSet;
+    use crate::value::Type;
 
     fn put(keyspace: &Keyspace, key: &str) {
         let key = Key::new(key.as_bytes());
@@ -103,6 +104,10 @@ mod tests {
         drop(view);
         assert_eq!(flags.map(|flag| flag.is_raised()), [false, true]);
         assert_eq!(keyspace.key_count(DbIndex(0)), left.len() as u64);
+        while keyspace.reaper().pending() > 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(keyspace.size_distributions(DbIndex(0)), [(Type::String, vec![(4, left.len() as u64)])]);
         let mut view = keyspace.lock(StripeSet::ALL, UnixMs(0));
         for name in &names {
             assert_eq!(view.peek(DbIndex(0), &Key::new(name.as_bytes())).is_none(), is_gone(name));

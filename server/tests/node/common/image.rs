@@ -70,5 +70,32 @@ pub fn assert_counts(keyspace: &Keyspace, image: &Image) {
         assert_eq!(keyspace.key_count(db), of_db().count() as u64, "keys of database {number}");
         let volatile = of_db().filter(|(_, key)| key.expiry.is_some()).count() as u64;
         assert_eq!(keyspace.volatile_count(db), volatile, "keys with an expiry in database {number}");
+        assert_eq!(counted_sizes(keyspace, db), measured_sizes(keyspace, db), "sizes in database {number}");
     }
+}
+
+/// How many values there are, by type and by the largest power of two that their size reaches.
+type Sizes = BTreeMap<(&'static str, u64), u64>;
+
+fn counted_sizes(keyspace: &Keyspace, db: DbIndex) -> Sizes {
+    let by_type = keyspace.size_distributions(db).into_iter();
+    by_type.flat_map(|(kind, sizes)| sizes.into_iter().map(move |(size, count)| ((kind.name(), size), count))).collect()
+}
+
+fn measured_sizes(keyspace: &Keyspace, db: DbIndex) -> Sizes {
+    let mut sizes = Sizes::new();
+    keyspace.lock(StripeSet::ALL, UnixMs(0)).for_each_entry(db, |entry| {
+        let size = match entry.value() {
+            ValueRef::Int(number) => number.to_string().len(),
+            ValueRef::Str(bytes) => bytes.len(),
+            ValueRef::List(list) => list.iter().count(),
+            ValueRef::Set(set) => set.iter().count(),
+            ValueRef::Hash(hash) => hash.iter().count(),
+            ValueRef::Zset(zset) => zset.iter().count(),
+            ValueRef::Outline(outline) => outline.len() as usize,
+        };
+        let reached = (0..64).map(|power| 1u64 << power).take_while(|power| *power <= size as u64).last();
+        *sizes.entry((entry.value().type_of().name(), reached.unwrap_or(0))).or_default() += 1;
+    });
+    sizes
 }
