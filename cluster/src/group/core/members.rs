@@ -150,9 +150,11 @@ impl Core {
         Some(simple(*id, ConfChangeType::AddNode))
     }
 
+    /// Of a learner that should be none, unless it is this replica: one may have come to lead whose demotion is what it
+    /// has committed first.
     fn removal(&self) -> Option<ConfChangeV2> {
         let learners = &self.node.store().state.members.learners;
-        let id = learners.iter().find(|id| self.wanted(**id) == Desired::Leaving)?;
+        let id = learners.iter().find(|id| **id != self.me && self.wanted(**id) == Desired::Leaving)?;
         Some(simple(*id, ConfChangeType::RemoveNode))
     }
 

@@ -242,3 +242,42 @@ fn a_newcomer_that_was_never_heard_gets_no_vote() {
     );
     assert_eq!(alone.committed.len(), 30);
 }
+
+#[test]
+fn one_that_is_to_go_hands_over_when_it_leads_and_is_then_removed() {
+    let mut cluster = Cluster::start();
+    assert_eq!(cluster.elect(&[1, 2, 3]), 1);
+    cluster.propose(1, "before");
+    let without_three = [(1, Desired::Voter), (2, Desired::Voter), (3, Desired::Leaving)];
+    let desired: Vec<_> = without_three.map(|(id, wanted)| (ReplicaId(id), wanted)).into();
+    for id in [2, 3, 1] {
+        cluster.at(id).core.set_desired(desired.clone());
+    }
+    // The others have it in their logs that the third one has no vote any more, and do not know that it is decided.
+    for message in cluster.at(1).perform() {
+        cluster.at(message.to().0).core.receive(message);
+    }
+    cluster.cut_off.insert(ReplicaId(1));
+    assert_eq!(cluster.elect(&[2, 3]), 3);
+    cluster.cut_off.clear();
+    let voters = [ReplicaId(1), ReplicaId(2)];
+    let is_done = |cluster: &Cluster| {
+        let leader = cluster.replicas.iter().find(|replica| replica.core.serves());
+        leader.is_some_and(|leader| leader.core.members().voters == voters && leader.core.members().learners.is_empty())
+    };
+    for _ in 0..500 {
+        for replica in &mut cluster.replicas {
+            replica.core.tick();
+            replica.core.advance_transfer(Queue::Empty);
+        }
+        cluster.settle();
+        if is_done(&cluster) {
+            break;
+        }
+    }
+    assert!(is_done(&cluster), "its vote was not taken");
+    assert!(!cluster.at(3).core.leads());
+    let leader = cluster.elect(&[1, 2]);
+    cluster.propose(leader, "after");
+    assert_eq!(cluster.at(leader).committed, ["before", "after"]);
+}
