@@ -7,7 +7,7 @@ use crate::group::{
     self, ApplyError, CommittedEntry, Group, GroupOptions, LogIndex, Observer, Role, SnapshotSink, StateMachine,
 };
 use crate::ids::{GroupId, NodeId};
-use crate::map::{Address, Change, ClusterMap, Members, Settings, SlotRange};
+use crate::map::{Address, Change, ClusterMap, Members, Mode, Settings, SlotRange};
 use crate::peer::Timing;
 use basalt_storage::clock::UnixMs;
 use basalt_storage::engine::{Rocks, RocksOptions};
@@ -164,7 +164,9 @@ struct FrontStage(Arc<Front>);
 
 impl Stage for FrontStage {
     fn host(&self, hosting: Hosting) -> Result<Arc<Group>, group::StartError> {
-        let Hosting { place, start, transport } = hosting;
+        let Hosting { medium: Medium::Disk(place), start, transport, .. } = hosting else {
+            panic!("these nodes have disks");
+        };
         let machine = Arc::new(ListMachine::open(place.clone()));
         self.0.machines.lock().insert(place.group(), machine.clone());
         let options = GroupOptions { me: place.replica(), start, transport, ..GroupOptions::alone(place.group()) };
@@ -211,6 +213,7 @@ impl TestNode {
             address,
             zone: String::new(),
             name: None,
+            mode: Mode::Durable,
             settings: Settings { node_timeout_ms: 1000, replicas: 2, ..Settings::default() },
             listeners: vec![listener],
             timing: Timing::default(),

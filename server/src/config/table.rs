@@ -805,8 +805,9 @@ pub static SETTINGS: &[Setting] = &[
         int(-1, REPLICAS_MAX as i64),
         "-1",
         AtRunTime,
-        Applied(apply::cluster),
-        "Copies of all data that there should be besides the first; -1: 2 in durable mode, 0 in cache mode.",
+        Applied(apply::cluster_replicas),
+        "Copies of all data that there should be besides the first; -1: 2 in durable mode, 0 in cache mode, where there \
+         are none.",
     ),
     row(
         "cluster-zone",

@@ -142,6 +142,19 @@ impl Database {
         self.slots.at_mut(key.slot.within_stripe()).table.update(loc, change)
     }
 
+    /// Takes over the entries of a slot that has none, at its position in the stripe.
+    pub(super) fn take_in(&mut self, within: usize, table: SlotTable) {
+        let place = self.slots.make(within);
+        assert!(place.is_vacant(), "a slot is taken in where it was not held");
+        self.entries += table.table.len() as u64;
+        self.volatile += u64::from(table.volatile);
+        self.next_due = self.next_due.min(table.next_due);
+        *place = table;
+        if let Some(progress) = &mut self.dump {
+            progress.leave_out(within);
+        }
+    }
+
     pub(super) fn remove(&mut self, key: &Key<'_>, loc: Loc) -> Entry {
         self.before_change(key, Some(loc));
         let slot = self.slots.at_mut(key.slot.within_stripe());
