@@ -694,8 +694,8 @@ pub static SETTINGS: &[Setting] = &[
         "no",
         AtStart,
         Read,
-        "Whether this node is part of a cluster, or will be. In cache mode it stays a cluster of its own for now, \
-         which does not remember its slots.",
+        "Whether this node is part of a cluster, or will be. All nodes of a cluster are in one `mode`; in cache mode too \
+         they keep what they must know of it in `basalt-data` below `dir`.",
     ),
     row(
         "cluster-join",
