@@ -2,6 +2,7 @@
 """Clusters in cache mode: one copy of each key, in memory. What moves is not lost; what dies comes back empty."""
 
 import os
+import subprocess
 import sys
 import time
 import urllib.request
@@ -15,7 +16,6 @@ import three_nodes
 from load import Load
 from moving import begin_move, check_filled, fill, form, is_over, key_count, slots_of
 from nodes import HOST, Client, Nodes, form_by_joining, run_with_binary, until
-from resp import Closed
 from server import free_port
 
 
@@ -95,8 +95,8 @@ def a_lost_node_ends_its_migrations(binary: str) -> str:
         source, target = nodes.all[0], nodes.all[1]
         rounds = 0
         for victim in (source, target, source, target):
-            assert source.call("CONFIG", "SET", "cluster-migration-max-bytes-per-second", "300000") == ("+", b"OK")
-            fill(ports, 2000)
+            assert source.call("CONFIG", "SET", "cluster-migration-max-bytes-per-second", "100000") == ("+", b"OK")
+            fill(ports, 600)
             if not slots_of(source):
                 source, target = target, source
             begin_move(source, target)
@@ -106,9 +106,9 @@ def a_lost_node_ends_its_migrations(binary: str) -> str:
             assert source.call("CONFIG", "SET", "cluster-migration-max-bytes-per-second", "0") == ("+", b"OK")
             until("all agree", nodes.agree)
             until("the migration is over", lambda: all(is_over(node) for node in nodes.all))
-            there = fill(ports, 2000)
+            there = fill(ports, 600)
             check_filled(ports, there)
-            assert key_count(nodes) == 2000, "a key is in two places"
+            assert key_count(nodes) == 600, "a key is in two places"
             rounds += 1
         # The source does not come back before it is given up.
         if not slots_of(source):
@@ -138,12 +138,10 @@ def nodes_of_another_mode_are_kept_out(binary: str) -> str:
         until("nor does MEET", lambda: len(first.nodes()) == 1 and len(other.nodes()) == 1)
         # Nor does a directory change its mode.
         other.stop()
-        other.options = ("--mode", "cache")
-        try:
-            other.start()
-            raise AssertionError("it has started in another mode")
-        except (AssertionError, OSError, Closed):
-            assert "cluster in durable mode" in other.log.read_text()
+        words = [binary, "--mode", "cache", "--cluster-enabled", "yes", "--port", str(other.port)]
+        words += ["--dir", str(other.directory)]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode != 0 and "cluster in durable mode" in done.stdout + done.stderr, done
     return f"MEET answers {reply[1].decode()}"
 
 
@@ -182,12 +180,12 @@ def redis_cli_creates_a_cluster(binary: str) -> str:
         with Load(ports) as load:
             three_nodes.cli(
                 "reshard", places[0], "--cluster-from", source.name(), "--cluster-to", target.name(),
-                "--cluster-slots", "600", "--cluster-yes",
+                "--cluster-slots", "60", "--cluster-yes",
             )
         load.check(Client(ports))
         check_filled(ports, there)
         three_nodes.cli("check", places[1])
-    return "three nodes, 600 slots moved"
+    return "three nodes, 60 slots moved"
 
 
 def a_dump_may_be_made_while_slots_move(binary: str) -> str:

@@ -10,7 +10,7 @@ use super::slots::receivers;
 use super::{Load, Move, Step, Why};
 use crate::Slot;
 use crate::ids::{GroupId, NodeId};
-use crate::map::{ClusterMap, Migration, Mode, Part, Phase, Side, SlotRange};
+use crate::map::{ClusterMap, Health, Migration, Mode, NodeInfo, Part, Phase, Side, SlotRange};
 use basalt_storage::clock::UnixMs;
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ pub fn lost(map: &ClusterMap, load: &Load, now: UnixMs) -> Vec<Move> {
         return Vec::new();
     }
     let leader = |group: GroupId| map.members(group).map(|members| members.leader.node);
-    let is_lost = |group: GroupId| leader(group).is_some_and(|node| fitness(map, node, now) == Fitness::Lost);
+    let is_lost = |group: GroupId| leader(group).is_some_and(|node| is_given_up(map, node, now));
     let mut moves = Vec::new();
     for migration in map.migrations_under_way() {
         for (side, group) in [(Side::Source, migration.source), (Side::Target, migration.target)] {
@@ -28,9 +28,19 @@ pub fn lost(map: &ClusterMap, load: &Load, now: UnixMs) -> Vec<Move> {
             moves.extend(step.zip(leader(group)).map(|(step, node)| Move { step, why: Why::Lost(node) }));
         }
     }
-    let nodes = map.nodes().keys().copied().filter(|&node| fitness(map, node, now) == Fitness::Lost);
+    let nodes = map.nodes().keys().copied().filter(|&node| is_given_up(map, node, now));
     moves.extend(nodes.filter_map(|node| give_up(map, load, now, node)));
     moves
+}
+
+/// Whether a node is lost, and has had the time to notice that it is cut off, if that is all that has happened to it: it
+/// then stops serving by itself.
+fn is_given_up(map: &ClusterMap, node: NodeId, now: UnixMs) -> bool {
+    let has_noticed = |info: &NodeInfo| match info.health {
+        Health::Failed { since } => since.0.saturating_add(map.settings().node_timeout().as_millis() as i64) <= now.0,
+        Health::Up => false,
+    };
+    fitness(map, node, now) == Fitness::Lost && map.node(node).is_some_and(has_noticed)
 }
 
 /// What has to be said of a migration one side of which is lost.
