@@ -206,6 +206,24 @@ def a_dump_may_be_made_while_slots_move(binary: str) -> str:
     return f"{saves} dumps begun"
 
 
+def a_flush_while_slots_leave_is_not_undone(binary: str) -> str:
+    with Nodes(binary) as nodes:
+        ports = form(nodes)
+        source, target = nodes.all[0], nodes.all[1]
+        assert source.call("CONFIG", "SET", "cluster-migration-max-bytes-per-second", "100000") == ("+", b"OK")
+        fill(ports, 600)
+        begin_move(source, target)
+        time.sleep(0.3)
+        elsewhere = key_count(nodes) - source.call("DBSIZE")[1]
+        reply = source.call("FLUSHALL")
+        assert source.call("CONFIG", "SET", "cluster-migration-max-bytes-per-second", "0") == ("+", b"OK")
+        until("the slots have moved", lambda: moving.has_moved(nodes, source, target))
+        # Unless it came when the slots had been sealed.
+        expected = elsewhere if reply == ("+", b"OK") else 600
+        assert key_count(nodes) == expected, (reply, key_count(nodes), expected)
+    return reply[1].decode()
+
+
 CASES = [
     three_nodes.nodes_that_join_share_the_slots,
     nodes_of_another_mode_are_kept_out,
@@ -220,6 +238,7 @@ CASES = [
     moving.a_node_is_emptied_and_slots_are_spread_again,
     a_lost_node_ends_its_migrations,
     a_dump_may_be_made_while_slots_move,
+    a_flush_while_slots_leave_is_not_undone,
     keywise.clients_are_told_where_keys_are,
     keywise.resharding_under_load_loses_nothing,
 ]

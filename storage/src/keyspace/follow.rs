@@ -75,17 +75,9 @@ impl Followed {
         let state = &mut *self.state.lock();
         let mut ours = Batch::new();
         for effect in batch {
-            match effect {
-                Effect::Key { db, key, .. } if *db == self.db => {
-                    if state.is_told(&self.slots, &[key]) {
-                        ours.push(effect.clone());
-                    }
-                }
-                Effect::Rename { from, to, .. } => {
-                    if state.is_told(&self.slots, &[from, to]) {
-                        ours.push(effect.clone());
-                    }
-                }
+            let is_told = match effect {
+                Effect::Key { db, key, .. } if *db == self.db => state.is_told(&self.slots, &[key]),
+                Effect::Rename { from, to, .. } => state.is_told(&self.slots, &[from, to]),
                 Effect::Flush { db } if *db == self.db => {
                     ours.clear();
                     if state.is_complete {
@@ -93,8 +85,12 @@ impl Followed {
                     } else {
                         state.lost = Some(Lost::Flushed);
                     }
+                    false
                 }
-                _ => {}
+                _ => false,
+            };
+            if is_told {
+                ours.push(effect.clone());
             }
         }
         if !ours.is_empty() {
@@ -286,7 +282,7 @@ mod tests {
         keyspace.lock(StripeSet::ALL, UnixMs(0)).for_each_entry(DB, |entry| {
             if slots.contains(Slot::of_key(entry.key())) {
                 let mut bytes = Vec::new();
-                crate::effect::encode(&vec![whole(DB, entry)], &mut bytes);
+                crate::effect::encode(&[whole(DB, entry)], &mut bytes);
                 found.insert(entry.key().into(), (format!("{bytes:?}"), entry.expiry()));
             }
         });
