@@ -1,5 +1,6 @@
 """Several processes that form a cluster, for the tests: they are killed and come back where they were."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -137,7 +138,9 @@ def form_by_joining(nodes: Nodes) -> list:
 
 
 def is_settled(nodes: Nodes) -> bool:
-    """Whether every group that a node leads has three voters that have everything."""
+    """Whether every group that a node leads has three voters that have everything. In cache mode there is one copy."""
+    if os.environ.get("BASALT_MODE") == "cache":
+        return True
     for node in nodes.all:
         lines = node.text("INFO", "groups").splitlines()
         led = [line for line in lines if "role=leader," in line and not line.startswith("#")]

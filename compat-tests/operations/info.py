@@ -221,7 +221,9 @@ def is_up_to_date(node, master) -> bool:
     return replication(node)["slave_repl_offset"] == replication(master)["master_repl_offset"]
 
 
-CASES = [fields_are_those_of_redis, sections_are_chosen_as_in_redis, sizes_are_counted, values_are_true, replication_is_true]
+CASES = [
+    fields_are_those_of_redis, sections_are_chosen_as_in_redis, sizes_are_counted, values_are_true, replication_is_true,
+]
 
 if __name__ == "__main__":
     os.environ["BASALT_METRICS_PORT"] = "0"

@@ -1,7 +1,6 @@
 //! The composition root: puts the server together, starts its threads, and ends them.
 
 use crate::cluster;
-use crate::cluster::local::LocalControl;
 use crate::commands::names::Names;
 use crate::config::Config;
 use crate::cron;
@@ -66,17 +65,20 @@ async fn run_thread_zero(server: Arc<Server>) -> Result<(), StartError> {
     let is_durable = config.text("mode") == "durable";
     let mut member = None;
     if config.is_yes("cluster-enabled") {
-        if is_durable {
-            member = Some(cluster::member::start(&server)?);
-        } else {
-            LocalControl::found(config).attach(&server);
-        }
+        member = Some(cluster::member::start(&server)?);
     } else if is_durable {
         durability::open::start(&server)?;
     }
     Migrations::start(&server)?;
     persistence::import::run(&server)?;
-    let dump = if is_durable { None } else { persistence::loading::find(&server)? };
+    let dump = match (is_durable, &member) {
+        (true, _) => None,
+        (false, None) => persistence::loading::find(&server)?,
+        (false, Some(_)) => {
+            persistence::loading::warn_of_dump(&server);
+            None
+        }
+    };
     Persistence::start(&server)?;
     let (threads, thread_zero) = IoThreads::start(&server, config.io_threads())?;
     server.listeners.start(&server, threads).map_err(StartError::Setting)?;

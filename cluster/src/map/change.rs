@@ -5,6 +5,7 @@
 
 use super::group::{ReplicaStatus, Wanted};
 use super::migration::{Failure, MigrationKind, Side, Stage};
+use super::mode::Mode;
 use super::node::{Address, Health};
 use super::settings::Settings;
 use super::slots::SlotRange;
@@ -204,6 +205,7 @@ pub struct Founding {
     pub incarnation: Incarnation,
     pub zone: String,
     pub settings: Settings,
+    pub mode: Mode,
 }
 
 /// What a joining node brings along: its home group, which goes on as it is, and its claims to slots.
@@ -221,6 +223,7 @@ pub struct Joining {
     pub replica: ReplicaId,
     pub term: Term,
     pub claims: Vec<SlotClaim>,
+    pub mode: Mode,
 }
 
 /// Slots that a joining node has owned so far.

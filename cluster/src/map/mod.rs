@@ -15,6 +15,7 @@ mod check;
 pub mod codec;
 mod group;
 mod migration;
+mod mode;
 mod node;
 mod open;
 mod refusal;
@@ -37,6 +38,7 @@ pub use group::{
 pub use migration::{
     Ending, Failure, Migration, MigrationKind, Part, Phase, REASON_LEN_MAX, Side, Sides, Stage, UNDER_WAY_MAX,
 };
+pub use mode::Mode;
 pub use node::{Address, HOSTNAME_LEN_MAX, Health, NodeInfo, Standing, Tombstone, ZONE_LEN_MAX};
 pub use open::OpenSlot;
 pub use refusal::Refusal;
@@ -72,6 +74,8 @@ pub struct ClusterMap {
     /// by four bytes each.
     retired: BTreeSet<GroupId>,
     settings: Settings,
+    /// Since it was founded.
+    mode: Mode,
 }
 
 /// The group whose state this map is.
@@ -84,7 +88,7 @@ pub struct RootGroup {
 impl ClusterMap {
     /// The map of a fresh node that is a cluster by itself: no slots, one voter in its root group and in its home.
     pub fn found(founding: Founding) -> ClusterMap {
-        let Founding { cluster_id, root, node, home, shard, address, incarnation, zone, settings } = founding;
+        let Founding { cluster_id, root, node, home, shard, address, incarnation, zone, settings, mode } = founding;
         assert!(root != home, "root group and home group are two groups");
         let version = MapVersion(1);
         let alone = || Members::alone(FIRST_REPLICA, node, Term(0), version);
@@ -110,6 +114,7 @@ impl ClusterMap {
             tombstones: BTreeMap::new(),
             retired: BTreeSet::new(),
             settings,
+            mode,
         }
     }
 
@@ -212,6 +217,10 @@ impl ClusterMap {
 
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    pub fn mode(&self) -> Mode {
+        self.mode
     }
 
     /// Why a replica of `group` lies on `node`.

@@ -2,6 +2,7 @@
 //!
 //! What is displayed goes behind `ERR `. Where Redis has no such refusal, the text says what to do.
 
+use super::Mode;
 use crate::Slot;
 use crate::ids::{ConfigEpoch, GroupId, MigrationId, NodeId};
 
@@ -98,6 +99,10 @@ pub enum Refusal {
     GroupExists(GroupId),
     #[error("An older process of node {0} has no say")]
     StaleIncarnation(NodeId),
+    #[error("This cluster is in {here} mode, and node {node} in {there} mode: all nodes of a cluster must be in one")]
+    OtherMode { node: NodeId, there: Mode, here: Mode },
+    #[error("A cluster in cache mode has one copy of each key: there are no replicas")]
+    NoReplicas,
     #[error("The address or the zone of node {0} is not usable")]
     BadAddress(NodeId),
     #[error("No group {0}")]

@@ -29,6 +29,10 @@ pub fn address(number: u8) -> Address {
 
 /// Node `number` as a cluster by itself, with home group `number` and root group `100 + number`.
 pub fn alone(number: u8) -> ClusterMap {
+    alone_in(number, Mode::Durable)
+}
+
+pub fn alone_in(number: u8, mode: Mode) -> ClusterMap {
     ClusterMap::found(Founding {
         cluster_id: ClusterId(u64::from(number)),
         root: GroupId(1000 + u32::from(number)),
@@ -39,6 +43,7 @@ pub fn alone(number: u8) -> ClusterMap {
         incarnation: Incarnation(1),
         zone: String::new(),
         settings: Settings::default(),
+        mode,
     })
 }
 
@@ -54,6 +59,7 @@ pub fn joining(number: u8) -> Joining {
         replica: FIRST_REPLICA,
         term: Term(1),
         claims: Vec::new(),
+        mode: Mode::Durable,
     }
 }
 
@@ -175,6 +181,7 @@ fn some_joining(rng: &mut Rng, map: &ClusterMap) -> Joining {
     joining.shard = ShardId::new([founding as u8; ShardId::BYTES]);
     joining.incarnation = Incarnation(rng.below(4));
     joining.epoch = ConfigEpoch(rng.below(map.current_epoch().0 + 3));
+    joining.mode = if rng.below(8) == 0 { Mode::Cache } else { map.mode() };
     joining.zone = ["", "a", "b"][rng.below(3) as usize].to_owned();
     joining.claims = some_ranges(rng)
         .into_iter()

@@ -125,7 +125,7 @@ impl Node {
 
     pub(super) fn greeting(&self) -> Greeting {
         let map = self.map();
-        Greeting { node: self.me, cluster: map.cluster_id(), members: map.member_count() as u64 }
+        Greeting { node: self.me, cluster: map.cluster_id(), members: map.member_count() as u64, mode: map.mode() }
     }
 }
 

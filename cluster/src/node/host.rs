@@ -14,6 +14,7 @@
 //!
 //! Everything that blocks says so; network threads never call it.
 
+use super::anew::EmptiedSlots;
 use super::bell::Bell;
 use super::carrier::{Carrier, STREAM_OF_SLOTS};
 use super::ears::{Addresses, Ears};
@@ -29,10 +30,11 @@ use super::watch::Watch;
 use super::wire::Beat;
 use super::{courier, reports, steward};
 use crate::group::core::Desired;
+use crate::group::memory_log::MemoryLog;
 use crate::group::{self, Clock, Group, GroupOptions, LogError, LogStore, Observer, Role, Start, Transport};
 use crate::ids::{ClusterId, GroupId, Incarnation, NodeId, ReplicaId, ShardId};
 use crate::map::codec::CodecError;
-use crate::map::{Address, Change, ClusterMap, FIRST_REPLICA, Founding, Members, ReplicaInfo, Settings, Wanted};
+use crate::map::{Address, Change, ClusterMap, FIRST_REPLICA, Founding, Members, Mode, ReplicaInfo, Settings, Wanted};
 use crate::peer::{BulkReceiver, BulkSender, Lane, Message, PeerOptions, PeerTransport, Secret, StreamError, Timing};
 use crate::placement::Step;
 use basalt_storage::effect::wire::Malformed;
@@ -59,6 +61,8 @@ pub struct NodeOptions {
     pub name: Option<NodeId>,
     /// Those of a cluster that this node founds.
     pub settings: Settings,
+    /// That of the cluster: a node of another mode does not start.
+    pub mode: Mode,
     /// Where other nodes reach this one.
     pub listeners: Vec<TcpListener>,
     pub timing: Timing,
@@ -71,9 +75,18 @@ pub struct NodeOptions {
 
 /// A replica of a data group that is to run on this node.
 pub struct Hosting {
-    pub place: Arc<Place>,
+    pub group: GroupId,
+    pub replica: ReplicaId,
+    pub medium: Medium,
     pub start: Start,
     pub transport: Arc<dyn Transport>,
+}
+
+/// Where a replica and its log lie.
+pub enum Medium {
+    Disk(Arc<Place>),
+    /// They end with the process.
+    Memory(Arc<MemoryLog>),
 }
 
 /// The front end, as the cluster sees it. Called by threads of the node.
@@ -108,6 +121,11 @@ pub enum NodeError {
     Log(#[from] LogError),
     #[error(transparent)]
     Group(#[from] group::StartError),
+    #[error(
+        "this data directory is that of a node of a cluster in {there} mode: start it with `mode {there}`, or give \
+         another `dir`"
+    )]
+    OtherMode { there: Mode },
     #[error("the system refused a thread or a socket: {0}")]
     System(#[from] std::io::Error),
 }
@@ -130,6 +148,7 @@ pub struct Node {
     pub(super) heard: Heard,
     pub(super) watch: Watch,
     pub(super) reigns: Reigns,
+    pub(super) emptied: EmptiedSlots,
     /// Written while this node joins another cluster, read while another one is let into this one.
     pub(super) joining: RwLock<()>,
     /// Held by whoever starts and stops replicas: what the map says must not change on the way.
@@ -190,12 +209,17 @@ impl Node {
             heard: Heard::default(),
             watch: Watch::default(),
             reigns: Reigns::default(),
+            emptied: EmptiedSlots::default(),
             joining: RwLock::default(),
             hosting: Mutex::default(),
             bell,
             is_stopping: AtomicBool::new(false),
         });
         node.host_root()?;
+        let there = node.map().mode();
+        if there != options.mode {
+            return Err(NodeError::OtherMode { there });
+        }
         node.reconcile()?;
         ears.listen_for(&node);
         node.spawn("cluster", Node::attend)?;
@@ -232,6 +256,11 @@ impl Node {
     /// Steps of placement that this node has decided, by kind.
     pub fn placement_steps(&self) -> Vec<(&'static str, u64)> {
         Step::KINDS.iter().map(|kind| (*kind, self.watch.steps(kind))).collect()
+    }
+
+    /// What was counted of slots that came back empty.
+    pub fn emptied(&self) -> &EmptiedSlots {
+        &self.emptied
     }
 
     /// The role of a replica on this node has changed: others have to hear of it soon.
@@ -320,6 +349,9 @@ impl Node {
         for (group, members) in &groups {
             let mine = members.replicas.iter().rev().find(|replica| replica.node == self.me);
             match (mine, self.hosted.of(*group)) {
+                (Some(mine), None) if *group != map.root().id && map.mode() == Mode::Cache => {
+                    self.host_in_memory(*group, members, mine)?;
+                }
                 (Some(mine), None) => self.host(*group, mine)?,
                 (Some(_), Some(hosted)) => hosted.group.set_desired(desired(members)),
                 (None, _) => {}
@@ -356,6 +388,21 @@ impl Node {
         self.run(group, replica.id, &record)
     }
 
+    /// Runs a replica that nobody has run before. It is on record as gone from the beginning: what it has said ends with
+    /// this process, so none may come back under its number.
+    fn host_in_memory(&self, group: GroupId, members: &Members, replica: &ReplicaInfo) -> Result<(), NodeError> {
+        let there = self.rocks.replicas()?.into_iter().find(|record| record.group == group.0);
+        if there.is_some_and(|record| record.replica >= replica.id.0) {
+            return Ok(());
+        }
+        self.rocks.put_replica(&ReplicaRecord { group: group.0, replica: replica.id.0, store: None }, None)?;
+        let start = if members.replicas.len() == 1 { Start::Alone } else { Start::Empty };
+        let (transport, medium) = (self.carrier.clone(), Medium::Memory(Arc::new(MemoryLog::new())));
+        let running = self.stage.host(Hosting { group, replica: replica.id, medium, start, transport })?;
+        self.note_running(group, replica.id, running);
+        Ok(())
+    }
+
     fn run(self: &Arc<Self>, id: GroupId, replica: ReplicaId, record: &ReplicaRecord) -> Result<(), NodeError> {
         let Some(store) = record.store else { return Ok(()) };
         let place = Arc::new(Place::new(self.rocks.clone(), id, replica, store));
@@ -376,12 +423,16 @@ impl Node {
             let observer = Arc::new(RootObserver(self.bell.clone()));
             Group::start(options, place, Arc::new(machine), observer, self.clock.clone())?
         } else {
-            self.stage.host(Hosting { place, start, transport })?
+            self.stage.host(Hosting { group: id, replica, medium: Medium::Disk(place), start, transport })?
         };
+        self.note_running(id, replica, group);
+        Ok(())
+    }
+
+    fn note_running(&self, id: GroupId, replica: ReplicaId, group: Arc<Group>) {
         tracing::info!(group = %id, replica = replica.0, "a replica runs here");
         self.hosted.add(id, Hosted { replica, group });
         self.bell.ring();
-        Ok(())
     }
 
     /// Ends a replica for good, and remembers that it is not to come back.
@@ -464,14 +515,20 @@ fn found(rocks: &Arc<Rocks>, options: &NodeOptions) -> Result<NodeRecord, NodeEr
         incarnation: record.incarnation,
         zone: options.zone.clone(),
         settings: options.settings,
+        mode: options.mode,
     });
-    // What a node has that knew no cluster is what its home group has.
-    let home_store = if rocks.has_given_out_stores()? { rocks.new_store()? } else { HOME_STORE };
-    let store = rocks.new_store()?;
-    rocks.put_document(store, LogIndex(0), &encoded(&map))?;
+    let mut replicas = Vec::new();
     let replica =
         |group: GroupId, store| ReplicaRecord { group: group.0, replica: FIRST_REPLICA.0, store: Some(store) };
-    rocks.put_node_record(&record.encode(), &[replica(root, store), replica(home, home_store)])?;
+    if options.mode == Mode::Durable {
+        // What a node has that knew no cluster is what its home group has.
+        let store = if rocks.has_given_out_stores()? { rocks.new_store()? } else { HOME_STORE };
+        replicas.push(replica(home, store));
+    }
+    let store = rocks.new_store()?;
+    replicas.push(replica(root, store));
+    rocks.put_document(store, LogIndex(0), &encoded(&map))?;
+    rocks.put_node_record(&record.encode(), &replicas)?;
     tracing::info!(node = %record.node, cluster = %record.cluster, "founded a cluster of one node");
     Ok(record)
 }

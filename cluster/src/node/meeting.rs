@@ -13,7 +13,7 @@ use super::host::{Node, NodeError};
 use super::map_cell::encoded;
 use super::wire::{Answer, Greeting, Question};
 use crate::ids::{MigrationId, Term};
-use crate::map::{AutoBalance, Change, ClusterMap, Joining, SlotClaim};
+use crate::map::{AutoBalance, Change, ClusterMap, Joining, Refusal, SlotClaim};
 use crate::peer::CallError;
 use crate::placement::{self, Load, Move};
 use basalt_storage::engine::ReplicaRecord;
@@ -77,6 +77,11 @@ impl Node {
         let mine = self.greeting();
         if theirs.cluster == mine.cluster {
             return Ok(());
+        }
+        // Whoever is invited would be refused when it comes, and nobody here would hear of that.
+        if theirs.mode != mine.mode {
+            let refusal = Refusal::OtherMode { node: theirs.node, there: theirs.mode, here: mine.mode };
+            return Err(MeetError::Refused(refusal.to_string()));
         }
         if mine.members == 1 {
             return self.join(address, Choice::Anybody).map(|_| ());
@@ -253,6 +258,7 @@ impl Node {
             replica: group.members.leader.replica,
             term: hosted.map_or(Term(0), |hosted| hosted.group.role().term()),
             claims: merge(claims),
+            mode: map.mode(),
         })
     }
 

@@ -9,6 +9,7 @@
 //! | `proposal` | a change of the map on its way through the root group's log |
 //! | `decide` | how a change is decided: here, or by another node |
 //! | `reports` | what the root group is told of this node and of the groups that it leads |
+//! | `anew` | replicas in memory whose process has ended: their groups begin anew |
 //! | `handover` | giving the lead to whom it belongs, or away before a stop |
 //! | `steward`, `courier`, `watch`, `heard` | what the root group's leader does for all nodes |
 //! | `meeting` | how nodes that were alone become one cluster |
@@ -18,6 +19,7 @@
 //! | `hosted`, `place` | the replicas that run here, and where they lie |
 //! | `bell` | waking the node's threads |
 
+mod anew;
 mod bell;
 mod carrier;
 mod courier;
@@ -40,8 +42,9 @@ mod tests;
 mod watch;
 mod wire;
 
+pub use anew::EmptiedSlots;
 pub use decide::Decision;
-pub use host::{Hosting, Node, NodeError, NodeOptions, Stage};
+pub use host::{Hosting, Medium, Node, NodeError, NodeOptions, Stage};
 pub use hosted::{Hosted, HostedReplicas};
 pub use map_machine::MapError;
 pub use meeting::{MeetError, Seeds};

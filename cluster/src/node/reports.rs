@@ -1,6 +1,7 @@
 //! What this node tells the root group of itself and of the groups that it leads: where it is, who leads, which
 //! replicas have come and gone. Told again until the map has it.
 
+use super::anew;
 use super::decide::Decision;
 use super::host::Node;
 use crate::group::{ReplicaProgress, Role};
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 /// One round: whatever the map does not know yet.
 pub(super) fn run(node: &Arc<Node>) {
+    anew::run(node);
     for change in missing(node) {
         match node.decide(change.clone()) {
             Decision::Made(_) => {}

@@ -8,6 +8,7 @@ use crate::map::{AutoBalance, Change, ClusterMap, Health};
 use crate::placement::{self, Budget, Load, Scope, Step};
 use basalt_storage::rng::Rng;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 /// What may be under way at the same time in the whole cluster, or be decided in one round.
@@ -29,7 +30,10 @@ pub(super) fn run(node: &Arc<Node>) {
         let verdict = node.decide(Change::SetHealth { node: id, health });
         match (verdict, health) {
             (Decision::Made(_), Health::Failed { .. }) => tracing::warn!(node = %id, "a node has failed"),
-            (Decision::Made(_), Health::Up) => tracing::info!(node = %id, "a node is up again"),
+            (Decision::Made(_), Health::Up) => {
+                tracing::info!(node = %id, "a node is up again");
+                node.watch.note_back(id);
+            }
             (Decision::Refused(why), _) => tracing::debug!(node = %id, %why, "the health of a node was refused"),
             (Decision::Unknown, _) => return,
         }
@@ -60,6 +64,12 @@ fn place(node: &Node) {
             Decision::Made(_) => {
                 node.watch.count_step(step.step.kind());
                 tracing::info!("placement: {step}");
+                if let Step::GiveUp { node: lost, slots, .. } = &step.step {
+                    let slots = slots.iter().map(|range| range.slots().count()).sum::<usize>();
+                    node.emptied.by_loss.fetch_add(slots as u64, Relaxed);
+                    node.watch.note_given_up(*lost);
+                    tracing::warn!(node = %lost, slots, "a node is lost: its slots are empty, and those of others now");
+                }
             }
             Decision::Refused(why) => tracing::debug!("placement: {step}: {why}"),
             Decision::Unknown => return,

@@ -7,7 +7,7 @@ use crate::group::{
     self, ApplyError, CommittedEntry, Group, GroupOptions, LogIndex, Observer, Role, SnapshotSink, StateMachine,
 };
 use crate::ids::{GroupId, NodeId};
-use crate::map::{Address, Change, ClusterMap, Members, Settings, SlotRange};
+use crate::map::{Address, Change, ClusterMap, Members, Mode, Settings, SlotRange};
 use crate::peer::Timing;
 use basalt_storage::clock::UnixMs;
 use basalt_storage::engine::{Rocks, RocksOptions};
@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -136,6 +136,25 @@ impl SnapshotSink for Import {
     }
 }
 
+/// What a group has that has nothing.
+#[derive(Default)]
+struct Nothing(AtomicU64);
+
+impl StateMachine for Nothing {
+    fn applied(&self) -> LogIndex {
+        LogIndex(self.0.load(Ordering::Relaxed))
+    }
+
+    fn saved(&self) -> LogIndex {
+        self.applied()
+    }
+
+    fn apply(&self, entries: Vec<CommittedEntry>) -> Result<(), ApplyError> {
+        entries.last().into_iter().for_each(|last| self.0.store(last.index.0, Ordering::Relaxed));
+        Ok(())
+    }
+}
+
 /// The front end of a node.
 #[derive(Default)]
 struct Front {
@@ -164,12 +183,18 @@ struct FrontStage(Arc<Front>);
 
 impl Stage for FrontStage {
     fn host(&self, hosting: Hosting) -> Result<Arc<Group>, group::StartError> {
-        let Hosting { place, start, transport } = hosting;
-        let machine = Arc::new(ListMachine::open(place.clone()));
-        self.0.machines.lock().insert(place.group(), machine.clone());
-        let options = GroupOptions { me: place.replica(), start, transport, ..GroupOptions::alone(place.group()) };
+        let Hosting { group, replica, medium, start, transport } = hosting;
+        let options = GroupOptions { me: replica, start, transport, ..GroupOptions::alone(group) };
         let observer = Arc::new(Watcher(Arc::downgrade(&self.0)));
-        Group::start(options, place, Arc::new(Data(machine)), observer, Arc::new(|| UnixMs(0)))
+        let clock = Arc::new(|| UnixMs(0));
+        match medium {
+            Medium::Disk(place) => {
+                let machine = Arc::new(ListMachine::open(place.clone()));
+                self.0.machines.lock().insert(group, machine.clone());
+                Group::start(options, place, Arc::new(Data(machine)), observer, clock)
+            }
+            Medium::Memory(log) => Group::start(options, log, Arc::new(Nothing::default()), observer, clock),
+        }
     }
 
     fn unhost(&self, group: GroupId) {
@@ -195,6 +220,14 @@ impl TestNode {
 
     /// `seeds` is told where the node listens.
     fn start_with(directory: &Directory, seeds: impl FnOnce(SocketAddr) -> Option<Seeds>) -> TestNode {
+        TestNode::start_in(Mode::Durable, directory, seeds).unwrap()
+    }
+
+    fn start_in(
+        mode: Mode,
+        directory: &Directory,
+        seeds: impl FnOnce(SocketAddr) -> Option<Seeds>,
+    ) -> Result<TestNode, NodeError> {
         let options = RocksOptions { memory_bytes: 16 << 20, ..RocksOptions::default() };
         let rocks = Rocks::open(&directory.0, &options).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -211,6 +244,7 @@ impl TestNode {
             address,
             zone: String::new(),
             name: None,
+            mode,
             settings: Settings { node_timeout_ms: 1000, replicas: 2, ..Settings::default() },
             listeners: vec![listener],
             timing: Timing::default(),
@@ -218,9 +252,9 @@ impl TestNode {
             join: seeds(listens),
             clock: Arc::new(|| UnixMs(0)),
         };
-        let node = Node::start(&rocks, options, Arc::new(FrontStage(front.clone()))).unwrap();
+        let node = Node::start(&rocks, options, Arc::new(FrontStage(front.clone())))?;
         front.node.set(Arc::downgrade(&node)).unwrap();
-        TestNode { node, front, listens, rocks }
+        Ok(TestNode { node, front, listens, rocks })
     }
 
     fn id(&self) -> NodeId {
@@ -294,6 +328,31 @@ fn a_node_alone_is_a_cluster_and_stays_the_same_over_restarts() {
         known.incarnation > before.node(id).unwrap().incarnation && known.address.peer_port == second.listens.port()
     });
     second.stop();
+}
+
+/// What was in memory is gone, and nobody comes back under the number of a replica that had it.
+#[test]
+fn in_cache_mode_a_group_begins_anew_with_each_start() {
+    let directory = Directory::new();
+    let start = || TestNode::start_in(Mode::Cache, &directory, |_| None).unwrap();
+    let first = start();
+    let home = first.home();
+    assert!(first.leads(home), "it is served when it has started");
+    first.decide(all_slots_to(&first));
+    first.stop();
+    for replica in [2, 3] {
+        let again = start();
+        assert_eq!(again.home(), home);
+        until("its group begins anew", || again.leads(home));
+        let members = again.members(home);
+        let numbers: Vec<u64> = members.replicas.iter().map(|there| there.id.0).collect();
+        assert_eq!(numbers, [replica]);
+        assert_eq!(again.node.map().slots().count(home), 16384);
+        until("it is counted", || again.node.emptied().by_restart.load(Ordering::Relaxed) == 16384);
+        again.stop();
+    }
+    let other = TestNode::start_in(Mode::Durable, &directory, |_| None);
+    assert!(matches!(other, Err(NodeError::OtherMode { there: Mode::Cache })));
 }
 
 #[test]

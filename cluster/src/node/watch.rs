@@ -18,6 +18,8 @@ struct Inner {
     members_since: HashMap<NodeId, Instant>,
     /// Those of them that have come meanwhile, and have not got their share of the slots yet.
     newcomers: HashSet<NodeId>,
+    /// Nodes whose slots were given to others since they were lost.
+    given_up: HashSet<NodeId>,
     /// The last map for which there was nothing to do, and when that was found.
     in_place: Option<(MapVersion, Instant)>,
     /// The last map that was sent to a node, and when.
@@ -48,6 +50,20 @@ impl Watch {
         }
         newcomers.retain(|node| members.contains_key(node));
         *since = members;
+    }
+
+    /// Its slots are those of others.
+    pub fn note_given_up(&self, node: NodeId) {
+        self.inner.lock().given_up.insert(node);
+    }
+
+    /// A node is up again. If its slots were given to others meanwhile, it is like one that is new.
+    pub fn note_back(&self, node: NodeId) {
+        let inner = &mut *self.inner.lock();
+        if inner.given_up.remove(&node) {
+            inner.newcomers.insert(node);
+            inner.members_since.insert(node, Instant::now());
+        }
     }
 
     /// Whether a node has come while this one has led, so long ago, and still waits for its share.
@@ -105,5 +121,16 @@ mod tests {
         watch.note_members([node_id(1), node_id(4)].iter());
         watch.note_members([node_id(1)].iter());
         assert!(!watch.has_newcomer(Duration::ZERO), "it has gone again");
+    }
+
+    #[test]
+    fn who_comes_back_to_find_its_slots_given_away_is_a_newcomer() {
+        let watch = Watch::default();
+        watch.note_members([node_id(1), node_id(2)].iter());
+        watch.note_back(node_id(2));
+        assert!(!watch.has_newcomer(Duration::ZERO), "it has its slots");
+        watch.note_given_up(node_id(2));
+        watch.note_back(node_id(2));
+        assert!(watch.has_newcomer(Duration::ZERO));
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::ids::{ClusterId, ConfigEpoch, MapVersion, MigrationId, NodeId};
 use crate::map::codec::CodecError;
-use crate::map::{Applied, Change, Outcome};
+use crate::map::{Applied, Change, Mode, Outcome};
 use basalt_storage::effect::wire::{Malformed, Reader, put_bytes, put_varint};
 use std::net::{IpAddr, SocketAddr};
 
@@ -28,6 +28,7 @@ pub struct Greeting {
     pub cluster: ClusterId,
     /// How many nodes its cluster has.
     pub members: u64,
+    pub mode: Mode,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,12 +163,21 @@ impl Greeting {
         out.extend_from_slice(self.node.as_bytes());
         out.extend_from_slice(&self.cluster.0.to_be_bytes());
         put_varint(out, self.members);
+        // Those who end here are in durable mode, as all were when this was not said yet.
+        if self.mode == Mode::Cache {
+            out.push(b'c');
+        }
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Greeting, Malformed> {
         let node = NodeId::new(reader.fixed()?);
         let cluster = ClusterId(u64::from_be_bytes(reader.fixed()?));
-        Ok(Greeting { node, cluster, members: reader.varint()? })
+        let members = reader.varint()?;
+        let mode = match reader.is_empty() || reader.byte()? != b'c' {
+            true => Mode::Durable,
+            false => Mode::Cache,
+        };
+        Ok(Greeting { node, cluster, members, mode })
     }
 }
 
@@ -236,7 +246,7 @@ mod tests {
         let id = MigrationId::new([9; 20]);
         let outcomes = vec![Outcome::Bumped(ConfigEpoch(300)), Outcome::HandingOver(id), Outcome::Unchanged];
         let applied = Applied { version: MapVersion(1 << 40), outcome: Outcome::All(outcomes) };
-        let greeting = Greeting { node: NodeId::new([1; 20]), cluster: ClusterId(2), members: 3 };
+        let greeting = Greeting { node: NodeId::new([1; 20]), cluster: ClusterId(2), members: 3, mode: Mode::Cache };
         vec![
             Answer::Decided { applied: applied.clone(), map: Some(vec![]) },
             Answer::Decided { applied: Applied { outcome: Outcome::StillHandingOver(id), ..applied }, map: None },
@@ -250,7 +260,7 @@ mod tests {
     }
 
     fn questions() -> Vec<Question> {
-        let greeting = Greeting { node: NodeId::new([1; 20]), cluster: ClusterId(2), members: 3 };
+        let greeting = Greeting { node: NodeId::new([1; 20]), cluster: ClusterId(2), members: 3, mode: Mode::Durable };
         vec![
             Question::Decide(Change::BumpEpoch { node: NodeId::new([4; 20]) }),
             Question::Learn(vec![1, 2, 3]),

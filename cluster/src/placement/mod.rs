@@ -14,6 +14,7 @@ mod drain;
 mod fitness;
 mod leaders;
 mod load;
+mod lost;
 mod replicas;
 mod slots;
 #[cfg(test)]
@@ -22,11 +23,12 @@ mod tests;
 pub use drain::{Remaining, remaining};
 pub use leaders::leaders;
 pub use load::{Load, SlotLoad};
+pub use lost::lost;
 pub use replicas::replicas;
 pub use slots::{Scope, slots, unassigned};
 
-use crate::ids::{GroupId, MigrationId, NodeId, ReplicaId};
-use crate::map::{Change, ClusterMap, Job, MigrationKind, SlotRange, Wanted};
+use crate::ids::{GroupId, MapVersion, MigrationId, NodeId, ReplicaId};
+use crate::map::{Change, ClusterMap, Failure, Job, MigrationKind, Side, SlotRange, Wanted};
 use basalt_storage::clock::UnixMs;
 use std::fmt;
 
@@ -40,11 +42,45 @@ pub struct Move {
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    AddReplica { group: GroupId, node: NodeId },
-    RemoveReplica { group: GroupId, replica: ReplicaId, node: NodeId },
-    Prefer { group: GroupId, node: NodeId },
-    MoveSlots { from: NodeId, to: NodeId, slots: Vec<SlotRange>, bytes: u64 },
-    AssignSlots { node: NodeId, slots: Vec<SlotRange> },
+    AddReplica {
+        group: GroupId,
+        node: NodeId,
+    },
+    RemoveReplica {
+        group: GroupId,
+        replica: ReplicaId,
+        node: NodeId,
+    },
+    Prefer {
+        group: GroupId,
+        node: NodeId,
+    },
+    MoveSlots {
+        from: NodeId,
+        to: NodeId,
+        slots: Vec<SlotRange>,
+        bytes: u64,
+    },
+    AssignSlots {
+        node: NodeId,
+        slots: Vec<SlotRange>,
+    },
+    /// Takes a migration back.
+    Abort {
+        id: MigrationId,
+    },
+    /// Says in place of a node that is lost that its part in a migration is done.
+    Finish {
+        id: MigrationId,
+        side: Side,
+        seen: MapVersion,
+    },
+    /// Gives the slots of a node to others, empty: nobody has a copy of what was in them.
+    GiveUp {
+        node: NodeId,
+        slots: Vec<SlotRange>,
+        shares: Vec<(NodeId, Vec<SlotRange>)>,
+    },
 }
 
 /// The reason for a move, for those who ask.
@@ -98,6 +134,7 @@ impl Budget {
 /// All that should be done next. What must not wait stands first: copies, then leaders, then slots.
 pub fn plan(map: &ClusterMap, load: &Load, now: UnixMs, budget: &Budget, scope: Scope) -> Vec<Move> {
     let mut moves = replicas(map, now, budget.replicas);
+    moves.extend(lost(map, load, now));
     moves.extend(leaders(map, now, budget.leaders));
     moves.extend(slots(map, load, now, budget, scope));
     moves
@@ -105,8 +142,16 @@ pub fn plan(map: &ClusterMap, load: &Load, now: UnixMs, budget: &Budget, scope: 
 
 impl Step {
     /// All kinds, in the words that metrics have for them.
-    pub const KINDS: [&'static str; 5] =
-        ["add-replica", "remove-replica", "prefer-leader", "move-slots", "assign-slots"];
+    pub const KINDS: [&'static str; 8] = [
+        "add-replica",
+        "remove-replica",
+        "prefer-leader",
+        "move-slots",
+        "assign-slots",
+        "abort-migration",
+        "finish-migration",
+        "give-up-slots",
+    ];
 
     pub fn kind(&self) -> &'static str {
         let at = match self {
@@ -115,6 +160,9 @@ impl Step {
             Step::Prefer { .. } => 2,
             Step::MoveSlots { .. } => 3,
             Step::AssignSlots { .. } => 4,
+            Step::Abort { .. } => 5,
+            Step::Finish { .. } => 6,
+            Step::GiveUp { .. } => 7,
         };
         Step::KINDS[at]
     }
@@ -133,6 +181,19 @@ impl Step {
                 Change::BeginMigrations { jobs: vec![job], at }
             }
             Step::AssignSlots { node, slots } => Change::AssignSlots { node: *node, slots: slots.clone() },
+            Step::Abort { id } => {
+                let why = Failure::Failed("a node that has a part in it is lost".into());
+                Change::AbortMigration { id: *id, why, at }
+            }
+            Step::Finish { id, side, seen } => Change::FinishMigration { id: *id, side: *side, seen: *seen, at },
+            Step::GiveUp { node, slots, shares } => {
+                let take = Change::UnassignSlots { node: *node, slots: slots.clone() };
+                let give = |(node, slots): &(NodeId, Vec<SlotRange>)| Change::AssignSlots {
+                    node: *node,
+                    slots: slots.clone(),
+                };
+                Change::All([take].into_iter().chain(shares.iter().map(give)).collect())
+            }
         }
     }
 }
@@ -152,6 +213,13 @@ impl fmt::Display for Step {
                 write!(f, "assign slots")?;
                 slots.iter().try_for_each(|range| write!(f, " {range}"))?;
                 write!(f, " to {node}")
+            }
+            Step::Abort { id } => write!(f, "take migration {id} back"),
+            Step::Finish { id, .. } => write!(f, "end a part in migration {id}"),
+            Step::GiveUp { node, slots, .. } => {
+                write!(f, "give slots")?;
+                slots.iter().try_for_each(|range| write!(f, " {range}"))?;
+                write!(f, " of {node} to others, empty")
             }
         }
     }

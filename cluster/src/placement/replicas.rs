@@ -10,7 +10,7 @@
 use super::fitness::{Fitness, fitness, usable};
 use super::{Move, Step, Why};
 use crate::ids::{GroupId, NodeId};
-use crate::map::{ClusterMap, Members, ReplicaInfo, ReplicaStatus, VOTERS_MAX, Wanted};
+use crate::map::{ClusterMap, Members, Mode, ReplicaInfo, ReplicaStatus, VOTERS_MAX, Wanted};
 use basalt_storage::clock::UnixMs;
 use std::collections::BTreeMap;
 
@@ -24,7 +24,12 @@ pub fn replicas(map: &ClusterMap, now: UnixMs, budget: usize) -> Vec<Move> {
     let all = || map.groups().values().map(|group| &group.members).chain([&map.root().members]);
     let mut left = budget.saturating_sub(all().map(building).sum());
     let mut moves = Vec::new();
-    for group in [map.root().id].into_iter().chain(map.groups().keys().copied()) {
+    // In cache mode a group has the one copy with which it began.
+    let data = match map.mode() {
+        Mode::Durable => map.groups().keys().copied().collect(),
+        Mode::Cache => Vec::new(),
+    };
+    for group in [map.root().id].into_iter().chain(data) {
         let Some(step) = site.next_step(group) else { continue };
         if let Step::AddReplica { node, .. } = step.step {
             if left == 0 {

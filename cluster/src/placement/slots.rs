@@ -127,7 +127,7 @@ impl Room {
 }
 
 /// Masters that may be given slots.
-fn receivers(map: &ClusterMap, load: &Load, now: UnixMs) -> impl Iterator<Item = NodeId> {
+pub(super) fn receivers(map: &ClusterMap, load: &Load, now: UnixMs) -> impl Iterator<Item = NodeId> {
     let masters: Vec<NodeId> = Roles::of(map).masters().collect();
     masters.into_iter().filter(move |&node| fitness(map, node, now) == Fitness::Usable && load.weight(node) > 0)
 }

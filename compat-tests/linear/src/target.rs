@@ -16,6 +16,8 @@ pub enum Target {
     BasaltCache,
     /// Three nodes, of which the later ones join the first.
     BasaltCluster,
+    /// The same in cache mode, where each key is on one node.
+    BasaltCacheCluster,
     Redis,
     /// Three masters with a replica each, which redis-cli makes one cluster.
     RedisCluster,
@@ -46,14 +48,21 @@ pub enum Form {
 }
 
 impl Target {
-    pub const ALL: [Target; 5] =
-        [Target::Basalt, Target::BasaltCache, Target::BasaltCluster, Target::Redis, Target::RedisCluster];
+    pub const ALL: [Target; 6] = [
+        Target::Basalt,
+        Target::BasaltCache,
+        Target::BasaltCluster,
+        Target::BasaltCacheCluster,
+        Target::Redis,
+        Target::RedisCluster,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
             Target::Basalt => "basalt",
             Target::BasaltCache => "basalt-cache",
             Target::BasaltCluster => "basalt-cluster",
+            Target::BasaltCacheCluster => "basalt-cache-cluster",
             Target::Redis => "redis",
             Target::RedisCluster => "redis-cluster",
         }
@@ -66,7 +75,7 @@ impl Target {
     pub fn sharding(self) -> Sharding {
         match self {
             Target::Basalt | Target::BasaltCache | Target::Redis => Sharding::None,
-            Target::BasaltCluster | Target::RedisCluster => Sharding::Slots,
+            Target::BasaltCluster | Target::BasaltCacheCluster | Target::RedisCluster => Sharding::Slots,
         }
     }
 
@@ -77,7 +86,7 @@ impl Target {
     fn form(self) -> Form {
         match self {
             Target::Basalt | Target::BasaltCache | Target::Redis => Form::Alone,
-            Target::BasaltCluster => Form::Join,
+            Target::BasaltCluster | Target::BasaltCacheCluster => Form::Join,
             Target::RedisCluster => Form::Create { replicas: 1 },
         }
     }
@@ -85,7 +94,7 @@ impl Target {
     fn nodes(self) -> usize {
         match self {
             Target::Basalt | Target::BasaltCache | Target::Redis => 1,
-            Target::BasaltCluster => 3,
+            Target::BasaltCluster | Target::BasaltCacheCluster => 3,
             Target::RedisCluster => 6,
         }
     }
@@ -99,6 +108,9 @@ impl Target {
                 options.extend(["--cluster-node-timeout", "3000"]);
                 options
             }
+            Target::BasaltCacheCluster => {
+                vec!["--mode", "cache", "--cluster-enabled", "yes", "--cluster-node-timeout", "3000"]
+            }
             Target::Redis => vec!["--save", "", "--appendonly", "no"],
             Target::RedisCluster => {
                 let mut options = vec!["--save", "", "--appendonly", "no", "--cluster-enabled", "yes"];
@@ -110,7 +122,7 @@ impl Target {
     }
 
     pub fn is_basalt(self) -> bool {
-        matches!(self, Target::Basalt | Target::BasaltCache | Target::BasaltCluster)
+        !matches!(self, Target::Redis | Target::RedisCluster)
     }
 }
 

@@ -102,6 +102,11 @@ pub trait Control: Send + Sync {
         Vec::new()
     }
 
+    /// Slots that have lost their keys with whoever had them, by why that was.
+    fn emptied_slots(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+
     /// Whether slots are just on their way to or from this node: what is done to all slots at once has to wait.
     fn has_passages(&self) -> bool {
         false

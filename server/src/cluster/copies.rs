@@ -112,7 +112,7 @@ impl Copies {
     fn count_at(&self, marks: &[(GroupId, LogIndex)]) -> usize {
         let copies = |(group, last): &(GroupId, LogIndex)| {
             let replica = self.replicas.replica(*group)?;
-            let own = replica.place.replica();
+            let own = replica.me();
             let progress = replica.group()?.replicas();
             Some(progress.iter().filter(|one| one.replica != own && one.matched >= *last).count())
         };

@@ -5,18 +5,18 @@ use super::control::{
     Answer, Contact, Control, Denied, Direction, Done, GroupStatus, Link, LinkState, Outcome, Quorum, Traffic,
 };
 use super::copies::Copies;
-use super::local::settings;
 use super::migration::{self, Mover};
 use super::order::{self, Chance, Draw, Identity, Order, Rehearsal, Step};
-use super::place::{self, NodesToJoin, Placed};
+use super::place::{self, NodesToJoin, Placed, settings};
 use super::stage::{Stage, StageOf};
+use crate::durability::memory::Memory;
 use crate::durability::open::{self, StartError};
 use crate::durability::replicas::Replicas;
 use crate::jobs::Jobs;
 use crate::server::Server;
 use basalt_cluster::group::Role;
 use basalt_cluster::ids::{MapVersion, MigrationId, NodeId};
-use basalt_cluster::map::{self, Change, ClusterMap, Ending, Failure, Phase};
+use basalt_cluster::map::{self, Change, ClusterMap, Ending, Failure, Mode, Phase};
 use basalt_cluster::node::{Decision, Hosted, Node, NodeOptions, Seeds};
 use basalt_cluster::peer::{self, Timing};
 use basalt_cluster::placement::{self, Budget, Load, Scope};
@@ -57,11 +57,23 @@ struct Job {
 /// Opens the data directory and takes this node's place in its cluster again, or founds one. When this returns, the
 /// slots that it may serve are served.
 pub fn start(server: &Arc<Server>) -> Result<Arc<Member>, StartError> {
+    let mode = place::mode(&server.config);
     let opened = open::open(server)?;
-    open::refuse_other_databases(&opened.rocks, server.keyspace.databases())?;
-    let replicas = Arc::new(Replicas::new(opened.rocks.clone(), opened.fsync));
+    let memory = match mode {
+        Mode::Durable => {
+            open::refuse_other_databases(&opened.rocks, server.keyspace.databases())?;
+            None
+        }
+        Mode::Cache => {
+            open::refuse_data(&opened.rocks)?;
+            Some(Memory::new(server))
+        }
+    };
+    let replicas = Arc::new(Replicas::new(opened.rocks.clone(), opened.fsync, memory));
     let stage = Arc::new(Stage::new(server, replicas.clone(), opened.log_bytes_max));
-    open::start_in_cluster(server, &opened, &replicas)?;
+    if mode == Mode::Durable {
+        open::start_in_cluster(server, &opened, &replicas)?;
+    }
     let join = NodesToJoin::of(&server.config).map_err(StartError::Peers)?;
     let node = start_node(server, &stage, None, join.into_seeds())?;
     let member = Arc::new(Member {
@@ -95,6 +107,7 @@ fn start_node(
         zone: config.text("cluster-zone"),
         name,
         settings: settings(config),
+        mode: place::mode(config),
         listeners,
         timing: Timing::default(),
         secret: place::secret(config).map_err(StartError::Peers)?,
@@ -367,6 +380,12 @@ impl Control for Member {
 
     fn placement_steps(&self) -> Vec<(&'static str, u64)> {
         self.node().placement_steps()
+    }
+
+    fn emptied_slots(&self) -> Vec<(&'static str, u64)> {
+        let node = self.node();
+        let emptied = node.emptied();
+        vec![("restart", emptied.by_restart.load(Relaxed)), ("loss", emptied.by_loss.load(Relaxed))]
     }
 
     fn has_passages(&self) -> bool {

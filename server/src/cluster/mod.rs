@@ -13,7 +13,6 @@ pub mod control;
 pub mod copies;
 pub mod departure;
 pub mod hold;
-pub mod local;
 pub mod member;
 pub mod migration;
 pub mod moving;
@@ -48,7 +47,7 @@ use std::time::Instant;
 /// This node's view of the cluster.
 pub struct Cluster {
     control: Arc<dyn Control>,
-    /// In durable mode: the groups that hold what the keyspace shows.
+    /// The groups that hold what the keyspace shows, if there are more than names.
     replicas: Option<Arc<Replicas>>,
     states: SlotStates,
     holds: Holds,

@@ -1,7 +1,7 @@
 //! Where this node is to be found, and where it finds others: from settings to addresses and sockets.
 
 use crate::config::Config;
-use basalt_cluster::map::Address;
+use basalt_cluster::map::{Address, AutoBalance, Mode, Settings};
 use basalt_cluster::node::Seeds;
 use basalt_cluster::peer::Secret;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
@@ -54,8 +54,29 @@ pub fn address(config: &Config) -> Result<Address, String> {
     Ok(Address { ip, port, tls_port: None, peer_port, hostname: config.text("cluster-announce-hostname") })
 }
 
+/// How this node keeps what clients give it.
+pub fn mode(config: &Config) -> Mode {
+    if config.text("mode") == "durable" { Mode::Durable } else { Mode::Cache }
+}
+
+/// What this node would have the cluster do.
+pub fn settings(config: &Config) -> Settings {
+    let by_mode = match mode(config) {
+        Mode::Durable => 2,
+        Mode::Cache => 0,
+    };
+    let number = |name: &str| u64::try_from(config.int(name)).unwrap_or_default();
+    Settings {
+        replicas: u8::try_from(config.int("cluster-replicas")).unwrap_or(by_mode),
+        repair_delay_ms: number("cluster-repair-delay") * 1000,
+        node_timeout_ms: number("cluster-node-timeout"),
+        auto_balance: if config.is_yes("cluster-auto-balance") { AutoBalance::Yes } else { AutoBalance::No },
+        migration_max_bytes_per_second: number("cluster-migration-max-bytes-per-second"),
+    }
+}
+
 /// A port that is set; zero stands for none.
-pub fn set_port(config: &Config, name: &str) -> Option<u16> {
+fn set_port(config: &Config, name: &str) -> Option<u16> {
     u16::try_from(config.int(name)).ok().filter(|port| *port != 0)
 }
 

@@ -10,17 +10,18 @@
 
 use super::migration::{self, Arrivals, Mover};
 use super::slots::Standing;
-use crate::durability::log;
+use crate::durability::contents::{Contents, OnDisk};
 use crate::durability::losses::Fate;
+use crate::durability::memory::InMemory;
 use crate::durability::replicas::{Replica, Replicas, Snapshot};
 use crate::server::Server;
 use basalt_cluster::group::state::LogState;
 use basalt_cluster::group::{
-    self, ApplyError, CommittedEntry, Group, GroupOptions, LogIndex, Role, SnapshotSink, StateMachine,
+    self, ApplyError, CommittedEntry, Group, GroupOptions, LogIndex, LogStore, Role, SnapshotSink, StateMachine,
 };
 use basalt_cluster::ids::{GroupId, MigrationId, NodeId};
 use basalt_cluster::map::{Address, Change, ClusterMap, Known, Migration, SlotRange};
-use basalt_cluster::node::{Hosting, Node};
+use basalt_cluster::node::{Hosting, Medium, Node};
 use basalt_cluster::peer::BulkReceiver;
 use basalt_storage::effect::Passage;
 use basalt_storage::engine::{Engine, EngineError, StateImport};
@@ -104,7 +105,7 @@ impl Stage {
 
     /// The slots of a group in which nothing is evaluated, by what its log says or this node is just doing.
     fn sealed(&self, replica: &Replica) -> SlotSet {
-        let mut sealed = replica.engine().marked(Passage::Sealed);
+        let mut sealed = replica.contents().marked(Passage::Sealed);
         let seals = self.seals.read();
         let own = seals.values().filter(|(group, _)| *group == replica.id());
         sealed.extend(own.flat_map(|(_, ranges)| ranges.iter().flat_map(|range| range.slots())));
@@ -114,7 +115,7 @@ impl Stage {
     /// Whether slots are just on their way to or from groups that this node leads. What is done to all slots at once
     /// would miss them, or hit too much.
     pub fn has_passages(&self) -> bool {
-        let is_marked = |replica: &Arc<Replica>| replica.role().serves() && !replica.engine().marks().is_empty();
+        let is_marked = |replica: &Arc<Replica>| replica.role().serves() && !replica.contents().marks().is_empty();
         !self.seals.read().is_empty() || self.replicas.all().iter().any(is_marked)
     }
 
@@ -146,6 +147,7 @@ impl Stage {
         }
         self.replicas.remove(replica.id());
         self.refresh();
+        replica.contents().leave();
     }
 
     fn note_lost(&self, server: &Server, replica: &Replica, batches: RangeInclusive<Seq>) {
@@ -185,7 +187,7 @@ impl Stage {
     }
 
     /// Brings the slots in line with the map and the roles. Holds up nobody but evaluations of slots that change.
-    fn refresh(&self) {
+    pub fn refresh(&self) {
         let (Some(server), Some(node), Some(map)) = (self.server.upgrade(), self.node(), self.map()) else {
             return;
         };
@@ -193,6 +195,21 @@ impl Stage {
             let newest = || self.map().unwrap_or(map);
             let leaving = self.leaving.read().values().flatten().flat_map(|range| range.slots()).collect();
             cluster.update(&server, newest, &Roles { stage: self, me: node.id(), seen: RefCell::default(), leaving });
+        }
+    }
+
+    /// Opens what a replica has, and its log.
+    fn open_contents(&self, medium: Medium) -> Result<(Contents, Arc<dyn LogStore>), group::StartError> {
+        match (medium, self.replicas.memory()) {
+            (Medium::Disk(place), _) => {
+                let refused = |error: EngineError| group::StartError::Stopped(error.to_string());
+                let engine = Engine::open(place.rocks().clone(), place.store(), DATABASES).map_err(refused)?;
+                Ok((Contents::OnDisk(OnDisk::new(place.clone(), engine)), place))
+            }
+            (Medium::Memory(log), Some(memory)) => Ok((Contents::Memory(InMemory::new(memory.clone())), log)),
+            (Medium::Memory(_), None) => {
+                Err(group::StartError::Stopped("in durable mode nothing is in memory alone".to_owned()))
+            }
         }
     }
 
@@ -323,33 +340,32 @@ impl Standing for Roles<'_> {
 
 impl basalt_cluster::node::Stage for StageOf {
     fn host(&self, hosting: Hosting) -> Result<Arc<Group>, group::StartError> {
-        let Hosting { place, start, transport } = hosting;
+        let Hosting { group: id, replica: me, medium, start, transport } = hosting;
         let stage = &self.0;
-        let refused = |error: EngineError| group::StartError::Stopped(error.to_string());
-        let engine = Engine::open(place.rocks().clone(), place.store(), DATABASES).map_err(refused)?;
-        let replica = Arc::new(Replica::new(place.clone(), engine));
+        let (contents, log) = stage.open_contents(medium)?;
+        let replica = Arc::new(Replica::new(id, me, contents));
         stage.replicas.add(replica.clone());
         let options = GroupOptions {
-            me: place.replica(),
+            me,
             start,
             transport,
             seqs: stage.replicas.seqs(),
             fsync: stage.replicas.fsync(),
             log_bytes_max: stage.log_bytes_max,
-            ..GroupOptions::alone(place.group())
+            ..GroupOptions::alone(id)
         };
         let observer = Arc::new(Observer { stage: Arc::downgrade(stage), replica: replica.clone() });
         let machine = Arc::new(Machine(replica.clone()));
         let server = stage.server.clone();
         let clock = move || server.upgrade().map_or(basalt_storage::clock::UnixMs(0), |server| server.now());
-        match Group::start(options, place.clone(), machine, observer, Arc::new(clock)) {
+        match Group::start(options, log, machine, observer, Arc::new(clock)) {
             Ok(group) => {
                 replica.put_group(group.clone());
                 stage.refresh();
                 Ok(group)
             }
             Err(error) => {
-                stage.replicas.remove(place.group());
+                stage.replicas.remove(id);
                 Err(error)
             }
         }
@@ -441,15 +457,15 @@ struct Machine(Arc<Replica>);
 
 impl StateMachine for Machine {
     fn applied(&self) -> LogIndex {
-        self.0.engine().applied()
+        self.0.contents().applied()
     }
 
     fn saved(&self) -> LogIndex {
-        self.0.engine().saved()
+        self.0.contents().saved()
     }
 
     fn apply(&self, entries: Vec<CommittedEntry>) -> Result<(), ApplyError> {
-        log::apply(&self.0.engine(), &entries)?;
+        self.0.contents().apply(&entries)?;
         self.0.tell_taps(&entries).map_err(|error| ApplyError(Box::new(error)))
     }
 
@@ -458,14 +474,13 @@ impl StateMachine for Machine {
         begin: &mut dyn FnMut(LogIndex),
         sink: &mut dyn FnMut(Vec<u8>) -> Result<(), ApplyError>,
     ) -> Result<(), ApplyError> {
-        self.0
-            .engine()
-            .export(CHUNK_BYTES, begin, |(), chunk| sink(chunk).map_err(Failed))
-            .map_err(|Failed(error)| error)
+        let engine = self.0.engine().ok_or_else(no_copies)?;
+        engine.export(CHUNK_BYTES, begin, |(), chunk| sink(chunk).map_err(Failed)).map_err(|Failed(error)| error)
     }
 
     fn import(&self) -> Result<Box<dyn SnapshotSink>, ApplyError> {
-        let rocks = self.0.place.rocks().clone();
+        let Contents::OnDisk(disk) = self.0.contents() else { return Err(no_copies()) };
+        let rocks = disk.place.rocks().clone();
         let store = rocks.new_store().map_err(unusable)?;
         let state = StateImport::new(rocks, store);
         Ok(Box::new(Import { replica: self.0.clone(), state, store }))
@@ -479,6 +494,11 @@ impl From<EngineError> for Failed {
     fn from(error: EngineError) -> Failed {
         Failed(unusable(error))
     }
+}
+
+/// In cache mode a group has one replica.
+fn no_copies() -> ApplyError {
+    ApplyError("what is in memory alone is not copied".into())
 }
 
 fn unusable(error: EngineError) -> ApplyError {
@@ -502,10 +522,10 @@ impl SnapshotSink for Import {
     }
 
     fn install(self: Box<Self>, state: &LogState) -> Result<(), ApplyError> {
-        let place = &self.replica.place;
-        place.move_to(self.store, state).map_err(unusable)?;
-        let engine = Engine::open(place.rocks().clone(), self.store, DATABASES).map_err(unusable)?;
-        self.replica.put_engine(engine);
+        let Contents::OnDisk(disk) = self.replica.contents() else { return Err(no_copies()) };
+        disk.place.move_to(self.store, state).map_err(unusable)?;
+        let engine = Engine::open(disk.place.rocks().clone(), self.store, DATABASES).map_err(unusable)?;
+        disk.put_engine(engine);
         Ok(())
     }
 }

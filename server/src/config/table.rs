@@ -694,8 +694,8 @@ pub static SETTINGS: &[Setting] = &[
         "no",
         AtStart,
         Read,
-        "Whether this node is part of a cluster, or will be. In cache mode it stays a cluster of its own for now, \
-         which does not remember its slots.",
+        "Whether this node is part of a cluster, or will be. All nodes of a cluster are in one `mode`; in cache mode too \
+         they keep what they must know of it in `basalt-data` below `dir`.",
     ),
     row(
         "cluster-join",
@@ -805,8 +805,9 @@ pub static SETTINGS: &[Setting] = &[
         int(-1, REPLICAS_MAX as i64),
         "-1",
         AtRunTime,
-        Applied(apply::cluster),
-        "Copies of all data that there should be besides the first; -1: 2 in durable mode, 0 in cache mode.",
+        Applied(apply::cluster_replicas),
+        "Copies of all data that there should be besides the first; -1: 2 in durable mode, 0 in cache mode, where there \
+         are none.",
     ),
     row(
         "cluster-zone",

@@ -43,7 +43,7 @@ impl EngineReader {
     ) -> Result<R, Unreadable> {
         let result = match &self.engines {
             Engines::Alone(engine) => read(engine, db),
-            Engines::Cluster(replicas) => match replicas.holding_replica(slot).map(|replica| replica.engine()) {
+            Engines::Cluster(replicas) => match replicas.holding_replica(slot).and_then(|replica| replica.engine()) {
                 Some(engine) => read(&engine, engine.physical_database(DbIndex(0))),
                 None => Ok(absent),
             },

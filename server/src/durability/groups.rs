@@ -161,8 +161,9 @@ impl Groups {
             Groups::Alone { engine, .. } => vec![Led { engine: engine.clone(), holder: None }],
             Groups::Cluster(replicas) => {
                 let led = replicas.all().into_iter().filter(|replica| replica.serves());
-                let led =
-                    led.map(|replica| Led { engine: replica.engine(), holder: Some((replicas.clone(), replica.id())) });
+                let led = led.filter_map(|replica| {
+                    Some(Led { engine: replica.engine()?, holder: Some((replicas.clone(), replica.id())) })
+                });
                 led.collect()
             }
         }

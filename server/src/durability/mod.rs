@@ -16,6 +16,8 @@
 //! | `release` | what an evaluation causes besides its reply |
 //! | `groups` | the one group of a node that is no cluster, or those of a cluster's node |
 //! | `replicas` | the replicas of a cluster's node, and which of them holds which slot |
+//! | `contents` | where what a replica has lies |
+//! | `memory` | what a node of a cluster in cache mode has instead of engines and logs |
 //! | `split` | the way of batches into several groups |
 //! | `log` | the batches' way into the group, and what comes back |
 //! | `cold` | the engine as the keyspace sees it |
@@ -28,6 +30,7 @@
 pub mod admission;
 pub mod batch_size;
 mod cold;
+pub mod contents;
 pub mod errand;
 pub mod gate;
 pub mod groups;
@@ -35,6 +38,7 @@ mod housekeeping;
 pub mod loader;
 pub(crate) mod log;
 pub(crate) mod losses;
+pub mod memory;
 pub mod open;
 pub mod pace;
 mod relay;

@@ -17,7 +17,7 @@ use basalt_cluster::group::rocks_log::RocksLog;
 use basalt_cluster::group::{self, Fsync, Group, GroupOptions};
 use basalt_cluster::node::NodeError;
 use basalt_storage::effect::DbIndex;
-use basalt_storage::engine::{Engine, EngineError, HOME_STORE, OpenError, PhysicalDb, Rocks, RocksOptions};
+use basalt_storage::engine::{Engine, EngineError, HOME_STORE, LogIndex, OpenError, PhysicalDb, Rocks, RocksOptions};
 use basalt_storage::keyspace::{ColdCount, Keyspace};
 use basalt_storage::slot::Slot;
 use basalt_storage::volume::Volume;
@@ -33,7 +33,10 @@ pub const DATA_DIRECTORY: &str = "basalt-data";
 /// For how long entries gather before they are applied. Whoever needs them says so.
 const APPLY_DELAY: Duration = Duration::from_secs(1);
 
-/// Why a durable node cannot start.
+/// What a database may use that has a node's records and the cluster's map, and no data.
+const RECORDS_MEMORY_BYTES: usize = 8 << 20;
+
+/// Why a node with a data directory cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error(transparent)]
@@ -51,6 +54,8 @@ pub enum StartError {
     /// What the operator has to change.
     #[error("{0}")]
     Peers(String),
+    #[error("this data directory has data of durable mode: start it with `mode durable`, or give another `dir`")]
+    HasData,
     #[error("a cluster has one database, and database {0} of this data directory has keys")]
     OtherDatabase(u16),
     #[error("the system refused a thread: {0}")]
@@ -117,7 +122,10 @@ pub(crate) fn open(server: &Server) -> Result<Opened, StartError> {
     crate::memory::note_start();
     let directory = PathBuf::from(server.config.text("dir")).join(DATA_DIRECTORY);
     let fsync = server.config.text("fsync").parse().expect("the setting was checked");
-    let memory_bytes = server.config.int("engine-memory") as usize;
+    let memory_bytes = match server.config.text("mode").as_str() {
+        "durable" => server.config.int("engine-memory") as usize,
+        _ => RECORDS_MEMORY_BYTES,
+    };
     let mut rocks_options = RocksOptions { memory_bytes, ..RocksOptions::default() };
     let mut log_bytes_max = LOG_BYTES_MAX;
     // Two logs of the usual lengths would fill a small volume.
@@ -138,6 +146,15 @@ pub(crate) fn refuse_other_databases(rocks: &Arc<Rocks>, databases: u16) -> Resu
     let engine = Engine::open(rocks.clone(), HOME_STORE, databases)?;
     let has_keys = |db: &u16| engine.totals(DbIndex(*db)).entries > 0;
     (1..databases).find(has_keys).map_or(Ok(()), |db| Err(StartError::OtherDatabase(db)))
+}
+
+/// A node of a cluster in cache mode has records on disk, and no data.
+pub(crate) fn refuse_data(rocks: &Arc<Rocks>) -> Result<(), StartError> {
+    if rocks.node_record()?.is_some() {
+        return Ok(());
+    }
+    let engine = Engine::open(rocks.clone(), HOME_STORE, 1)?;
+    if engine.applied() > LogIndex(0) { Err(StartError::HasData) } else { Ok(()) }
 }
 
 /// Puts together what stands between evaluation and the groups.

@@ -6,11 +6,12 @@
 //! A slot is *held* by a group while the keyspace shows what that group has in it: only on its leader. The table of
 //! holders changes under the lock of the slot's stripe, and says where a batch has to go.
 
+use super::contents::Contents;
 use super::losses::Fate;
+use super::memory::Memory;
 use super::tap::Tap;
 use basalt_cluster::group::{self, CommittedEntry, Fsync, Group, Role, Stopped};
-use basalt_cluster::ids::GroupId;
-use basalt_cluster::node::Place;
+use basalt_cluster::ids::{GroupId, ReplicaId};
 use basalt_storage::effect::{CodecError, DbIndex};
 use basalt_storage::engine::{Engine, Rocks};
 use basalt_storage::keyspace::{ColdCount, View};
@@ -34,9 +35,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// A replica of a data group.
 pub struct Replica {
-    pub place: Arc<Place>,
-    /// Replaced when a snapshot is.
-    engine: RwLock<Arc<Engine>>,
+    id: GroupId,
+    me: ReplicaId,
+    contents: Contents,
     group: OnceLock<Arc<Group>>,
     role: Mutex<Role>,
     /// It has served in this reign.
@@ -71,11 +72,12 @@ pub struct Snapshot {
 }
 
 impl Replica {
-    pub fn new(place: Arc<Place>, engine: Engine) -> Replica {
+    pub fn new(id: GroupId, me: ReplicaId, contents: Contents) -> Replica {
         let role = Role::Follower { term: group::Term(0), leader: None };
         Replica {
-            place,
-            engine: RwLock::new(Arc::new(engine)),
+            id,
+            me,
+            contents,
             group: OnceLock::new(),
             role: Mutex::new(role),
             has_served: AtomicBool::new(false),
@@ -92,15 +94,24 @@ impl Replica {
     }
 
     pub fn id(&self) -> GroupId {
-        self.place.group()
+        self.id
     }
 
-    pub fn engine(&self) -> Arc<Engine> {
-        self.engine.read().clone()
+    /// Which of the group's replicas it is.
+    pub fn me(&self) -> ReplicaId {
+        self.me
     }
 
-    pub fn put_engine(&self, engine: Engine) {
-        *self.engine.write() = Arc::new(engine);
+    pub fn contents(&self) -> &Contents {
+        &self.contents
+    }
+
+    /// In durable mode.
+    pub fn engine(&self) -> Option<Arc<Engine>> {
+        match &self.contents {
+            Contents::OnDisk(disk) => Some(disk.engine()),
+            Contents::Memory(_) => None,
+        }
     }
 
     /// The group, once it runs.
@@ -238,6 +249,8 @@ impl Replica {
 /// All replicas, and the holders of slots.
 pub struct Replicas {
     rocks: Arc<Rocks>,
+    /// In cache mode.
+    memory: Option<Arc<Memory>>,
     seqs: group::SeqCounter,
     fsync: AtomicU8,
     by_group: RwLock<BTreeMap<GroupId, Arc<Replica>>>,
@@ -248,9 +261,10 @@ pub struct Replicas {
 }
 
 impl Replicas {
-    pub fn new(rocks: Arc<Rocks>, fsync: Fsync) -> Replicas {
+    pub fn new(rocks: Arc<Rocks>, fsync: Fsync, memory: Option<Arc<Memory>>) -> Replicas {
         Replicas {
             rocks,
+            memory,
             seqs: group::SeqCounter::default(),
             fsync: AtomicU8::new(fsync as u8),
             by_group: RwLock::default(),
@@ -262,6 +276,11 @@ impl Replicas {
 
     pub fn rocks(&self) -> &Arc<Rocks> {
         &self.rocks
+    }
+
+    /// What the groups have in common in cache mode; none in durable mode.
+    pub fn memory(&self) -> Option<&Arc<Memory>> {
+        self.memory.as_ref()
     }
 
     /// What numbers the batches of all groups.
@@ -296,7 +315,7 @@ impl Replicas {
     }
 
     pub fn engines(&self) -> Vec<Arc<Engine>> {
-        self.by_group.read().values().map(|replica| replica.engine()).collect()
+        self.by_group.read().values().filter_map(|replica| replica.engine()).collect()
     }
 
     /// The group that holds a slot. Steady while its stripe is locked.
@@ -329,9 +348,15 @@ impl Replicas {
             }
         }
         view.abandon(&left);
+        if let Some(memory) = &self.memory {
+            let taken: Vec<Slot> =
+                holders.iter().filter(|(_, holder)| holder.is_some()).map(|(slot, _)| *slot).collect();
+            memory.publish(view, &taken);
+            return left;
+        }
         for (slot, holder) in holders {
-            let Some(replica) = holder.and_then(|group| self.replica(group)) else { continue };
-            let counts = replica.engine().counts(DB, *slot);
+            let Some(engine) = holder.and_then(|group| self.replica(group)?.engine()) else { continue };
+            let counts = engine.counts(DB, *slot);
             if counts.entries > 0 {
                 let entries = u32::try_from(counts.entries).expect("a slot has fewer than four billion keys");
                 view.note_cold(DB, *slot, ColdCount { entries, volatile: counts.volatile as u32 });

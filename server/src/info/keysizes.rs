@@ -1,15 +1,15 @@
 //! INFO's section on how large values are, as Redis 8 has it (Redis documentation, INFO, "keysizes").
 //!
-//! Redis 7.2 has no such section, and some clients take every line that begins with `db` for one of the keyspace section:
-//! so it is shown only to who asks for it.
+//! Redis 7.2 has no such section, and some clients take every line that begins with `db` for one of the keyspace
+//! section: so it is shown only to who asks for it.
 
 use super::Fields;
 use crate::server::Server;
 use basalt_storage::effect::DbIndex;
 use basalt_storage::value::Type;
 
-/// A line for each type of a database: how many values there are of at least so many bytes or elements, and of less than
-/// twice as many.
+/// A line for each type of a database: how many values there are of at least so many bytes or elements, and of less
+/// than twice as many.
 pub fn keysizes(server: &Server, fields: &mut Fields) {
     for number in 0..server.keyspace.databases() {
         let mut lines: Vec<_> = server.keyspace.size_distributions(DbIndex(number));

@@ -113,11 +113,25 @@ pub const METRICS: &[Metric] = &[
         "basalt_placement_steps_total",
         &["step"],
         "What the cluster has done by itself, told by the node that has decided it: `add-replica`, `remove-replica`, \
-         `prefer-leader`, `move-slots`, `assign-slots`.",
+         `prefer-leader`, `move-slots`, `assign-slots`; in cache mode, when a node is lost, `abort-migration`, \
+         `finish-migration`, `give-up-slots`.",
         |scrape, samples| {
             with(scrape, |cluster| {
                 let steps = cluster.control().placement_steps();
                 steps.iter().for_each(|(step, count)| samples.put_for(&[step], count));
+            });
+        },
+    ),
+    counter(
+        "basalt_cluster_emptied_slots_total",
+        &["cause"],
+        "Cache mode: slots that have lost their keys with the only process that had them. `restart`: this node was \
+         started again. `loss`: another node was failed for longer than `cluster-repair-delay`, and this one, leading \
+         the root group, has given its slots to others.",
+        |scrape, samples| {
+            with(scrape, |cluster| {
+                let emptied = cluster.control().emptied_slots();
+                emptied.iter().for_each(|(cause, count)| samples.put_for(&[cause], count));
             });
         },
     ),

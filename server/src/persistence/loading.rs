@@ -8,6 +8,7 @@ use crate::server::Server;
 use basalt_storage::clock::UnixMs;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
@@ -81,6 +82,15 @@ pub fn find(server: &Server) -> Result<Option<Pending>, LoadError> {
     loading.total_bytes.store(metadata.len(), Relaxed);
     loading.is_active.store(true, Relaxed);
     Ok(Some(Pending(file)))
+}
+
+/// In a cluster a slot that was lost comes back empty, and others may have it by now: what a dump has would be older
+/// than what clients were told.
+pub fn warn_of_dump(server: &Server) {
+    let dump = server.config.text("dbfilename");
+    if Path::new(&dump).exists() {
+        tracing::warn!(dump, "there is a dump, and a node of a cluster does not load it");
+    }
 }
 
 impl Pending {

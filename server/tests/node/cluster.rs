@@ -3,17 +3,17 @@
 //!
 //! The other nodes are names in the map only.
 
+use crate::common::local::LocalControl;
 use crate::common::{TestClient, TestServer, config};
 use basalt_cluster::Slot;
 use basalt_cluster::ids::{
     ClusterId, ConfigEpoch, GroupId, Incarnation, MigrationId, NodeId, ReplicaId, ShardId, Term,
 };
 use basalt_cluster::map::{
-    Address, Change, ClusterMap, Founding, Job, Joining, Known, MigrationKind, Settings, SlotRange,
+    Address, Change, ClusterMap, Founding, Job, Joining, Known, MigrationKind, Mode, Settings, SlotRange,
 };
 use basalt_server::cluster::admission::{Entry, Stay};
 use basalt_server::cluster::control::Control;
-use basalt_server::cluster::local::LocalControl;
 use basalt_server::cluster::slots::Standing;
 use basalt_server::commands;
 use basalt_server::resp::OwnedArgs;
@@ -43,6 +43,7 @@ fn founding(number: u8) -> Founding {
         incarnation: Incarnation(1),
         zone: String::new(),
         settings: Settings::default(),
+        mode: Mode::Durable,
     }
 }
 
@@ -58,6 +59,7 @@ fn joining(number: u8) -> Change {
         replica: ReplicaId(1),
         term: Term(1),
         claims: Vec::new(),
+        mode: Mode::Durable,
     }))
 }
 

@@ -156,6 +156,19 @@ impl Database {
         })
     }
 
+    /// Takes over the entries of a slot that has none, at its position in the stripe.
+    pub(super) fn take_in(&mut self, within: usize, table: SlotTable) {
+        let place = self.slots.make(within);
+        assert!(place.is_vacant(), "a slot is taken in where it was not held");
+        self.entries += table.table.len() as u64;
+        self.volatile += u64::from(table.volatile);
+        self.next_due = self.next_due.min(table.next_due);
+        *place = table;
+        if let Some(progress) = &mut self.dump {
+            progress.leave_out(within);
+        }
+    }
+
     pub(super) fn remove(&mut self, key: &Key<'_>, loc: Loc) -> Entry {
         self.before_change(key, Some(loc));
         let slot = self.slots.at_mut(key.slot.within_stripe());
@@ -168,6 +181,13 @@ impl Database {
         self.sizes.take(Class::of(entry.as_ref()));
         self.slots.release(within);
         entry
+    }
+
+    /// Lets go of the counts of sizes, for a database in which nothing is left. Tables that are still to be taken off them
+    /// may have left before.
+    pub(super) fn begin_counting_anew(&mut self) -> Arc<Sizes> {
+        assert!(self.entries == 0, "what is left is counted");
+        std::mem::replace(&mut self.sizes, Arc::new(Sizes::new()))
     }
 
     fn note_expiry(&mut self, key: &Key<'_>, loc: Loc, expiry: Option<UnixMs>) {

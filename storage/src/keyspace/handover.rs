@@ -3,12 +3,13 @@
 //! Nothing is recorded: no entry changes for anybody, it is only no longer held here. Whoever watches a key of such a
 //! slot cannot know what becomes of it, so watches fail; whoever waits for one is the server's concern.
 
-use super::database::SlotTable;
+use super::database::{Database, SlotTable};
 use super::key::Key;
 use super::slots::Slots;
 use super::view::View;
 use crate::effect::DbIndex;
 use crate::slot::{Slot, StripeIndex};
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 
 impl View<'_> {
@@ -18,13 +19,10 @@ impl View<'_> {
     /// The caller has seen to it that no batch of the slots is told to be applied later.
     ///
     /// # Panics
-    /// If the view does not hold their stripes, or while a dump is being made of them in memory.
+    /// If the view does not hold their stripes.
     pub fn abandon(&mut self, slots: &[Slot]) -> u64 {
-        let mut stripes: Vec<StripeIndex> = slots.iter().map(|slot| slot.stripe()).collect();
-        stripes.dedup();
         let mut forgotten = 0;
-        for stripe in stripes {
-            let of_stripe: Vec<Slot> = slots.iter().copied().filter(|slot| slot.stripe() == stripe).collect();
+        for (stripe, of_stripe) in by_stripe(slots) {
             for db in (0..self.keyspace().databases()).map(DbIndex) {
                 self.fail_watches(db, stripe, &of_stripe);
                 forgotten += self.abandon_in(db, stripe, &of_stripe);
@@ -34,6 +32,46 @@ impl View<'_> {
             }
         }
         forgotten
+    }
+
+    /// Takes over all entries of these slots, of which this view has none, from another keyspace's view. Costs the same
+    /// however many they are. Returns how many.
+    ///
+    /// # Panics
+    /// If a view does not hold their stripes, or this one has entries of them.
+    pub fn adopt(&mut self, from: &mut View<'_>, slots: &[Slot]) -> u64 {
+        let mut adopted = 0;
+        for (stripe, of_stripe) in by_stripe(slots) {
+            for db in (0..self.keyspace().databases()).map(DbIndex) {
+                adopted += self.adopt_in(from, db, stripe, &of_stripe);
+            }
+        }
+        adopted
+    }
+
+    fn adopt_in(&mut self, from: &mut View<'_>, db: DbIndex, index: StripeIndex, slots: &[Slot]) -> u64 {
+        let keyspace = self.keyspace();
+        let Some(mut tables) = from.detach_tables(db, index, slots) else { return 0 };
+        if tables.iter().all(SlotTable::is_vacant) {
+            return 0;
+        }
+        let source = from.stripe_mut(index).0.databases[db.0 as usize].as_deref_mut();
+        let source = source.expect("tables were taken from there");
+        let (stripe, _) = self.stripe_mut(index);
+        let database = stripe.databases[db.0 as usize].get_or_insert_with(|| Box::new(Database::new()));
+        match source.entries {
+            // All that it counts is what goes.
+            0 => database.sizes.add_all(&source.begin_counting_anew(), &tables),
+            _ => source.sizes.pass_all(&tables, &database.sizes),
+        }
+        let mut adopted = 0;
+        for within in slots.iter().map(|slot| slot.within_stripe()) {
+            let Some(table) = tables.slot_mut(within).filter(|table| !table.is_vacant()) else { continue };
+            adopted += table.table.len() as u64;
+            database.take_in(within, std::mem::replace(table, SlotTable::EMPTY));
+        }
+        database.publish(&keyspace.counts[index.number()][db.0 as usize]);
+        adopted
     }
 
     fn fail_watches(&mut self, db: DbIndex, stripe: StripeIndex, slots: &[Slot]) {
@@ -46,29 +84,55 @@ impl View<'_> {
 
     fn abandon_in(&mut self, db: DbIndex, index: StripeIndex, slots: &[Slot]) -> u64 {
         let keyspace = self.keyspace();
+        let Some(gone) = self.detach_tables(db, index, slots) else { return 0 };
+        let cold: u64 = gone.iter().map(|table| u64::from(table.cold)).sum();
+        keyspace.residency().cold.fetch_sub(cold, Relaxed);
+        let resident: u64 = gone.iter().map(|table| table.table.len() as u64).sum();
         let (stripe, _) = self.stripe_mut(index);
-        let Some(database) = stripe.databases[db.0 as usize].as_deref_mut() else { return 0 };
-        assert!(database.dump.is_none(), "slots are not handed over while a dump is being made");
-        let mut forgotten = 0;
-        let mut gone = Slots::default();
+        let database = stripe.databases[db.0 as usize].as_deref_mut().expect("tables were taken from there");
+        if database.entries == 0 {
+            drop(database.begin_counting_anew());
+        }
+        match (database.dump.as_deref(), database.entries) {
+            (Some(progress), entries) => {
+                if entries > 0 {
+                    database.sizes.take_all(&gone);
+                }
+                progress.part().hand_over_tables(gone);
+            }
+            (None, 0) => keyspace.reaper().discard_tables(gone),
+            (None, _) => keyspace.reaper().discard_some_tables(gone, database.sizes.clone()),
+        }
+        resident + cold
+    }
+
+    /// Takes these slots of one stripe out of a database. None if there is no such database.
+    fn detach_tables(&mut self, db: DbIndex, index: StripeIndex, slots: &[Slot]) -> Option<Box<Slots>> {
+        let keyspace = self.keyspace();
+        let (stripe, _) = self.stripe_mut(index);
+        let database = stripe.databases[db.0 as usize].as_deref_mut()?;
+        let mut gone = Box::new(Slots::default());
         for slot in slots {
             let within = slot.within_stripe();
             let Some(place) = database.slots.slot_mut(within) else { continue };
             let table = std::mem::replace(place, SlotTable::EMPTY);
             database.slots.release(within);
-            let (resident, cold) = (table.table.len() as u64, u64::from(table.cold));
-            database.entries -= resident;
+            database.entries -= table.table.len() as u64;
             database.volatile -= u64::from(table.volatile);
-            database.cold -= cold;
+            database.cold -= u64::from(table.cold);
             database.cold_volatile -= u64::from(table.cold_volatile);
-            keyspace.residency().cold.fetch_sub(cold, Relaxed);
-            forgotten += resident + cold;
             *gone.make(within) = table;
         }
         database.publish(&keyspace.counts[index.number()][db.0 as usize]);
-        keyspace.reaper().discard_some_tables(Box::new(gone), database.sizes.clone());
-        forgotten
+        Some(gone)
     }
+}
+
+/// The slots of each stripe.
+fn by_stripe(slots: &[Slot]) -> BTreeMap<StripeIndex, Vec<Slot>> {
+    let mut stripes = BTreeMap::<_, Vec<Slot>>::new();
+    slots.iter().for_each(|slot| stripes.entry(slot.stripe()).or_default().push(*slot));
+    stripes
 }
 
 #[cfg(test)]
@@ -112,5 +176,50 @@ mod tests {
         for name in &names {
             assert_eq!(view.peek(DbIndex(0), &Key::new(name.as_bytes())).is_none(), is_gone(name));
         }
+    }
+
+    #[test]
+    fn adopted_slots_are_as_they_were_and_their_entries_expire() {
+        let (keyspace, db) = (Keyspace::new(1), DbIndex(0));
+        let hidden = keyspace.beside();
+        put(&keyspace, "{other}one");
+        for number in 0..500i64 {
+            let name = format!("{{tag}}{number}");
+            let key = Key::new(name.as_bytes());
+            let expiry = if number < 100 { NewExpiry::At(UnixMs(10 + number)) } else { NewExpiry::Clear };
+            hidden.lock(StripeSet::ALL, UnixMs(0)).put_string(db, &key, b"value", expiry);
+        }
+        let slot = Slot::of_key(b"{tag}");
+        let mut view = keyspace.lock(StripeSet::ALL, UnixMs(1));
+        let mut from = hidden.lock(StripeSet::ALL, UnixMs(1));
+        assert_eq!(view.adopt(&mut from, &[slot, Slot::of_key(b"{nothing}")]), 500);
+        assert_eq!(view.adopt(&mut from, &[slot]), 0);
+        drop((view, from));
+        assert_eq!((keyspace.key_count(db), keyspace.volatile_count(db), hidden.key_count(db)), (501, 100, 0));
+        assert_eq!(keyspace.stripe_next_due(db, slot.stripe()), UnixMs(10));
+        let mut view = keyspace.lock(StripeSet::ALL, UnixMs(60));
+        assert!(view.peek(db, &Key::new(b"{tag}0")).is_none() && view.peek(db, &Key::new(b"{tag}99")).is_some());
+    }
+
+    #[test]
+    fn sizes_are_counted_where_the_slots_are() {
+        let (keyspace, db) = (Keyspace::new(1), DbIndex(0));
+        let hidden = keyspace.beside();
+        (0..2000).for_each(|number| put(&hidden, &format!("key{number}")));
+        let mut entries = 0;
+        for rest in 0..3 {
+            let slots: Vec<Slot> = Slot::all().filter(|slot| slot.number() % 3 == rest).collect();
+            let mut view = keyspace.lock(StripeSet::ALL, UnixMs(0));
+            entries += view.adopt(&mut hidden.lock(StripeSet::ALL, UnixMs(0)), &slots);
+            drop(view);
+            let counted = |keyspace: &Keyspace| match &keyspace.size_distributions(db)[..] {
+                [] => 0,
+                [(Type::String, sizes)] if sizes.len() == 1 && sizes[0].0 == 4 => sizes[0].1,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!((counted(&keyspace), counted(&hidden)), (entries, 2000 - entries));
+        }
+        keyspace.lock(StripeSet::ALL, UnixMs(0)).abandon(&Slot::all().collect::<Vec<_>>());
+        assert!(keyspace.size_distributions(db).is_empty());
     }
 }

@@ -23,7 +23,8 @@
 //! | `news` | what is told of keys besides effects |
 //! | `pending`, `high_water` | what is evaluated and not applied yet, and which batch an output depends on |
 //! | `residency` | cold entries: loading from the engine, and dropping resident copies |
-//! | `handover` | slots that this node stops to hold |
+//! | `handover` | slots that this node stops to hold, or takes in from where they were hidden |
+//! | `follow` | slots as batches that build them elsewhere, with what changes in them meanwhile |
 //! | `outlines` | large values of which memory knows the outline only: reading parts, completing |
 //! | `dump` | all entries as they were at one point in time |
 //! | `database`, `slots` | tables and counts of one stripe |
@@ -32,6 +33,7 @@ mod apply;
 mod database;
 pub mod dump;
 mod expiry;
+pub mod follow;
 mod footprint;
 mod generic;
 mod handle;
@@ -124,7 +126,7 @@ pub struct Keyspace {
     applied: SeqMark,
     cold: Cold,
     reaper: Reaper,
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
     pub stats: Stats,
 }
 
@@ -147,9 +149,14 @@ impl Keyspace {
             applied: SeqMark::default(),
             cold: Cold::new(databases),
             reaper: Reaper::start(),
-            settings: Settings::default(),
+            settings: Arc::default(),
             stats: Stats::default(),
         }
+    }
+
+    /// An empty keyspace whose entries come to be as they would in this one, for such as are to be taken in later.
+    pub fn beside(&self) -> Keyspace {
+        Keyspace { settings: self.settings.clone(), ..Keyspace::new(self.databases) }
     }
 
     pub fn databases(&self) -> u16 {
@@ -201,6 +208,26 @@ impl Keyspace {
             stripe.lock().pending = Some(Box::default());
         }
         self.demand.ask_for_effects();
+    }
+
+    /// Batches go to `sink` while they are asked for ([`Keyspace::start_recording`]). It gives them no place in an order,
+    /// so nothing waits for what becomes of them.
+    ///
+    /// # Panics
+    /// If batches go somewhere already.
+    pub fn offer_to(&self, sink: Arc<dyn BatchSink>) {
+        assert!(self.sink.set(sink).is_ok(), "batches go to one place");
+    }
+
+    /// Every view that is opened from now on records. Whoever locks a stripe afterwards knows that all later ones do.
+    pub fn start_recording(&self) {
+        assert!(self.sink.get().is_some(), "what is recorded goes somewhere");
+        self.demand.ask_for_effects();
+    }
+
+    /// Views that are opened from now on record no more. Only for who has started it, and not what goes to a log.
+    pub fn stop_recording(&self) {
+        self.demand.end_effects();
     }
 
     /// From now on every view tells these of its keys, and that keys expired, which is always told.

@@ -42,6 +42,10 @@ impl Demand {
         self.0.fetch_or(EFFECTS, Ordering::SeqCst);
     }
 
+    pub fn end_effects(&self) {
+        self.0.fetch_and(!EFFECTS, Ordering::SeqCst);
+    }
+
     pub fn ask_for_news(&self, wanted: &[Happened]) {
         let asked = wanted.iter().fold(0, |asked, happened| asked | bit(*happened));
         let _ = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |was| Some(was & EFFECTS | asked));

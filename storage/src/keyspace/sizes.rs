@@ -1,7 +1,8 @@
 //! How large the resident values of a database are: for each type, how many there are of each power of two.
 //!
-//! Strings are measured in bytes, collections in elements. Each stripe's part of a database has counts of its own, which
-//! change when a value passes from one class to the next; that is seldom, so counting costs little more than measuring.
+//! Strings are measured in bytes, collections in elements. Each stripe's part of a database has counts of its own,
+//! which change when a value passes from one class to the next; that is seldom, so counting costs little more than
+//! measuring.
 
 use super::Keyspace;
 use super::slots::Slots;
@@ -10,6 +11,7 @@ use crate::entry::{EntryRef, ValueRef};
 use crate::number;
 use crate::slot::{StripeIndex, StripeSet};
 use crate::value::Type;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// Empty values, and each power of two that a length in 32 bits and a little more can have.
@@ -57,7 +59,25 @@ impl Sizes {
 
     /// Takes everything in these tables.
     pub fn take_all(&self, tables: &Slots) {
-        tables.iter().flat_map(|slot| slot.table.iter()).for_each(|entry| self.take(Class::of(entry.as_ref())));
+        tables.for_each_entry(|entry| self.take(Class::of(entry)));
+    }
+
+    /// Adds what `from`, which counts nothing else, has counted of these tables.
+    pub fn add_all(&self, from: &Arc<Sizes>, tables: &Slots) {
+        if Arc::strong_count(from) > 1 {
+            // It has tables besides that are being freed.
+            return tables.for_each_entry(|entry| self.add(Class::of(entry)));
+        }
+        self.0.iter().zip(&from.0).for_each(|(count, more)| _ = count.fetch_add(more.load(Relaxed), Relaxed));
+    }
+
+    /// Everything in these tables is counted by `to` from now on.
+    pub fn pass_all(&self, tables: &Slots, to: &Sizes) {
+        tables.for_each_entry(|entry| {
+            let class = Class::of(entry);
+            self.take(class);
+            to.add(class);
+        });
     }
 
     /// A value has changed.

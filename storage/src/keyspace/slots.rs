@@ -5,6 +5,7 @@
 //! last key in it.
 
 use super::database::SlotTable;
+use crate::entry::EntryRef;
 use crate::slot::SLOTS_PER_STRIPE;
 
 /// Slots that share an allocation.
@@ -69,6 +70,11 @@ impl Slots {
     /// The slots that have a place.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &SlotTable> {
         self.groups.iter().flatten().flat_map(|group| group.iter())
+    }
+
+    /// All entries of the slots.
+    pub(super) fn for_each_entry(&self, mut visit: impl FnMut(EntryRef<'_>)) {
+        self.iter().flat_map(|slot| slot.table.iter()).for_each(|entry| visit(entry.as_ref()));
     }
 
     /// Bytes of the places, without the tables in them.

@@ -644,11 +644,14 @@ impl View<'_> {
             keyspace.proposed.advance(seq);
             for slot in findings.changed_slots.drain(..) {
                 let guard = &mut self.guards[self.stripes.rank(slot.stripe())];
-                guard.pending.as_mut().expect("a stripe that is recorded has marks").note_written(slot, seq);
+                // There are none where nothing waits for what becomes of a batch.
+                if let Some(pending) = guard.pending.as_mut() {
+                    pending.note_written(slot, seq);
+                }
             }
             let applied = keyspace.applied.load();
-            for guard in &mut self.guards {
-                guard.pending.as_mut().expect("a stripe that is recorded has marks").note_proposed(seq, applied);
+            for pending in self.guards.iter_mut().filter_map(|guard| guard.pending.as_mut()) {
+                pending.note_proposed(seq, applied);
             }
             core.seen.set(seq);
         }

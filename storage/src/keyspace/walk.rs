@@ -97,7 +97,7 @@ impl View<'_> {
     }
 
     /// Visits about `count` resident entries of a slot from `cursor` on, or all up to its end.
-    fn scan_slot(
+    pub(super) fn scan_slot(
         &self,
         db: DbIndex,
         slot: Slot,

@@ -57,6 +57,9 @@ impl ClusterMap {
 
     pub(super) fn add_replica(&mut self, group: GroupId, node: NodeId, wanted: Wanted) -> Result<Outcome, Refusal> {
         self.must_be_member(node)?;
+        if group != self.root.id {
+            self.must_have_replicas()?;
+        }
         let version = self.version_made();
         let members = self.members_mut(group)?;
         if members.is_on(node) {

@@ -6,8 +6,8 @@
 
 use super::super::group::VOTERS_MAX;
 use super::super::{
-    Address, ClusterMap, Force, GroupInfo, Health, Joining, Members, NodeInfo, Refusal, Removal, ReplicaStatus, Role,
-    Standing, Wanted, ZONE_LEN_MAX,
+    Address, ClusterMap, Force, GroupInfo, Health, Joining, Members, Mode, NodeInfo, Refusal, Removal, ReplicaStatus,
+    Role, Standing, Wanted, ZONE_LEN_MAX,
 };
 use super::{NUMBER_MAX, Outcome};
 use crate::ids::{GroupId, Incarnation, NodeId, SlotEpoch};
@@ -16,7 +16,10 @@ use std::collections::BTreeMap;
 impl ClusterMap {
     /// Takes a node in, with its home group as it is, and with those of its claims that hold.
     pub(super) fn join(&mut self, joining: &Joining) -> Result<Outcome, Refusal> {
-        let Joining { node, incarnation, address, zone, epoch, home, shard, replica, term, claims } = joining;
+        let Joining { node, incarnation, address, zone, epoch, home, shard, replica, term, claims, mode } = joining;
+        if *mode != self.mode {
+            return Err(Refusal::OtherMode { node: *node, there: *mode, here: self.mode });
+        }
         if let Some(info) = self.node(*node) {
             return match info.standing {
                 Standing::Leaving => Err(Refusal::StillLeaving(*node)),
@@ -187,6 +190,7 @@ impl ClusterMap {
         if node == master {
             return Err(Refusal::ReplicateMyself);
         }
+        self.must_have_replicas()?;
         let home = self.receiving_group(master).filter(|_| self.is_master(master)).ok_or(Refusal::ReplicateReplica)?;
         if self.leads_slots(node) {
             return Err(Refusal::NotEmpty);
@@ -246,6 +250,11 @@ impl ClusterMap {
         let members = self.members(group).ok_or(Refusal::UnknownGroup(group))?;
         let remains = members.staying().any(|replica| replica.node != node && replica.is_firm());
         if remains { Ok(()) } else { Err(Refusal::LastVoter(group)) }
+    }
+
+    /// Refuses what would need a second copy of a group's data.
+    pub(super) fn must_have_replicas(&self) -> Result<(), Refusal> {
+        if self.mode == Mode::Durable { Ok(()) } else { Err(Refusal::NoReplicas) }
     }
 
     fn must_be_usable(node: NodeId, address: &Address, zone: &str) -> Result<(), Refusal> {

@@ -67,7 +67,7 @@ choice!(Change {
     31: Configure,
 } except { Change::All(_) => put_all });
 
-record!(Joining { node, incarnation, address, zone, epoch, home, shard, replica, term, claims });
+record!(Joining { node, incarnation, address, zone, epoch, home, shard, replica, term, claims, mode });
 record!(SlotClaim { slots, epoch });
 record!(Report { term, seen, present });
 record!(Job { id, kind, slots, from, to });

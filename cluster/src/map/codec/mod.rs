@@ -9,13 +9,36 @@ mod change;
 mod parts;
 mod whole;
 
-use super::{Broken, Change, ClusterMap};
+use super::{Broken, Change, ClusterMap, Mode};
 use basalt_storage::effect::wire::{Malformed, Reader};
 use change::{put_change, read_change};
 use parts::Wire;
 
-/// The form that is written; others are refused.
-const VERSION: u8 = 1;
+/// The forms that are read and written; others are refused. The second is the first, said of a cluster in cache mode:
+/// whoever does not know that there is such a thing must not read it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Form {
+    Durable = 1,
+    Cache = 2,
+}
+
+impl Form {
+    fn of(mode: Mode) -> Form {
+        match mode {
+            Mode::Durable => Form::Durable,
+            Mode::Cache => Form::Cache,
+        }
+    }
+
+    fn mode(self) -> Mode {
+        match self {
+            Form::Durable => Mode::Durable,
+            Form::Cache => Mode::Cache,
+        }
+    }
+}
+
 /// Longest form of a change that is read: all slots one by one in a thousand migrations stay below it.
 pub const CHANGE_LEN_MAX: usize = 4 << 20;
 /// Longest form of a map that is read: a thousand nodes take some hundred kilobytes.
@@ -37,14 +60,21 @@ pub enum CodecError {
 impl Change {
     /// Appends the change to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        out.push(VERSION);
+        let form = match self {
+            Change::Join(joining) => Form::of(joining.mode),
+            _ => Form::Durable,
+        };
+        out.push(form as u8);
         put_change(self, out);
     }
 
     /// Reads what [`Change::encode`] wrote, all of it.
     pub fn decode(bytes: &[u8]) -> Result<Change, CodecError> {
-        let mut reader = open(bytes, CHANGE_LEN_MAX)?;
-        let change = read_change(&mut reader)?;
+        let (form, mut reader) = open(bytes, CHANGE_LEN_MAX)?;
+        let mut change = read_change(&mut reader)?;
+        if let Change::Join(joining) = &mut change {
+            joining.mode = form.mode();
+        }
         close(reader, change)
     }
 }
@@ -52,27 +82,28 @@ impl Change {
 impl ClusterMap {
     /// Appends the whole map to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        out.push(VERSION);
+        out.push(Form::of(self.mode) as u8);
         self.put(out);
     }
 
     /// Reads what [`ClusterMap::encode`] wrote, all of it, and sees that it is sound.
     pub fn decode(bytes: &[u8]) -> Result<ClusterMap, CodecError> {
-        let mut reader = open(bytes, MAP_LEN_MAX)?;
-        let map = ClusterMap::read(&mut reader)?;
+        let (form, mut reader) = open(bytes, MAP_LEN_MAX)?;
+        let map = ClusterMap { mode: form.mode(), ..ClusterMap::read(&mut reader)? };
         let map = close(reader, map)?;
         map.check()?;
         Ok(map)
     }
 }
 
-fn open(bytes: &[u8], len_max: usize) -> Result<Reader<'_>, CodecError> {
+fn open(bytes: &[u8], len_max: usize) -> Result<(Form, Reader<'_>), CodecError> {
     if bytes.len() > len_max {
         return Err(CodecError::TooLong(bytes.len()));
     }
     let mut reader = Reader::new(bytes);
     match reader.byte()? {
-        VERSION => Ok(reader),
+        1 => Ok((Form::Durable, reader)),
+        2 => Ok((Form::Cache, reader)),
         version => Err(CodecError::UnknownVersion(version)),
     }
 }
@@ -89,7 +120,7 @@ mod tests {
 
     /// A map that much has happened to, and what could happen next.
     fn grown(rng: &mut Rng) -> (ClusterMap, Vec<Change>) {
-        let mut map = samples::alone(1);
+        let mut map = samples::alone_in(1, if rng.below(2) == 0 { Mode::Cache } else { Mode::Durable });
         for _ in 0..200 {
             // Most are refused, which is as good a sample.
             let _ = map.apply(&samples::change(rng, &map));
@@ -173,7 +204,7 @@ mod tests {
         assert!(matches!(Change::decode(&bytes), Err(CodecError::Malformed(_))));
         assert_eq!(Change::decode(&[9, 0]), Err(CodecError::UnknownVersion(9)));
         assert_eq!(ClusterMap::decode(&[]), Err(CodecError::Malformed(Malformed("the data ends early"))));
-        let long = vec![VERSION; CHANGE_LEN_MAX + 1];
+        let long = vec![Form::Durable as u8; CHANGE_LEN_MAX + 1];
         assert_eq!(Change::decode(&long), Err(CodecError::TooLong(long.len())));
     }
 

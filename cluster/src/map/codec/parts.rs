@@ -6,7 +6,7 @@
 use crate::ids::{
     ClusterId, ConfigEpoch, GroupId, Incarnation, MapVersion, MigrationId, NodeId, ReplicaId, ShardId, SlotEpoch, Term,
 };
-use crate::map::SlotRange;
+use crate::map::{Mode, SlotRange};
 use crate::{SLOT_COUNT, Slot};
 use basalt_storage::clock::UnixMs;
 use basalt_storage::effect::wire::{Malformed, Reader, put_bytes, put_signed, put_varint};
@@ -116,6 +116,15 @@ macro_rules! choice {
 }
 
 pub(super) use {choice, record};
+
+/// Said by the version byte, for the whole of a map or a change: see [`super::Form`].
+impl Wire for Mode {
+    fn put(&self, _: &mut Vec<u8>) {}
+
+    fn read(_: &mut Reader<'_>) -> Result<Mode, Malformed> {
+        Ok(Mode::Durable)
+    }
+}
 
 plain_numbers!(u8, u16, u32, u64);
 wrapped_numbers!(ClusterId, ConfigEpoch, GroupId, Incarnation, MapVersion, ReplicaId, SlotEpoch, Term);

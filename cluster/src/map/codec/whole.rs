@@ -22,6 +22,7 @@ record!(ClusterMap {
     tombstones,
     retired,
     settings,
+    mode,
 });
 record!(RootGroup { id, members });
 record!(NodeInfo { address, incarnation, home, zone, health, standing, epoch });

@@ -1,9 +1,9 @@
 //! Nodes that come, with and without claims, once and again.
 
-use super::super::samples::{alone, cluster, joining, node_id, range, slot};
-use super::super::{Change, Joining, Outcome, Role, SlotClaim, Wanted};
+use super::super::samples::{alone, alone_in, cluster, joining, node_id, range, slot};
+use super::super::{Change, Joining, Mode, Outcome, Role, SlotClaim, Wanted};
 use super::{done, owners, refused};
-use crate::ids::{ConfigEpoch, GroupId, Incarnation, SlotEpoch, Term};
+use crate::ids::{ConfigEpoch, GroupId, Incarnation, ReplicaId, SlotEpoch, Term};
 
 fn join(joining: Joining) -> Change {
     Change::Join(Box::new(joining))
@@ -92,4 +92,28 @@ fn an_older_process_has_no_say() {
     assert_eq!(map.node(node_id(2)).unwrap().zone, "north");
     assert!(refused(&mut map, register(4)).contains("An older process"));
     assert_eq!(done(&mut map, register(5)), Outcome::Unchanged);
+}
+
+#[test]
+fn all_nodes_are_in_one_mode_and_in_cache_mode_each_has_its_own_group_only() {
+    let mut durable = alone(1);
+    let cache_node = || Joining { mode: Mode::Cache, ..joining(2) };
+    let why = "This cluster is in durable mode, and node 0202020202020202020202020202020202020202 in cache mode: all \
+               nodes of a cluster must be in one";
+    assert_eq!(refused(&mut durable, join(cache_node())), why);
+    let mut cache = alone_in(1, Mode::Cache);
+    assert!(refused(&mut cache, join(joining(2))).starts_with("This cluster is in cache mode"));
+    done(&mut cache, join(cache_node()));
+    done(&mut cache, Change::AssignSlots { node: node_id(1), slots: vec![range(0, 9)] });
+    for change in [
+        Change::Replicate { node: node_id(2), master: node_id(1) },
+        Change::AddReplica { group: GroupId(1), node: node_id(2), wanted: Wanted::Voter },
+    ] {
+        assert!(refused(&mut cache, change).contains("there are no replicas"));
+    }
+    // Whoever has started again begins anew, under a later number and with the same slots.
+    done(&mut cache, Change::Refound { group: GroupId(1), node: node_id(1) });
+    let members = &cache.group(GroupId(1)).unwrap().members;
+    assert_eq!((members.replicas.len(), members.leader.replica, members.leader.term), (1, ReplicaId(2), Term(0)));
+    assert_eq!(owners(&cache, [0, 9, 10]), [1, 1, 0]);
 }

@@ -2,6 +2,7 @@
 
 mod convergence;
 mod leaders;
+mod lost;
 mod replicas;
 mod slots;
 

@@ -3,7 +3,7 @@
 use super::Deployment;
 use crate::client::Connection;
 use crate::model::Reply;
-use crate::target::Form;
+use crate::target::{Form, Target};
 use std::io::{Error, Result};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -33,7 +33,7 @@ pub fn form(deployment: &mut Deployment, form: Form) -> Result<()> {
         says(connection, "cluster_slots_ok:16384")?;
         says(connection, &format!("cluster_known_nodes:{nodes}"))
     })?;
-    if deployment.target.is_basalt() {
+    if deployment.target == Target::BasaltCluster {
         let copies = nodes.min(COPIES);
         deployment.wait_until("the copies are there", |connection| has_copies(connection, copies))?;
     }

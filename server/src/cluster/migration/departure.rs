@@ -1,24 +1,20 @@
 //! The source's part: copies slots while they are used, seals them, and asks for the commit.
 
 use super::figures::count;
-use super::reign::{DB, Reign};
+use super::reign::Reign;
+use super::source::Source;
 use super::way::{Attempt, Header, Opening, Way};
 use super::{Hitch, mark_of};
 use crate::cluster::stage::Stage;
-use crate::durability::tap::{Tap, Tapped};
+use crate::durability::tap::Tapped;
 use crate::server::Server;
-use basalt_cluster::group::LogIndex;
 use basalt_cluster::ids::MigrationId;
 use basalt_cluster::map::{self, Change, ClusterMap, Migration, Phase};
 use basalt_cluster::node::{Decision, Node};
-use basalt_storage::effect::{Effect, Passage, encode};
+use basalt_storage::effect::{Effect, Passage};
 use basalt_storage::engine::EngineError;
-use basalt_storage::rdb::values::Limits;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Bytes of a batch of copied keys.
-const BATCH_BYTES: usize = 64 << 10;
 
 /// Slots are sealed when a round has been as short as this and has brought no more.
 const ROUND_TIME: Duration = Duration::from_millis(250);
@@ -55,12 +51,9 @@ impl Departure<'_> {
         let to = to.ok_or_else(|| Hitch::new("the target is gone"))?;
         let header = Header { id, opening: Opening::Anew, attempt, target: migration.target };
         let way = Way::open(self.stage, self.node, to, header)?;
-        let tap = Arc::new(Tap::new(migration.all_slots()));
-        self.reign.replica.add_tap(&tap);
-        let copied = self.copy(&migration, &tap, way);
-        let result = copied.and_then(|(way, from)| self.give_away(&migration, &tap, way, from));
-        self.reign.replica.remove_tap(&tap);
-        result
+        let mut source = Source::listen(&self.reign.replica, &migration);
+        let way = self.copy(&migration, &mut source, way)?;
+        self.give_away(&migration, &source, way)
     }
 
     /// The record as it stands when the copying begins. If it may have been begun before, by whomever, it begins anew:
@@ -95,41 +88,32 @@ impl Departure<'_> {
     }
 
     /// Sends what there is, and then what has come meanwhile, in rounds, until the target has applied nearly all of it.
-    /// Returns the log entry as of which the copy was made.
-    fn copy<'w>(&self, migration: &Migration, tap: &Tap, mut way: Way<'w>) -> Result<(Way<'w>, LogIndex), Hitch> {
-        let limits = Limits::of(&self.server.keyspace.settings);
+    fn copy<'w>(&self, migration: &Migration, source: &mut Source, mut way: Way<'w>) -> Result<Way<'w>, Hitch> {
         let mut pace = Pace::new(self.stage);
-        let engine = self.reign.replica.engine();
-        let from = {
-            let snapshot = engine.snapshot();
-            snapshot.copy_slots(DB, migration.all_slots(), &limits, BATCH_BYTES, |batch| {
-                let mut bytes = Vec::new();
-                encode(&batch, &mut bytes);
-                pace.spend(bytes.len());
-                self.check(migration)?;
-                count(&self.stage.migrations.sent_bytes, bytes.len());
-                way.send_batch(bytes)
-            })?;
-            snapshot.applied()
-        };
+        source.copy(self.server, migration, |batch| {
+            pace.spend(batch.len());
+            self.check(migration)?;
+            count(&self.stage.migrations.sent_bytes, batch.len());
+            way.send_batch(batch)
+        })?;
         self.report(migration.id, map::Stage::Tail)?;
         for _ in 0..ROUNDS_MAX {
             let began = Instant::now();
             way = way.sync()?;
             self.check(migration)?;
             self.reign.hurry();
-            let bytes = self.send_tail(tap, &mut way, from, &mut pace)?;
+            let bytes = self.send_tail(source, &mut way, &mut pace)?;
             if began.elapsed() < ROUND_TIME && bytes < ROUND_BYTES {
-                return Ok((way, from));
+                return Ok(way);
             }
         }
         Err(Hitch::new("the target is slower than those who write here"))
     }
 
     /// Sends what was applied since somebody looked; returns how much that was.
-    fn send_tail(&self, tap: &Tap, way: &mut Way<'_>, from: LogIndex, pace: &mut Pace<'_>) -> Result<usize, Hitch> {
+    fn send_tail(&self, source: &Source, way: &mut Way<'_>, pace: &mut Pace<'_>) -> Result<usize, Hitch> {
         let mut bytes = 0;
-        while let Some(tapped) = tap.next(from).map_err(Hitch::new)? {
+        while let Some(tapped) = source.next()? {
             match tapped {
                 Tapped::Batch(batch) => {
                     bytes += batch.len();
@@ -147,10 +131,10 @@ impl Departure<'_> {
     }
 
     /// Seals the slots, sends the rest, and asks for the commit.
-    fn give_away(&self, migration: &Migration, tap: &Tap, mut way: Way<'_>, from: LogIndex) -> Result<Ended, Hitch> {
+    fn give_away(&self, migration: &Migration, source: &Source, mut way: Way<'_>) -> Result<Ended, Hitch> {
         let sealed = Instant::now();
         let sent = self.seal(migration).and_then(|()| {
-            self.send_tail(tap, &mut way, from, &mut Pace::unlimited())?;
+            self.send_tail(source, &mut way, &mut Pace::unlimited())?;
             way.finish(SEALED_MAX)?;
             self.check(migration)
         });

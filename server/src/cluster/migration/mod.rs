@@ -17,11 +17,16 @@
 //! its predecessor may have asked for is refused, and only then breaks the seal. If the commit has come first, there is
 //! nothing to take back.
 //!
+//! In cache mode a group has no log, and what it has is in memory: the slots are read from the keyspace and followed
+//! from then on ([`basalt_storage::keyspace::follow`]), the target builds them beside what its clients see, and "in the
+//! log" means "done" ([`crate::durability::memory`]). The steps, and what they guard against, are the same.
+//!
 //! | file | owns |
 //! |---|---|
 //! | `mover` | which migrations this node has a part in, and the threads that play it |
 //! | `departure` | the source's part |
 //! | `arrival` | the target's part |
+//! | `source` | where the source's part copies from |
 //! | `way` | what passes from one to the other |
 //! | `reign` | what a leader does to its group for as long as it leads |
 //! | `figures` | what is counted |
@@ -31,6 +36,7 @@ mod departure;
 mod figures;
 mod mover;
 mod reign;
+mod source;
 mod way;
 
 pub use arrival::Arrivals;

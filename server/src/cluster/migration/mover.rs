@@ -86,7 +86,7 @@ impl Mover {
             }
         }
         for replica in self.stage.replicas.all() {
-            let marks = replica.engine().marks();
+            let marks = replica.contents().marks();
             for mark in marks.iter().filter(|mark| is_left_over(map, mark)) {
                 self.clear_away(map, replica.id(), mark);
             }
@@ -178,8 +178,8 @@ impl Mover {
     /// Gives a slot away whose keys were moved one by one: it must be empty.
     fn hand_over(&self, departure: &Departure<'_>, migration: &Migration) -> Result<(), Hitch> {
         departure.seal(migration)?;
-        let engine = departure.reign.replica.engine();
-        let has_keys = migration.all_slots().any(|slot| engine.counts(super::reign::DB, slot).entries > 0);
+        let contents = departure.reign.replica.contents();
+        let has_keys = migration.all_slots().any(|slot| contents.has_keys(slot));
         if has_keys {
             departure.unseal(migration.id)?;
             let number = migration.all_slots().next().map_or(0, |slot| slot.number());
@@ -211,6 +211,8 @@ impl Mover {
             reign.clear(migration.all_slots(), Reign::propose)?;
         }
         reign.unmark(Passage::Arriving, migration.id.as_bytes())?;
+        // Whoever comes for the slots next finds them here.
+        self.stage.refresh();
         finish(server, node, migration, Side::Target)
     }
 

@@ -1,11 +1,12 @@
 //! What a leader does to its group without evaluating anything, for as long as it leads.
 
 use super::Hitch;
+use crate::durability::contents::Contents;
 use crate::durability::log;
 use crate::durability::replicas::{Replica, Replicas};
 use basalt_cluster::group::{self, Group, Role, Term, TooLate};
 use basalt_cluster::ids::GroupId;
-use basalt_storage::effect::{Batch, DbIndex, Effect, Mark, Passage};
+use basalt_storage::effect::{Batch, DbIndex, Effect, Mark, Passage, decode};
 use basalt_storage::seq::Seq;
 use basalt_storage::slot::Slot;
 use std::sync::Arc;
@@ -42,14 +43,25 @@ impl Reign {
         if self.lasts() { Ok(()) } else { Err(Hitch::new("this node does not lead the group any more")) }
     }
 
-    /// Hands a batch in. It is in the log only if the reign still lasts when it is applied.
+    /// Hands a batch in. It is in the log only if the reign still lasts when it is applied. Where there is no log, it is
+    /// applied when this returns.
     pub fn propose(&self, batch: Batch) -> Result<Seq, Hitch> {
-        self.with_group(|group| log::propose(group, batch))
+        match self.replica.contents() {
+            Contents::OnDisk(_) => self.with_group(|group| log::propose(group, batch)),
+            Contents::Memory(memory) => {
+                self.check()?;
+                memory.apply(batch);
+                Ok(Seq::NONE)
+            }
+        }
     }
 
     /// The same with a batch in its written form.
     pub fn propose_written(&self, batch: Vec<u8>) -> Result<Seq, Hitch> {
-        self.with_group(|group| log::propose_written(group, batch))
+        match self.replica.contents() {
+            Contents::OnDisk(_) => self.with_group(|group| log::propose_written(group, batch)),
+            Contents::Memory(_) => self.propose(decode(&batch).map_err(Hitch::new)?),
+        }
     }
 
     fn with_group(&self, propose: impl FnOnce(&Group) -> Result<group::Seq, TooLate>) -> Result<Seq, Hitch> {
@@ -79,7 +91,7 @@ impl Reign {
     }
 
     pub fn has_mark(&self, passage: Passage, name: &[u8; Mark::NAME_BYTES]) -> bool {
-        self.replica.engine().marks().iter().any(|mark| mark.passage == passage && mark.name == *name)
+        self.replica.contents().marks().iter().any(|mark| mark.passage == passage && mark.name == *name)
     }
 
     pub fn unmark(&self, passage: Passage, name: &[u8; Mark::NAME_BYTES]) -> Result<(), Hitch> {
@@ -101,7 +113,10 @@ impl Reign {
         // What was handed in before may be on its way still. It is applied in order, so from here on it is there to be
         // seen.
         carry_out(Batch::new())?;
-        let engine = self.replica.engine();
+        let Some(engine) = self.replica.engine() else {
+            let clear = |slot| Effect::Clear { db: DB, slot, hashes: (0, u32::MAX) };
+            return carry_out(slots.map(clear).collect());
+        };
         let (mut batch, mut keys) = (Batch::new(), 0);
         for slot in slots.filter(|slot| engine.counts(DB, *slot).entries > 0) {
             let mut from = Some(0);

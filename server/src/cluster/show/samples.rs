@@ -3,7 +3,7 @@
 use basalt_cluster::Slot;
 use basalt_cluster::ids::{ClusterId, ConfigEpoch, GroupId, Incarnation, NodeId, ReplicaId, ShardId, Term};
 use basalt_cluster::map::{
-    Address, Change, ClusterMap, Founding, Joining, ReplicaStatus, Report, Settings, SlotRange, Wanted,
+    Address, Change, ClusterMap, Founding, Joining, Mode, ReplicaStatus, Report, Settings, SlotRange, Wanted,
 };
 
 pub fn node(number: u8) -> NodeId {
@@ -41,6 +41,7 @@ pub fn cluster(nodes: u8) -> ClusterMap {
         incarnation: Incarnation(1),
         zone: String::new(),
         settings: Settings::default(),
+        mode: Mode::Durable,
     });
     for number in 2..=nodes {
         let joining = Joining {
@@ -54,6 +55,7 @@ pub fn cluster(nodes: u8) -> ClusterMap {
             replica: ReplicaId(1),
             term: Term(1),
             claims: Vec::new(),
+            mode: Mode::Durable,
         };
         map.apply(&Change::Join(Box::new(joining))).expect("a new node may join");
     }

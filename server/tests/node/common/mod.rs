@@ -3,6 +3,7 @@
 
 pub mod grammar;
 pub mod image;
+pub mod local;
 
 use basalt_server::blocked::End;
 use basalt_server::client::NewClient;

@@ -1,0 +1,98 @@
+//! Cache mode: slots of nodes that are lost, with and without migrations that they had a part in.
+
+use super::super::{Load, Step, lost, replicas};
+use super::{AT, World};
+use crate::map::samples::{alone_in, joining, migration_id, node_id, range};
+use crate::map::{Change, ClusterMap, Job, Joining, MigrationKind, Mode, Side, Stage};
+
+/// Masters of a cache that share the slots evenly.
+fn caches(count: u8) -> World {
+    let mut map: ClusterMap = alone_in(1, Mode::Cache);
+    for number in 2..=count {
+        let joining = Joining { mode: Mode::Cache, ..joining(number) };
+        map.apply(&Change::Join(Box::new(joining))).unwrap();
+    }
+    let share = 16384 / u16::from(count);
+    for number in 1..=count {
+        let first = share * u16::from(number - 1);
+        let last = if number == count { 16383 } else { first + share - 1 };
+        map.apply(&Change::AssignSlots { node: node_id(number), slots: vec![range(first, last)] }).unwrap();
+    }
+    World::of(map, 0)
+}
+
+/// Carries out what is planned until there is nothing more; returns the kinds of steps.
+fn carry_out(world: &mut World) -> Vec<&'static str> {
+    let mut kinds = Vec::new();
+    loop {
+        let moves = lost(&world.map, &Load::even(), world.now);
+        if moves.is_empty() {
+            return kinds;
+        }
+        for planned in moves {
+            kinds.push(planned.step.kind());
+            world.apply(&planned.step.change(migration_id(1), world.now));
+        }
+        assert!(kinds.len() < 20, "it comes to no end: {kinds:?}");
+    }
+}
+
+#[test]
+fn slots_of_a_lost_node_go_to_the_others_in_even_parts_and_not_before_its_time() {
+    let mut world = caches(4);
+    world.fail(4);
+    assert!(carry_out(&mut world).is_empty(), "it may come back with them");
+    world.wait();
+    assert_eq!(carry_out(&mut world), ["give-up-slots"]);
+    assert_eq!(world.shares(4), [5462, 5462, 5460, 0]);
+    assert!(replicas(&world.map, world.now, 10).iter().all(|planned| matches!(&planned.step,
+        Step::AddReplica { group, .. } | Step::RemoveReplica { group, .. } if *group == world.map.root().id)));
+}
+
+#[test]
+fn migrations_with_a_lost_node_end_before_its_slots_go() {
+    for (victim, step) in
+        [(1, "abort-migration"), (2, "abort-migration"), (1, "finish-migration"), (2, "finish-migration")]
+    {
+        let mut world = caches(3);
+        let (id, slots) = (migration_id(7), vec![range(0, 99)]);
+        let job = Job { id, kind: MigrationKind::FromSource, slots, from: Some(node_id(1)), to: node_id(2) };
+        world.apply(&Change::BeginMigrations { jobs: vec![job], at: AT });
+        world.apply(&Change::ReportStage { id, stage: Stage::Tail, at: AT });
+        if step == "finish-migration" {
+            let seen = world.map.version();
+            world.apply(&Change::CommitMigration { id, seen, at: AT });
+        }
+        world.fail(victim);
+        world.wait();
+        let kinds = carry_out(&mut world);
+        assert_eq!(kinds[0], step);
+        assert!(kinds.contains(&"give-up-slots"));
+        // The other side does its own part, when it has seen that it is due.
+        let other = if victim == 1 { Side::Target } else { Side::Source };
+        let seen = world.map.migrations()[&id].changed;
+        world.apply(&Change::FinishMigration { id, side: other, seen, at: AT });
+        carry_out(&mut world);
+        assert!(world.map.migrations_under_way().next().is_none());
+        assert_eq!(world.shares(3)[usize::from(victim) - 1], 0);
+        assert_eq!(world.map.slots().assigned(), 16384);
+    }
+}
+
+#[test]
+fn in_durable_mode_nothing_is_given_up() {
+    let mut world = World::new(3, 0);
+    world.fail(3);
+    world.wait();
+    assert!(carry_out(&mut world).is_empty());
+}
+
+#[test]
+fn nobody_else_gets_anything_if_all_are_lost() {
+    let mut world = caches(2);
+    world.fail(1);
+    world.fail(2);
+    world.wait();
+    assert!(carry_out(&mut world).is_empty());
+    assert_eq!(world.map.slots().count(world.map.node(node_id(1)).unwrap().home), 8192);
+}

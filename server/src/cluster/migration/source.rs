@@ -1,0 +1,136 @@
+//! Where a departure copies from: the engine and the log of its group, or the keyspace.
+
+use super::Hitch;
+use super::reign::DB;
+use crate::durability::contents::Contents;
+use crate::durability::memory::Following;
+use crate::durability::replicas::Replica;
+use crate::durability::tap::{Tap, Tapped};
+use crate::server::Server;
+use basalt_cluster::group::LogIndex;
+use basalt_cluster::map::Migration;
+use basalt_storage::effect::{Batch, bytes_about, encode};
+use basalt_storage::keyspace::follow::{Change, Followed, Lost};
+use basalt_storage::rdb::values::Limits;
+use std::sync::Arc;
+
+/// Bytes of a batch of copied keys.
+const BATCH_BYTES: usize = 64 << 10;
+
+/// Slots that are read, and listened to from before they are.
+pub enum Source {
+    /// A snapshot of the engine, and then what was applied since.
+    OnDisk { replica: Arc<Replica>, tap: Arc<Tap>, from: LogIndex },
+    /// Slot by slot from the keyspace, and what was evaluated in those that were read.
+    Memory(Following),
+}
+
+impl Source {
+    pub fn listen(replica: &Arc<Replica>, migration: &Migration) -> Source {
+        match replica.contents() {
+            Contents::OnDisk(_) => {
+                let tap = Arc::new(Tap::new(migration.all_slots()));
+                replica.add_tap(&tap);
+                Source::OnDisk { replica: replica.clone(), tap, from: LogIndex(0) }
+            }
+            Contents::Memory(memory) => Source::Memory(memory.memory().follow(migration.all_slots().collect())),
+        }
+    }
+
+    /// Hands out the slots, with what changes in them while that lasts.
+    pub fn copy(
+        &mut self,
+        server: &Server,
+        migration: &Migration,
+        mut send: impl FnMut(Vec<u8>) -> Result<(), Hitch>,
+    ) -> Result<(), Hitch> {
+        match self {
+            Source::OnDisk { replica, from, .. } => {
+                let Contents::OnDisk(disk) = replica.contents() else { unreachable!("it was on disk a moment ago") };
+                let engine = disk.engine();
+                let snapshot = engine.snapshot();
+                let limits = Limits::of(&server.keyspace.settings);
+                let slots = migration.all_slots();
+                snapshot.copy_slots(DB, slots, &limits, BATCH_BYTES, |batch| send(written(&batch)))?;
+                *from = snapshot.applied();
+                Ok(())
+            }
+            Source::Memory(following) => copy_from_memory(server, &following.followed, migration, send),
+        }
+    }
+
+    /// What has changed since, if there is anything yet.
+    pub fn next(&self) -> Result<Option<Tapped>, Hitch> {
+        match self {
+            Source::OnDisk { tap, from, .. } => tap.next(*from).map_err(Hitch::new),
+            Source::Memory(following) => Ok(following.followed.next()?.map(|change| match change {
+                Change::Batch(batch) => Tapped::Batch(written(&batch)),
+                Change::Flushed => Tapped::Flushed,
+            })),
+        }
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        if let Source::OnDisk { replica, tap, .. } = self {
+            replica.remove_tap(tap);
+        }
+    }
+}
+
+fn copy_from_memory(
+    server: &Server,
+    followed: &Followed,
+    migration: &Migration,
+    mut send: impl FnMut(Vec<u8>) -> Result<(), Hitch>,
+) -> Result<(), Hitch> {
+    let mut copied = Batch::new();
+    let mut bytes = 0;
+    for slot in migration.all_slots() {
+        followed.copy(
+            &server.keyspace,
+            slot,
+            || server.now(),
+            |batch| {
+                bytes += bytes_about(&batch);
+                copied.extend(batch);
+                if bytes < BATCH_BYTES {
+                    return Ok(());
+                }
+                bytes = 0;
+                send(written(&std::mem::take(&mut copied)))?;
+                // Only now: what has changed comes behind what it has changed.
+                send_changes(followed, &mut send)
+            },
+        )?;
+    }
+    if !copied.is_empty() {
+        send(written(&copied))?;
+    }
+    send_changes(followed, &mut send)?;
+    followed.note_complete();
+    Ok(())
+}
+
+fn send_changes(followed: &Followed, send: &mut impl FnMut(Vec<u8>) -> Result<(), Hitch>) -> Result<(), Hitch> {
+    while let Some(change) = followed.next()? {
+        match change {
+            Change::Batch(batch) => send(written(&batch))?,
+            Change::Flushed => unreachable!("a flush while slots are copied ends the copying"),
+        }
+    }
+    Ok(())
+}
+
+fn written(batch: &Batch) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode(batch, &mut bytes);
+    bytes
+}
+
+impl From<Lost> for Hitch {
+    fn from(lost: Lost) -> Hitch {
+        Hitch::new(lost)
+    }
+}

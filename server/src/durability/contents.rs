@@ -1,0 +1,104 @@
+//! Where what a replica has lies: the one place that knows the difference between durable mode and cache mode in a
+//! cluster.
+
+use super::log;
+use super::memory::InMemory;
+use basalt_cluster::group::{ApplyError, CommittedEntry, LogIndex};
+use basalt_cluster::node::Place;
+use basalt_storage::effect::{DbIndex, Mark, Passage};
+use basalt_storage::engine::Engine;
+use basalt_storage::slot::{Slot, SlotSet};
+use parking_lot::RwLock;
+use std::sync::Arc;
+
+/// The only database of a cluster.
+const DB: DbIndex = DbIndex(0);
+
+/// What a replica has.
+pub enum Contents {
+    OnDisk(OnDisk),
+    /// In the keyspace alone.
+    Memory(InMemory),
+}
+
+/// In a store of the node's database.
+pub struct OnDisk {
+    pub place: Arc<Place>,
+    /// Replaced when a snapshot is.
+    engine: RwLock<Arc<Engine>>,
+}
+
+impl OnDisk {
+    pub fn new(place: Arc<Place>, engine: Engine) -> OnDisk {
+        OnDisk { place, engine: RwLock::new(Arc::new(engine)) }
+    }
+
+    pub fn engine(&self) -> Arc<Engine> {
+        self.engine.read().clone()
+    }
+
+    pub fn put_engine(&self, engine: Engine) {
+        *self.engine.write() = Arc::new(engine);
+    }
+}
+
+impl Contents {
+    /// What the group remembers of slots that come and go.
+    pub fn marks(&self) -> Vec<Mark> {
+        match self {
+            Contents::OnDisk(disk) => disk.engine().marks(),
+            Contents::Memory(memory) => memory.marks(),
+        }
+    }
+
+    /// The slots that go this way.
+    pub fn marked(&self, passage: Passage) -> SlotSet {
+        match self {
+            Contents::OnDisk(disk) => disk.engine().marked(passage),
+            Contents::Memory(memory) => {
+                let marks = memory.marks();
+                marks.iter().filter(|mark| mark.passage == passage).flat_map(Mark::all_slots).collect()
+            }
+        }
+    }
+
+    /// Whether there are keys in a slot in which nothing is evaluated any more.
+    pub fn has_keys(&self, slot: Slot) -> bool {
+        match self {
+            Contents::OnDisk(disk) => disk.engine().counts(DB, slot).entries > 0,
+            Contents::Memory(memory) => memory.has_keys(slot),
+        }
+    }
+
+    /// The last entry of the group's log that is in it.
+    pub fn applied(&self) -> LogIndex {
+        match self {
+            Contents::OnDisk(disk) => disk.engine().applied(),
+            Contents::Memory(memory) => memory.applied(),
+        }
+    }
+
+    /// The last one that will be in it after a restart.
+    pub fn saved(&self) -> LogIndex {
+        match self {
+            Contents::OnDisk(disk) => disk.engine().saved(),
+            // The log ends with it.
+            Contents::Memory(memory) => memory.applied(),
+        }
+    }
+
+    pub fn apply(&self, entries: &[CommittedEntry]) -> Result<(), ApplyError> {
+        match self {
+            Contents::OnDisk(disk) => log::apply(&disk.engine(), entries)?,
+            Contents::Memory(memory) => memory.note_entries(entries),
+        }
+        Ok(())
+    }
+
+    /// The replica leaves this node.
+    pub fn leave(&self) {
+        if let Contents::Memory(memory) = self {
+            memory.leave();
+        }
+    }
+}
