@@ -85,6 +85,8 @@ impl LocalControl {
         match order {
             // A node meets itself, or nobody: this process has no connections to others.
             Order::Meet(_) | Order::SaveConfig => Ok(Outcome::Done),
+            // There is one copy of everything.
+            Order::Verify(_) => Ok(Outcome::Verified(Vec::new())),
             Order::Balance(Rehearsal::Plan | Rehearsal::CarryOut) => Ok(Outcome::Planned(Vec::new())),
             // It keeps its name and its epoch, as in Redis.
             Order::Reset(order::Identity::Kept) if self.map().member_count() == 1 => Ok(order::outcome(
