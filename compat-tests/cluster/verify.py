@@ -153,20 +153,19 @@ def a_copy_that_differs_is_found_and_named(binary: str) -> str:
         assert len(logged) == 3 and all(victim.name() in line and slot in line for line in logged), logged
         # Elsewhere nothing is wrong.
         assert statuses(verify(first, slot, slot)) == ["different"]
-        other = str((int(slot) + 1) % 16384)
-        assert statuses(verify(first, other, other)) == ["equal"]
+        neighbour = str((int(slot) + 1) % 16384)
+        assert statuses(verify(first, neighbour, neighbour)) == ["equal"]
         # What the operator does about it: the copy is made anew from the others'.
-        victim.kill()
+        name, other = victim.name(), next(node for node in nodes.all if node is not victim)
+        victim.stop()
         for path in victim.directory.glob("basalt-data/*"):
             path.unlink()
-        first_other = next(node for node in nodes.all if node is not victim)
-        name = next(line.split()[0] for line in first_other.text("CLUSTER", "NODES").splitlines()
-                    if f":{victim.port}@" in line)
-        assert first_other.call("CLUSTER", "FORGET", name) == ("+", b"OK")
-        victim.options = (*OPTIONS, "--cluster-join", f"{HOST}:{first_other.port}")
+        victim.options = (*OPTIONS, "--cluster-join", f"{HOST}:{other.port}")
         victim.start()
-        until("copies are complete", lambda: len(first_other.nodes()) == 3 and is_settled(nodes))
-        until("all are equal", lambda: set(statuses(verify(first_other))) == {"equal"})
+        until("it comes as another node", lambda: victim.name() in other.text("CLUSTER", "NODES"))
+        until("the old one is forgotten", lambda: other.call("CLUSTER", "FORGET", name) == ("+", b"OK"))
+        until("copies are complete", lambda: len(other.nodes()) == 3 and is_settled(nodes))
+        until("all are equal", lambda: set(statuses(verify(other))) == {"equal"})
     return f"slot {slot}"
 
 
