@@ -101,6 +101,7 @@ impl Digests {
             if !running.wait_until_wanted() {
                 return digests.drop_check(group, &running);
             }
+            give_way();
             let slots = running.check.slots.clone();
             let outcome = match snapshot.digest(slots, |bytes| digests.pace(&running, bytes)) {
                 Ok(Some(digest)) => Outcome::Found(Found { applied: snapshot.applied(), digest }),
@@ -171,6 +172,21 @@ impl Digests {
         }
     }
 }
+
+/// From now on this thread gets what others leave of the processors.
+#[cfg(target_os = "linux")]
+fn give_way() {
+    const NICE: libc::c_int = 15;
+    // SAFETY: it takes numbers, and changes nothing but when the calling thread (0) runs. If it is refused, the pace
+    // is all that holds this thread back.
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, 0, NICE);
+    }
+}
+
+/// Elsewhere a thread has no such thing for itself.
+#[cfg(not(target_os = "linux"))]
+fn give_way() {}
 
 fn rate(server: &Server) -> u64 {
     u64::try_from(server.config.int("cluster-verify-max-bytes-per-second")).unwrap_or(0)
