@@ -132,7 +132,8 @@ def a_copy_that_differs_is_found_and_named(binary: str) -> str:
 
         assert (counted("equal"), counted("different")) == (3.0, 0.0)
         assert all(metric(port, "basalt_verify_read_bytes_total")[""] > 0 for port in metrics)
-        stamps = [stamp for port in metrics for stamp in metric(port, "basalt_group_verified_timestamp_seconds").values()]
+        told = [metric(port, "basalt_group_verified_timestamp_seconds") for port in metrics]
+        stamps = [stamp for one in told for stamp in one.values()]
         assert len(stamps) == 3 and all(abs(stamp - time.time()) < 60 for stamp in stamps), stamps
 
         key = "string:7"

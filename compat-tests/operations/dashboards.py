@@ -95,7 +95,7 @@ class Cluster:
         return self
 
     def compare(self) -> bool:
-        """Whether CLUSTER VERIFY says of all groups that their copies are equal: `status` is the second of its pairs."""
+        """Whether CLUSTER VERIFY says that all copies are equal: `status` is the second of a group's pairs."""
         kind, reports = self.nodes.all[0].call("CLUSTER", "VERIFY")
         return kind == "*" and all(report[1][3] == ("$", b"equal") for report in reports)
 

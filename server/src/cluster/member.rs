@@ -243,7 +243,8 @@ impl Member {
         Ok(Outcome::Planned(moves.iter().map(ToString::to_string).collect()))
     }
 
-    /// Has replicas compared, all over the cluster. It may take minutes, so one at a time: other orders need threads too.
+    /// Has replicas compared, all over the cluster. That may take minutes, so one at a time: other orders need threads
+    /// too.
     fn verify(&self, slots: SlotRange) -> Answer {
         match self.verifying.try_lock() {
             Some(_alone) => Ok(Outcome::Verified(verify::verify_all(&self.verifier, slots))),

@@ -1,4 +1,5 @@
-//! CLUSTER VERIFY: each group is compared by its leader, wherever that is; whoever was asked tells what all of them say.
+//! CLUSTER VERIFY: each group is compared by its leader, wherever that is; whoever was asked tells what all of them
+//! say.
 
 use super::report::{Report, Verdict};
 use super::verifier::Verifier;

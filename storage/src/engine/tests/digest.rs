@@ -59,8 +59,8 @@ fn what_has_applied_the_same_is_the_same() {
                     (LogIndex(index), batch(&mut rng, &keyspace))
                 })
                 .collect();
-            // One applies them one by one and never cleans. The other does so all at once, starts anew now and then, and
-            // puts in parts what the first one keeps whole.
+            // One applies them one by one and never cleans. The other does so all at once, starts anew now and then,
+            // and puts in parts what the first one keeps whole.
             split_collections_above(1 << 10);
             entries.iter().for_each(|entry| one.apply([entry.clone()].into_iter()).unwrap());
             copy.iter().for_each(|copy: &Engine| copy.apply(entries.iter().cloned()).unwrap());
