@@ -254,7 +254,7 @@ fn tell(report: &Report) {
             }
         }
         Verdict::Incomplete => {
-            tracing::warn!(%group, applied, missing = missing(), "not all replicas were compared; the others are equal");
+            tracing::warn!(%group, applied, missing = missing(), "replicas were not compared; the others are equal");
         }
         Verdict::Alone => {}
         Verdict::Failed => {
