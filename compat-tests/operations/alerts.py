@@ -46,7 +46,7 @@ PROVOKED = {
     "cluster": {
         "BasaltDown", "BasaltNotUp", "BasaltNoLeader", "BasaltRootOutOfReach", "BasaltSlotsNotServed",
         "BasaltUnknownFate", "BasaltNodeFailed", "BasaltReplicaNotHeard", "BasaltReplicaLags",
-        "BasaltElectionsKeepHappening",
+        "BasaltElectionsKeepHappening", "BasaltReplicasDiverge",
     },
 }
 
@@ -225,7 +225,8 @@ class Cluster:
 
     def add(self, *options: str):
         self.ports.append(free_port())
-        return self.nodes.add("--metrics-port", str(self.ports[-1]), "--fsync", "no", *options)
+        words = ["--metrics-port", str(self.ports[-1]), "--fsync", "no", "--enable-debug-command", "yes"]
+        return self.nodes.add(*words, *options)
 
     def shares(self) -> int:
         return sum(1 for _, slots in self.nodes.all[0].nodes().values() if slots)
@@ -275,12 +276,36 @@ class Cluster:
             for node in nodes:
                 node.process.send_signal(signal.SIGCONT)
 
+    def key_nobody_writes(self, node) -> str:
+        """Which the node leads, and all of its copies have."""
+        for number in range(1000):
+            if node.call("SET", f"quiet:{number}", "value") == ("+", b"OK"):
+                return f"quiet:{number}"
+        raise AssertionError(f"{node.port} leads nothing")
+
+    @contextmanager
+    def corrupted(self, node, key: str):
+        """The node's copy of a key is another one than the leader's. To do it twice is to undo it."""
+        corrupt = lambda: node.call("DEBUG", "CORRUPT-REPLICA", key) == ("+", b"OK")  # noqa: E731
+        until("the copy has the key", corrupt)
+        try:
+            yield
+        finally:
+            assert corrupt(), "the key is gone"
+
     def __exit__(self, *how) -> None:
         for worker in self.workers:
             worker.is_over.set()
         self.nodes.__exit__(*how)
         for worker in self.workers:
             worker.thread.join()
+
+
+def verdicts(node) -> set:
+    """What CLUSTER VERIFY says of the groups: `status` is the second of each one's pairs."""
+    kind, reports = node.call("CLUSTER", "VERIFY")
+    assert kind == "*", reports
+    return {report[1][3][1] for report in reports}
 
 
 def cluster(binary: str) -> None:
@@ -305,6 +330,12 @@ def cluster(binary: str) -> None:
         assert first.call("CLUSTER", "DELSLOTS", slot) == ("+", b"OK")
         expect("BasaltNotUp", "BasaltSlotsNotServed")
         assert first.call("CLUSTER", "ADDSLOTS", slot) == ("+", b"OK")
+        expect()
+        key = cluster.key_nobody_writes(first)
+        with cluster.corrupted(third, key):
+            until("it is found", lambda: b"different" in verdicts(first))
+            expect("BasaltReplicasDiverge")
+        until("all are equal again", lambda: verdicts(first) == {b"equal"})
         expect()
         assert third.call("CLUSTER", "REPLICATE", first.name()) == ("+", b"OK")
 

@@ -90,8 +90,14 @@ class Cluster:
             self.metrics_ports.append(port)
         until("slots are given out, and all agree", self.nodes.agree)
         until("all are ready", lambda: all(fetch(port, "/ready")[0] == 200 for port in self.metrics_ports))
+        until("copies are there, and were compared", self.compare)
         self.load.start()
         return self
+
+    def compare(self) -> bool:
+        """Whether CLUSTER VERIFY says that all copies are equal: `status` is the second of a group's pairs."""
+        kind, reports = self.nodes.all[0].call("CLUSTER", "VERIFY")
+        return kind == "*" and all(report[1][3] == ("$", b"equal") for report in reports)
 
     def work(self) -> None:
         client, number = Client([node.port for node in self.nodes.all]), 0

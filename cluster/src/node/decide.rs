@@ -60,7 +60,7 @@ impl Node {
                 }
                 Answer::Refused(why) => return Decision::Refused(why),
                 Answer::NotLeader(leader) => hint = leader,
-                Answer::Learned(_) | Answer::Greeting(_) | Answer::Accepted => break,
+                Answer::Learned(_) | Answer::Greeting(_) | Answer::Accepted | Answer::Front(_) => break,
             }
             std::thread::sleep(PAUSE);
         }

@@ -120,6 +120,7 @@ impl Node {
                 Ok(Answer::Learned(map.version()))
             }
             Question::Invite { .. } => Err("this node belongs to your cluster".into()),
+            Question::Front(question) => self.stage().answer(&question).map(Answer::Front),
         }
     }
 

@@ -27,7 +27,7 @@ use super::meeting::Seeds;
 use super::place::Place;
 use super::record::NodeRecord;
 use super::watch::Watch;
-use super::wire::Beat;
+use super::wire::{Answer, Beat, Question};
 use super::{courier, reports, steward};
 use crate::group::core::Desired;
 use crate::group::memory_log::MemoryLog;
@@ -100,6 +100,12 @@ pub trait Stage: Send + Sync {
     /// Another node sends slots. Must return soon: what takes time is done by a thread of its own.
     fn take_in_slots(&self, _header: Bytes, stream: BulkReceiver) {
         stream.refuse("no slots are taken in here");
+    }
+
+    /// What another node's front end asks this one, with [`Node::ask`]. May block: it has a thread of its own. An error
+    /// says why there is no answer.
+    fn answer(&self, _question: &[u8]) -> Result<Vec<u8>, String> {
+        Err("nothing is asked here".to_owned())
     }
 
     /// The map has changed. Must return soon and wait for nothing.
@@ -285,6 +291,16 @@ impl Node {
     /// Begins to send slots to another node; `header` is for its [`Stage::take_in_slots`].
     pub fn open_slot_stream(&self, to: NodeId, header: &[u8]) -> Result<BulkSender, StreamError> {
         self.peers.open_stream(to, [&[STREAM_OF_SLOTS], header].concat())
+    }
+
+    /// Asks the front end of another node, which has [`Stage::answer`]. Blocks; an error says why there is no answer.
+    pub fn ask(&self, node: NodeId, question: Vec<u8>, patience: Duration) -> Result<Vec<u8>, String> {
+        let question = Question::Front(question).encode();
+        let answer = self.peers.call(node, question, patience).wait().map_err(|error| error.to_string())?;
+        match Answer::decode(&answer).map_err(|malformed| malformed.to_string())? {
+            Answer::Front(answer) => Ok(answer),
+            _ => Err("it says something strange".to_owned()),
+        }
     }
 
     pub(super) fn stage(&self) -> &dyn Stage {

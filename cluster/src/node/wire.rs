@@ -19,6 +19,8 @@ pub enum Question {
     Greet(Greeting),
     /// Join my cluster: it has other nodes, yours has none. I listen for peers there.
     Invite { address: SocketAddr },
+    /// From front end to front end, in a form of their own.
+    Front(Vec<u8>),
 }
 
 /// Who somebody is, for strangers.
@@ -46,6 +48,8 @@ pub enum Answer {
     Greeting(Greeting),
     /// It will be tried.
     Accepted,
+    /// The front end's.
+    Front(Vec<u8>),
 }
 
 /// What each node tells the voters of the root group again and again.
@@ -88,6 +92,10 @@ impl Question {
                 out.push(b'i');
                 put_address(&mut out, *address);
             }
+            Question::Front(question) => {
+                out.push(b'f');
+                out.extend_from_slice(question);
+            }
         }
         out
     }
@@ -99,6 +107,7 @@ impl Question {
             b'l' => Ok(Question::Learn(reader.rest().to_vec())),
             b'g' => Ok(Question::Greet(Greeting::read(&mut reader)?)),
             b'i' => Ok(Question::Invite { address: address(&mut reader)? }),
+            b'f' => Ok(Question::Front(reader.rest().to_vec())),
             _ => Err(Malformed("a question that this version does not know").into()),
         }
     }
@@ -132,6 +141,10 @@ impl Answer {
                 greeting.put(&mut out);
             }
             Answer::Accepted => out.push(b'a'),
+            Answer::Front(answer) => {
+                out.push(b'f');
+                out.extend_from_slice(answer);
+            }
         }
         out
     }
@@ -153,6 +166,7 @@ impl Answer {
             b'l' => Answer::Learned(MapVersion(reader.varint()?)),
             b'g' => Answer::Greeting(Greeting::read(&mut reader)?),
             b'a' => Answer::Accepted,
+            b'f' => Answer::Front(reader.rest().to_vec()),
             _ => return Err(Malformed("an answer that this version does not know")),
         })
     }
@@ -256,6 +270,7 @@ mod tests {
             Answer::Learned(MapVersion(7)),
             Answer::Greeting(greeting),
             Answer::Accepted,
+            Answer::Front(vec![4, 5]),
         ]
     }
 
@@ -267,6 +282,7 @@ mod tests {
             Question::Greet(greeting),
             Question::Invite { address: "[::1]:17000".parse().unwrap() },
             Question::Invite { address: "10.1.2.3:65535".parse().unwrap() },
+            Question::Front(vec![1, 2, 3]),
         ]
     }
 

@@ -7,6 +7,7 @@
 use super::copies::Copies;
 use super::migration;
 use super::order::Order;
+use super::verify::{Report, Verifier};
 use crate::error::CommandError;
 use basalt_cluster::group::{Figures, Positions, ReplicaProgress, Role};
 use basalt_cluster::ids::{ConfigEpoch, GroupId, MigrationId, NodeId, ReplicaId};
@@ -33,6 +34,8 @@ pub enum Outcome {
     Counted(usize),
     /// What a plan consists of, one line each.
     Planned(Vec<String>),
+    /// What came of comparing replicas, for each group.
+    Verified(Vec<Report>),
 }
 
 /// Why an order was not carried out.
@@ -94,6 +97,11 @@ pub trait Control: Send + Sync {
 
     /// What was counted of slots that came and went, if they can.
     fn migration_figures(&self) -> Option<&migration::Figures> {
+        None
+    }
+
+    /// Who compares replicas, if there can be any.
+    fn verifier(&self) -> Option<&Verifier> {
         None
     }
 

@@ -9,6 +9,7 @@ use super::migration::{self, Mover};
 use super::order::{self, Chance, Draw, Identity, Order, Rehearsal, Step};
 use super::place::{self, NodesToJoin, Placed, settings};
 use super::stage::{Stage, StageOf};
+use super::verify::{self, Verifier};
 use crate::durability::memory::Memory;
 use crate::durability::open::{self, StartError};
 use crate::durability::replicas::Replicas;
@@ -16,7 +17,7 @@ use crate::jobs::Jobs;
 use crate::server::Server;
 use basalt_cluster::group::Role;
 use basalt_cluster::ids::{MapVersion, MigrationId, NodeId};
-use basalt_cluster::map::{self, Change, ClusterMap, Ending, Failure, Mode, Phase};
+use basalt_cluster::map::{self, Change, ClusterMap, Ending, Failure, Mode, Phase, SlotRange};
 use basalt_cluster::node::{Decision, Hosted, Node, NodeOptions, Seeds};
 use basalt_cluster::peer::{self, Timing};
 use basalt_cluster::placement::{self, Budget, Load, Scope};
@@ -45,6 +46,9 @@ pub struct Member {
     /// Held by whoever tells the cluster of this node's settings.
     configuring: Arc<Mutex<()>>,
     copies: Arc<Copies>,
+    verifier: Arc<Verifier>,
+    /// CLUSTER VERIFY is being carried out.
+    verifying: Mutex<()>,
     /// When this node was last known to be in touch with the root group.
     in_touch: Mutex<Instant>,
 }
@@ -76,6 +80,8 @@ pub fn start(server: &Arc<Server>) -> Result<Arc<Member>, StartError> {
     }
     let join = NodesToJoin::of(&server.config).map_err(StartError::Peers)?;
     let node = start_node(server, &stage, None, join.into_seeds())?;
+    let verifier = Verifier::start(server, &stage)?;
+    stage.put_verifier(verifier.clone());
     let member = Arc::new(Member {
         server: Arc::downgrade(server),
         stage: stage.clone(),
@@ -83,6 +89,8 @@ pub fn start(server: &Arc<Server>) -> Result<Arc<Member>, StartError> {
         orders: Jobs::default(),
         configuring: Arc::default(),
         copies: Copies::start(server, replicas.clone())?,
+        verifier,
+        verifying: Mutex::new(()),
         in_touch: Mutex::new(Instant::now()),
     });
     member.orders.serve(&member, "cluster-order", THREADS, Member::carry_out_all)?;
@@ -223,6 +231,7 @@ impl Member {
                 self.node().meet(address).map(|()| Outcome::Done).map_err(|error| Denied::Impossible(error.to_string()))
             }
             Order::Balance(rehearsal) => self.balance(rehearsal),
+            Order::Verify(slots) => self.verify(slots),
             // All of it is on disk before it is answered.
             Order::SaveConfig => Ok(Outcome::Done),
             // It keeps its name and its epoch, as in Redis.
@@ -245,6 +254,15 @@ impl Member {
             }
         }
         Ok(Outcome::Planned(moves.iter().map(ToString::to_string).collect()))
+    }
+
+    /// Has replicas compared, all over the cluster. That may take minutes, so one at a time: other orders need threads
+    /// too.
+    fn verify(&self, slots: SlotRange) -> Answer {
+        match self.verifying.try_lock() {
+            Some(_alone) => Ok(Outcome::Verified(verify::verify_all(&self.verifier, slots))),
+            None => Err(Denied::Impossible("replicas are just being compared, by another client's order".to_owned())),
+        }
     }
 
     /// Whether the root group's leader is in reach, as far as can be seen from here.
@@ -376,6 +394,10 @@ impl Control for Member {
 
     fn migration_figures(&self) -> Option<&migration::Figures> {
         Some(&self.stage.migrations)
+    }
+
+    fn verifier(&self) -> Option<&Verifier> {
+        Some(&self.verifier)
     }
 
     fn placement_steps(&self) -> Vec<(&'static str, u64)> {

@@ -23,6 +23,7 @@ pub mod route;
 pub mod show;
 pub mod slots;
 pub mod stage;
+pub mod verify;
 
 use crate::client::Client;
 use crate::durability::replicas::Replicas;

@@ -57,6 +57,8 @@ pub enum Order {
         node: NodeId,
         removal: Removal,
     },
+    /// Replicas of the groups that own these slots shall be compared.
+    Verify(SlotRange),
 }
 
 /// What CLUSTER RESET leaves of a node's name.
@@ -152,7 +154,7 @@ impl Order {
                 Change::BeginMigrations { jobs: vec![Job { id, kind, slots, from: None, to: me }], at: draw.now() }
             }
             Order::Cancel(which) => return cancel(map, me, which, draw.now()),
-            order @ (Order::Meet(_) | Order::Reset(_) | Order::SaveConfig | Order::Balance(_)) => {
+            order @ (Order::Meet(_) | Order::Reset(_) | Order::SaveConfig | Order::Balance(_) | Order::Verify(_)) => {
                 return Ok(Step::Act(order));
             }
         };

@@ -10,6 +10,7 @@
 
 use super::migration::{self, Arrivals, Mover};
 use super::slots::Standing;
+use super::verify::{Digests, Verifier};
 use crate::durability::contents::{Contents, OnDisk};
 use crate::durability::losses::Fate;
 use crate::durability::memory::InMemory;
@@ -23,7 +24,7 @@ use basalt_cluster::ids::{GroupId, MigrationId, NodeId};
 use basalt_cluster::map::{Address, Change, ClusterMap, Known, Migration, SlotRange};
 use basalt_cluster::node::{Hosting, Medium, Node};
 use basalt_cluster::peer::BulkReceiver;
-use basalt_storage::effect::Passage;
+use basalt_storage::effect::{Check, Passage};
 use basalt_storage::engine::{Engine, EngineError, StateImport};
 use basalt_storage::seq::Seq;
 use basalt_storage::slot::{Slot, SlotSet, StripeIndex, StripeSet};
@@ -56,6 +57,8 @@ pub struct Stage {
     pub arrivals: Arrivals,
     pub migrations: migration::Figures,
     mover: OnceLock<Arc<Mover>>,
+    pub digests: Arc<Digests>,
+    verifier: OnceLock<Arc<Verifier>>,
 }
 
 impl Stage {
@@ -72,6 +75,8 @@ impl Stage {
             arrivals: Arrivals::default(),
             migrations: migration::Figures::default(),
             mover: OnceLock::new(),
+            digests: Digests::new(Arc::downgrade(server)),
+            verifier: OnceLock::new(),
         }
     }
 
@@ -84,6 +89,11 @@ impl Stage {
     /// Moves slots from now on.
     pub fn put_mover(&self, mover: Arc<Mover>) {
         assert!(self.mover.set(mover).is_ok(), "a node has one mover");
+    }
+
+    /// Answers other nodes about its replicas from now on.
+    pub fn put_verifier(&self, verifier: Arc<Verifier>) {
+        assert!(self.verifier.set(verifier).is_ok(), "a node has one verifier");
     }
 
     fn wake_mover(&self) {
@@ -146,6 +156,7 @@ impl Stage {
             self.note_lost(&server, replica, batches);
         }
         self.replicas.remove(replica.id());
+        self.digests.forget(replica.id());
         self.refresh();
         replica.contents().leave();
     }
@@ -355,7 +366,7 @@ impl basalt_cluster::node::Stage for StageOf {
             ..GroupOptions::alone(id)
         };
         let observer = Arc::new(Observer { stage: Arc::downgrade(stage), replica: replica.clone() });
-        let machine = Arc::new(Machine(replica.clone()));
+        let machine = Arc::new(Machine { replica: replica.clone(), digests: stage.digests.clone() });
         let server = stage.server.clone();
         let clock = move || server.upgrade().map_or(basalt_storage::clock::UnixMs(0), |server| server.now());
         match Group::start(options, log, machine, observer, Arc::new(clock)) {
@@ -383,6 +394,11 @@ impl basalt_cluster::node::Stage for StageOf {
         if let Err(error) = std::thread::Builder::new().name("slots-arrive".into()).spawn(take_in) {
             tracing::error!(%error, "the system refused a thread");
         }
+    }
+
+    fn answer(&self, question: &[u8]) -> Result<Vec<u8>, String> {
+        let verifier = self.0.verifier.get().ok_or("this node is starting")?;
+        verifier.answer(question)
     }
 
     fn map_changed(&self, map: &Arc<ClusterMap>) {
@@ -453,20 +469,37 @@ impl group::Observer for Observer {
 }
 
 /// The state of a group, as the group sees it.
-struct Machine(Arc<Replica>);
+struct Machine {
+    replica: Arc<Replica>,
+    digests: Arc<Digests>,
+}
 
 impl StateMachine for Machine {
     fn applied(&self) -> LogIndex {
-        self.0.contents().applied()
+        self.replica.contents().applied()
     }
 
     fn saved(&self) -> LogIndex {
-        self.0.contents().saved()
+        self.replica.contents().saved()
     }
 
     fn apply(&self, entries: Vec<CommittedEntry>) -> Result<(), ApplyError> {
-        self.0.contents().apply(&entries)?;
-        self.0.tell_taps(&entries).map_err(|error| ApplyError(Box::new(error)))
+        let replica = &self.replica;
+        let mut rest = &entries[..];
+        // What is compared is the state after the very entry that says so.
+        while let Some((at, check)) = rest.iter().enumerate().find_map(|(at, entry)| Some((at, check_in(entry)?))) {
+            let (checked, later) = rest.split_at(at + 1);
+            replica.contents().apply(checked)?;
+            // In memory there is one copy, which nobody compares.
+            if let Some(engine) = replica.engine() {
+                self.digests.begin(replica.id(), replica.me(), engine, check);
+            }
+            rest = later;
+        }
+        if !rest.is_empty() {
+            replica.contents().apply(rest)?;
+        }
+        replica.tell_taps(&entries).map_err(|error| ApplyError(Box::new(error)))
     }
 
     fn export(
@@ -474,17 +507,22 @@ impl StateMachine for Machine {
         begin: &mut dyn FnMut(LogIndex),
         sink: &mut dyn FnMut(Vec<u8>) -> Result<(), ApplyError>,
     ) -> Result<(), ApplyError> {
-        let engine = self.0.engine().ok_or_else(no_copies)?;
+        let engine = self.replica.engine().ok_or_else(no_copies)?;
         engine.export(CHUNK_BYTES, begin, |(), chunk| sink(chunk).map_err(Failed)).map_err(|Failed(error)| error)
     }
 
     fn import(&self) -> Result<Box<dyn SnapshotSink>, ApplyError> {
-        let Contents::OnDisk(disk) = self.0.contents() else { return Err(no_copies()) };
+        let Contents::OnDisk(disk) = self.replica.contents() else { return Err(no_copies()) };
         let rocks = disk.place.rocks().clone();
         let store = rocks.new_store().map_err(unusable)?;
         let state = StateImport::new(rocks, store);
-        Ok(Box::new(Import { replica: self.0.clone(), state, store }))
+        Ok(Box::new(Import { replica: self.replica.clone(), state, store }))
     }
+}
+
+/// The check that an entry carries. Each is asked for by itself, so there are hardly ever two.
+fn check_in(entry: &CommittedEntry) -> Option<Check> {
+    entry.batches().filter_map(Check::of).last()
 }
 
 /// Either side's failure, while a state is sent.

@@ -8,6 +8,7 @@ use crate::cluster::Cluster;
 use crate::cluster::control::{LinkState, Quorum, Trust};
 use crate::cluster::migration::Figures;
 use crate::cluster::route::Cover;
+use crate::cluster::verify::{Known, Verifier};
 use basalt_cluster::ids::NodeId;
 use basalt_cluster::map::{Health, Role};
 use std::sync::atomic::AtomicU64;
@@ -135,6 +136,43 @@ pub const METRICS: &[Metric] = &[
             });
         },
     ),
+    counter(
+        "basalt_verify_checks_total",
+        &["result"],
+        "Times this node has compared the replicas of a group that it led: all were `equal`, some were `different`, \
+         those that were compared were equal (`incomplete`), or none were compared (`failed`).",
+        |scrape, samples| {
+            verifier(scrape, |verifier| {
+                verifier.figures.checks().for_each(|(result, count)| samples.put_for(&[result], count));
+            });
+        },
+    ),
+    counter(
+        "basalt_verify_read_bytes_total",
+        &[],
+        "Bytes of its replicas that this node has read to compare them with others.",
+        |scrape, samples| verifier(scrape, |verifier| samples.put(verifier.digests().read_bytes())),
+    ),
+    gauge(
+        "basalt_group_verified_timestamp_seconds",
+        &["group"],
+        "On the leader: when all replicas of the group were last found equal, since it has led checks.",
+        |scrape, samples| {
+            each_verified(scrape, |group, known| {
+                if let Some(at) = known.equal_at {
+                    samples.put_for(&[group], at.0 as f64 / 1000.0);
+                }
+            });
+        },
+    ),
+    gauge(
+        "basalt_group_differing_slots",
+        &["group"],
+        "On the leader: slots in which replicas of the group differed when they were last compared.",
+        |scrape, samples| {
+            each_verified(scrape, |group, known| samples.put_for(&[group], known.differing_slots));
+        },
+    ),
     gauge(
         "basalt_cluster_held_clients",
         &[],
@@ -183,6 +221,23 @@ fn migrations(scrape: &Scrape<'_>, samples: &mut Samples<'_>, counter: impl Fn(&
     if let Some(figures) = figures(scrape) {
         samples.put(counter(figures).load(Relaxed));
     }
+}
+
+fn verifier(scrape: &Scrape<'_>, show: impl FnOnce(&Verifier)) {
+    if let Some(verifier) = scrape.server.cluster().and_then(|cluster| cluster.control().verifier()) {
+        show(verifier);
+    }
+}
+
+/// The groups that this node leads and has compared.
+fn each_verified(scrape: &Scrape<'_>, mut show: impl FnMut(&str, Known)) {
+    verifier(scrape, |verifier| {
+        for group in scrape.groups.iter().filter(|group| group.role.serves()) {
+            if let Some(known) = verifier.figures.known(group.group) {
+                show(&group.group.to_string(), known);
+            }
+        }
+    });
 }
 
 fn with(scrape: &Scrape<'_>, show: impl FnOnce(&Cluster)) {

@@ -9,6 +9,7 @@
 //! them. [`codec`] writes batches to the log and reads them back.
 
 pub(crate) mod body;
+mod check;
 pub mod codec;
 mod mark;
 #[cfg(test)]
@@ -16,6 +17,7 @@ pub(crate) mod samples;
 mod size;
 pub mod wire;
 
+pub use check::Check;
 pub use codec::{CodecError, decode, encode};
 pub use mark::{Mark, Passage};
 pub use size::bytes_about;

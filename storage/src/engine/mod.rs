@@ -20,6 +20,7 @@ pub use rocks::{
 pub(crate) use rocks::key_hash;
 
 use crate::clock::UnixMs;
+use crate::slot::Slot;
 use crate::value::{Type, Value};
 use std::fmt;
 
@@ -105,6 +106,17 @@ pub struct SlotCounts {
     pub entries: u64,
     /// Those with an expiry, due or not.
     pub volatile: u64,
+}
+
+/// What a replica has in some slots at one log entry, in short: see [`EngineSnapshot::digest`].
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct StateDigest {
+    /// Of each slot that has entries, in their order.
+    pub slots: Vec<(Slot, u64)>,
+    /// What the group remembers of slots on their way.
+    pub marks: u64,
+    /// That were read for it.
+    pub bytes: u64,
 }
 
 /// Why the engine could not do what it was asked for.

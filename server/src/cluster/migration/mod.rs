@@ -42,6 +42,7 @@ mod way;
 pub use arrival::Arrivals;
 pub use figures::Figures;
 pub use mover::Mover;
+pub use reign::{DB, Reign};
 pub use way::take_in;
 
 use basalt_cluster::map::Migration;
@@ -59,7 +60,7 @@ fn mark_of(migration: &Migration, passage: Passage) -> Mark {
 pub struct Hitch(String);
 
 impl Hitch {
-    fn new(why: impl std::fmt::Display) -> Hitch {
+    pub fn new(why: impl std::fmt::Display) -> Hitch {
         Hitch(why.to_string())
     }
 }

@@ -6,6 +6,7 @@
 use super::ask::cluster_of;
 use crate::cluster::Picture;
 use crate::cluster::control::Outcome;
+use crate::cluster::verify::Report;
 use crate::commands::ctx::SessionCtx;
 use crate::error::{CommandError, CommandResult, SYNTAX};
 use crate::resp::{Args, ReplyBuf};
@@ -26,8 +27,50 @@ pub fn ordered(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
             ctx.out.array(lines.len());
             lines.iter().for_each(|line| ctx.out.bulk_str(line));
         }
+        Outcome::Verified(reports) => {
+            ctx.out.array(reports.len());
+            reports.iter().for_each(|report| write_report(ctx.out, report));
+        }
     }
     Ok(())
+}
+
+fn write_report(out: &mut ReplyBuf, report: &Report) {
+    let nodes = |out: &mut ReplyBuf, nodes: &[NodeId]| {
+        out.array(nodes.len());
+        nodes.iter().for_each(|node| out.bulk_str(&node.to_string()));
+    };
+    let pairs = |out: &mut ReplyBuf, pairs: &[(NodeId, String)]| {
+        out.map(pairs.len());
+        for (node, text) in pairs {
+            out.bulk_str(&node.to_string());
+            out.bulk_str(text);
+        }
+    };
+    out.map(11);
+    out.bulk_str("group");
+    out.integer(report.group.0.into());
+    out.bulk_str("status");
+    out.bulk_str(report.verdict().name());
+    out.bulk_str("leader");
+    out.bulk_str(&node_text(report.leader));
+    out.bulk_str("applied-index");
+    out.integer(report.applied.0 as i64);
+    out.bulk_str("compared");
+    nodes(out, &report.compared);
+    out.bulk_str("not-compared");
+    pairs(out, &report.missing);
+    out.bulk_str("different");
+    let different: Vec<_> = report.differences.iter().map(|(node, difference)| (*node, difference.text())).collect();
+    pairs(out, &different);
+    out.bulk_str("digest");
+    out.bulk_str(&format!("{:016x}", report.digest));
+    out.bulk_str("bytes");
+    out.integer(report.bytes as i64);
+    out.bulk_str("seconds");
+    out.bulk_str(&format!("{:.3}", report.took.as_secs_f64()));
+    out.bulk_str("error");
+    out.bulk_str(report.failure.as_deref().unwrap_or_default());
 }
 
 /// CLUSTER MIGRATESLOTS and CANCELSLOTMIGRATIONS say no more than that it is under way.

@@ -52,6 +52,7 @@ pub fn order(server: &Server, cluster: &Cluster, command: &Command, args: Args<'
         "cluster|migration" => return words.migration(),
         "cluster|balance" => words.balance(),
         "cluster|drain" => words.drain(),
+        "cluster|verify" => words.verify(),
         _ => return None,
     })
 }
@@ -277,6 +278,14 @@ impl<'a> Words<'a> {
         match self.args.len() {
             2 => Ok(Order::Balance(Rehearsal::CarryOut)),
             3 if self.args.is(2, "DRYRUN") => Ok(Order::Balance(Rehearsal::Plan)),
+            _ => Err(SYNTAX),
+        }
+    }
+
+    fn verify(&self) -> Parsed {
+        match self.args.len() {
+            2 => Ok(Order::Verify(SlotRange::all())),
+            4 => Ok(Order::Verify(ranges(self.args, 2, 4)?[0])),
             _ => Err(SYNTAX),
         }
     }

@@ -391,6 +391,18 @@ const SUBCOMMANDS: &[Spec] = &[
         handler: Session(ask::slots),
         ..SUB
     },
+    Spec {
+        name: "verify",
+        tips: &["nondeterministic_output"],
+        arity: -2,
+        flags: CHANGES,
+        since: "7.2.0",
+        complexity: "O(N) where N is the number of entries and elements in these slots",
+        summary: "Compares the replicas of each group while they run.",
+        syntax: "[start-slot/integer end-slot/integer]",
+        handler: Session(change::ordered),
+        ..SUB
+    },
 ];
 
 fn help(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
@@ -444,6 +456,7 @@ fn help(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
                 "Keys per slot.",
             ),
             ("SHARDS", "Masters with their slots and replicas."),
+            ("VERIFY [<start slot> <end slot>]", "Compare the replicas of each group, and say which differ in what."),
         ],
     );
     Ok(())

@@ -1,9 +1,11 @@
 //! Subcommands that look at values, or make some.
 
 use crate::commands::ctx::SessionCtx;
+use crate::durability::groups::Groups;
 use crate::error::{CommandError, CommandResult, NO_SUCH_KEY, NOT_INTEGER, NOT_POSITIVE};
 use crate::resp::Args;
 use basalt_storage::access;
+use basalt_storage::effect::DbIndex;
 use basalt_storage::entry::{Entry, EntryRef, ValueRef};
 use basalt_storage::keyspace::{AccessPolicy, Key, NewExpiry, View};
 use basalt_storage::number::parse_i64;
@@ -178,5 +180,23 @@ pub fn populate(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
         });
     }
     ctx.out.ok();
+    Ok(())
+}
+
+/// So that CLUSTER VERIFY has something to find.
+pub fn corrupt_replica(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
+    const NO_REPLICA: CommandError = CommandError::new("ERR this node has no copy of the key's slot on disk");
+    let key = args.key(1);
+    let (Some(cluster), Some(durability)) = (ctx.server.cluster(), ctx.server.durability()) else {
+        return Err(NO_REPLICA);
+    };
+    let owner = cluster.picture().map.slots().owner(key.slot);
+    let Groups::Cluster(replicas) = &durability.groups else { return Err(NO_REPLICA) };
+    let replica = owner.and_then(|group| replicas.replica(group)).ok_or(NO_REPLICA)?;
+    let is_damaged = replica.engine().ok_or(NO_REPLICA)?.damage(DbIndex(0), &key);
+    match is_damaged.map_err(|error| CommandError::owned(format!("ERR {error}")))? {
+        true => ctx.out.ok(),
+        false => return Err(NO_SUCH_KEY),
+    }
     Ok(())
 }

@@ -57,6 +57,11 @@ static ROWS: &[Row] = &[
     row("CHANGE-REPL-ID", 0, 0, accept).help("", "Accepted; there is no replication id to change."),
     row("CONFIG-REWRITE-FORCE-ALL", 0, 0, switches::rewrite_all)
         .help("", "Writes all settings into the configuration file, defaults too."),
+    row("CORRUPT-REPLICA", 1, 1, data::corrupt_replica).help(
+        "<key>",
+        "Changes the last byte of a small string in this node's copy of it, on disk and in no other copy (a cluster in \
+         durable mode).",
+    ),
     row("CRASH-AND-RECOVER", 0, 1, refuse),
     row("DIGEST", 0, 0, digest::digest)
         .help("", "Answers a digest of all data, the same as redis-server's for the same data."),

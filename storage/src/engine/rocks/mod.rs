@@ -15,6 +15,8 @@
 //! | `read`, `walk`, `snapshot` | reading the state |
 //! | `transfer` | the state as a stream of records, out of one database into another |
 //! | `copying` | slots of it as effects that make them elsewhere |
+//! | `damage` | what tests do to a replica |
+//! | `digest` | by which replicas are compared |
 //! | `document` | a group's state that is one document |
 //! | `replica` | which replicas this node has, and where they lie |
 //! | `cleaner` | deleting what nothing refers to any more |
@@ -26,6 +28,8 @@ mod apply;
 mod cleaner;
 mod copying;
 mod counts;
+mod damage;
+mod digest;
 mod document;
 mod engine;
 mod layout;

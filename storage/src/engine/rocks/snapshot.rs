@@ -4,8 +4,8 @@ use super::engine::Engine;
 use super::layout::{KEYS, MetaKey, PhysicalDb, database_prefix};
 use super::read::{Source, parse};
 use super::{corrupt, failed};
-use crate::effect::DbIndex;
 use crate::effect::wire::Malformed;
+use crate::effect::{DbIndex, Mark};
 use crate::engine::{EngineError, Loaded, LogIndex, SlotCounts, Tier};
 use crate::rdb::values::Limits;
 use rocksdb::Snapshot;
@@ -16,6 +16,7 @@ pub struct EngineSnapshot<'e> {
     snapshot: Snapshot<'e>,
     applied: LogIndex,
     databases: Vec<(DbIndex, PhysicalDb, SlotCounts)>,
+    marks: Vec<Mark>,
 }
 
 impl Engine {
@@ -29,6 +30,7 @@ impl Engine {
             snapshot: self.rocks.db.snapshot(),
             applied: progress.applied,
             databases: databases.map.iter().zip(0..).map(|(db, number)| (DbIndex(number), *db, total(db))).collect(),
+            marks: self.marks(),
         }
     }
 }
@@ -42,6 +44,16 @@ impl EngineSnapshot<'_> {
     /// The number behind a database.
     pub(super) fn physical(&self, db: DbIndex) -> Option<PhysicalDb> {
         self.databases.get(usize::from(db.0)).map(|(_, physical, _)| *physical)
+    }
+
+    /// All databases, empty ones too.
+    pub(super) fn all_databases(&self) -> impl Iterator<Item = (DbIndex, PhysicalDb)> {
+        self.databases.iter().map(|(db, physical, _)| (*db, *physical))
+    }
+
+    /// What the group remembers of slots on their way.
+    pub(super) fn marks(&self) -> &[Mark] {
+        &self.marks
     }
 
     pub(super) fn parts(&self) -> (&Engine, &Snapshot<'_>) {
