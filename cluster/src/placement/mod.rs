@@ -11,6 +11,7 @@
 //! takes a copy away before another is complete.
 
 mod drain;
+mod exchange;
 mod fitness;
 mod leaders;
 mod load;
@@ -21,9 +22,9 @@ mod tests;
 
 pub use drain::{Remaining, remaining};
 pub use leaders::leaders;
-pub use load::{Load, SlotLoad};
+pub use load::{Load, Measure, SlotLoad};
 pub use replicas::replicas;
-pub use slots::{Scope, slots, unassigned};
+pub use slots::{Scope, Share, slots, unassigned};
 
 use crate::ids::{GroupId, MigrationId, NodeId, ReplicaId};
 use crate::map::{Change, ClusterMap, Job, MigrationKind, SlotRange, Wanted};
@@ -43,7 +44,7 @@ pub enum Step {
     AddReplica { group: GroupId, node: NodeId },
     RemoveReplica { group: GroupId, replica: ReplicaId, node: NodeId },
     Prefer { group: GroupId, node: NodeId },
-    MoveSlots { from: NodeId, to: NodeId, slots: Vec<SlotRange>, bytes: u64 },
+    MoveSlots { from: NodeId, to: NodeId, slots: Vec<SlotRange>, bytes: u64, operations: u64 },
     AssignSlots { node: NodeId, slots: Vec<SlotRange> },
 }
 
@@ -66,8 +67,8 @@ pub enum Why {
     LeadsMore { has: usize, other: usize },
     /// Nobody owns the slots.
     Unassigned,
-    /// Parts of the whole load, from zero to one.
-    Imbalance { from_has: f64, to_has: f64, from_should: f64, to_should: f64 },
+    /// Somebody has too much of something, and somebody too little. `total` is how much there is of it.
+    Imbalance { measure: Measure, total: u64, from: Share, to: Share },
 }
 
 /// How much may be under way at once.
@@ -143,10 +144,10 @@ impl fmt::Display for Step {
             Step::AddReplica { group, node } => write!(f, "add a replica of group {group} on {node}"),
             Step::RemoveReplica { group, node, .. } => write!(f, "remove the replica of group {group} on {node}"),
             Step::Prefer { group, node } => write!(f, "let {node} lead group {group}"),
-            Step::MoveSlots { from, to, slots, bytes } => {
+            Step::MoveSlots { from, to, slots, bytes, operations } => {
                 write!(f, "move slots")?;
                 slots.iter().try_for_each(|range| write!(f, " {range}"))?;
-                write!(f, " ({bytes} bytes) from {from} to {to}")
+                write!(f, " ({bytes} bytes, {operations} operations a second) from {from} to {to}")
             }
             Step::AssignSlots { node, slots } => {
                 write!(f, "assign slots")?;
@@ -169,13 +170,15 @@ impl fmt::Display for Why {
             Why::SharedZone => write!(f, "two voters share a zone while another zone has none"),
             Why::LeadsMore { has, other } => write!(f, "the present one is to lead {has} groups, this one {other}"),
             Why::Unassigned => write!(f, "nobody owns them"),
-            Why::Imbalance { from_has, to_has, from_should, to_should } => write!(
+            Why::Imbalance { measure, total, from, to } => write!(
                 f,
-                "the first has {}% of the load and should have {}%, the second {}% and {}%",
-                percent(from_has),
-                percent(from_should),
-                percent(to_has),
-                percent(to_should)
+                "{} has {}% of the {total} {measure} and should have {}%, {} has {}% and should have {}%",
+                from.node,
+                percent(&from.has),
+                percent(&from.should),
+                to.node,
+                percent(&to.has),
+                percent(&to.should)
             ),
         }
     }
