@@ -11,6 +11,7 @@
 //! | `reports` | what the root group is told of this node and of the groups that it leads |
 //! | `handover` | giving the lead to whom it belongs, or away before a stop |
 //! | `steward`, `courier`, `watch`, `heard` | what the root group's leader does for all nodes |
+//! | `loads` | what slots cost, measured here and heard of others |
 //! | `meeting` | how nodes that were alone become one cluster |
 //! | `wire` | what nodes ask each other |
 //! | `ears` | what other nodes say to this one |
@@ -27,6 +28,7 @@ mod handover;
 mod heard;
 mod host;
 mod hosted;
+mod loads;
 mod map_cell;
 mod map_machine;
 mod meeting;

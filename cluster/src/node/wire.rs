@@ -2,6 +2,7 @@
 //!
 //! A kind, then fields; maps and changes in their own form. What is read may be anything.
 
+use super::loads::{Figures, put_figures, read_figures};
 use crate::ids::{ClusterId, ConfigEpoch, MapVersion, MigrationId, NodeId};
 use crate::map::codec::CodecError;
 use crate::map::{Applied, Change, Outcome};
@@ -19,6 +20,8 @@ pub enum Question {
     Greet(Greeting),
     /// Join my cluster: it has other nodes, yours has none. I listen for peers there.
     Invite { address: SocketAddr },
+    /// For whoever has a replica of the root group: what do slots cost?
+    Loads,
 }
 
 /// Who somebody is, for strangers.
@@ -45,25 +48,34 @@ pub enum Answer {
     Greeting(Greeting),
     /// It will be tried.
     Accepted,
+    Loads(Figures),
 }
 
 /// What each node tells the voters of the root group again and again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Beat {
     /// Of the map that it knows.
     pub version: MapVersion,
+    /// What some of the slots cost that it leads. Nodes of earlier versions neither say nor read it.
+    pub figures: Figures,
 }
 
 impl Beat {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         put_varint(&mut out, self.version.0);
+        if !self.figures.is_empty() {
+            put_figures(&mut out, &self.figures);
+        }
         out
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Beat, Malformed> {
+        let mut reader = Reader::new(bytes);
+        let version = MapVersion(reader.varint()?);
+        let figures = if reader.is_empty() { Figures::new() } else { read_figures(&mut reader)? };
         // Later versions may say more.
-        Ok(Beat { version: MapVersion(Reader::new(bytes).varint()?) })
+        Ok(Beat { version, figures })
     }
 }
 
@@ -87,6 +99,7 @@ impl Question {
                 out.push(b'i');
                 put_address(&mut out, *address);
             }
+            Question::Loads => out.push(b'w'),
         }
         out
     }
@@ -98,6 +111,7 @@ impl Question {
             b'l' => Ok(Question::Learn(reader.rest().to_vec())),
             b'g' => Ok(Question::Greet(Greeting::read(&mut reader)?)),
             b'i' => Ok(Question::Invite { address: address(&mut reader)? }),
+            b'w' => Ok(Question::Loads),
             _ => Err(Malformed("a question that this version does not know").into()),
         }
     }
@@ -131,6 +145,10 @@ impl Answer {
                 greeting.put(&mut out);
             }
             Answer::Accepted => out.push(b'a'),
+            Answer::Loads(figures) => {
+                out.push(b'w');
+                put_figures(&mut out, figures);
+            }
         }
         out
     }
@@ -152,6 +170,7 @@ impl Answer {
             b'l' => Answer::Learned(MapVersion(reader.varint()?)),
             b'g' => Answer::Greeting(Greeting::read(&mut reader)?),
             b'a' => Answer::Accepted,
+            b'w' => Answer::Loads(read_figures(&mut reader)?),
             _ => return Err(Malformed("an answer that this version does not know")),
         })
     }
@@ -229,7 +248,9 @@ fn outcome(reader: &mut Reader<'_>, depth: u32) -> Result<Outcome, Malformed> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::loads::Figure;
     use super::*;
+    use crate::placement::SlotLoad;
     use basalt_storage::rng::Rng;
 
     fn answers() -> Vec<Answer> {
@@ -246,7 +267,13 @@ mod tests {
             Answer::Learned(MapVersion(7)),
             Answer::Greeting(greeting),
             Answer::Accepted,
+            Answer::Loads(figures()),
         ]
+    }
+
+    fn figures() -> Figures {
+        let figure = Figure::of(SlotLoad { bytes: 1 << 20, operations: 100 });
+        [0, 1, 300, 16383].map(|number| (crate::map::samples::slot(number), figure)).to_vec()
     }
 
     fn questions() -> Vec<Question> {
@@ -257,6 +284,7 @@ mod tests {
             Question::Greet(greeting),
             Question::Invite { address: "[::1]:17000".parse().unwrap() },
             Question::Invite { address: "10.1.2.3:65535".parse().unwrap() },
+            Question::Loads,
         ]
     }
 
@@ -268,15 +296,19 @@ mod tests {
         for answer in answers() {
             assert_eq!(Answer::decode(&answer.encode()), Ok(answer));
         }
-        let beat = Beat { version: MapVersion(u64::MAX) };
-        assert_eq!(Beat::decode(&beat.encode()), Ok(beat));
+        for figures in [Figures::new(), figures()] {
+            let beat = Beat { version: MapVersion(u64::MAX), figures };
+            assert_eq!(Beat::decode(&beat.encode()), Ok(beat.clone()));
+        }
     }
 
     #[test]
     fn nothing_that_is_read_does_any_harm() {
         let mut rng = Rng::seeded(1);
-        let all: Vec<Vec<u8>> =
-            questions().iter().map(Question::encode).chain(answers().iter().map(Answer::encode)).collect();
+        let beat = Beat { version: MapVersion(300), figures: figures() };
+        let (questions, answers) = (questions(), answers());
+        let words = questions.iter().map(Question::encode).chain(answers.iter().map(Answer::encode));
+        let all: Vec<Vec<u8>> = words.chain([beat.encode()]).collect();
         for bytes in &all {
             for len in 0..bytes.len() {
                 let _ = (Question::decode(&bytes[..len]), Answer::decode(&bytes[..len]), Beat::decode(&bytes[..len]));
@@ -285,7 +317,7 @@ mod tests {
                 let mut bytes = bytes.clone();
                 let place = rng.below(bytes.len() as u64) as usize;
                 bytes[place] = rng.below(256) as u8;
-                let _ = (Question::decode(&bytes), Answer::decode(&bytes));
+                let _ = (Question::decode(&bytes), Answer::decode(&bytes), Beat::decode(&bytes));
             }
         }
     }

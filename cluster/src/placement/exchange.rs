@@ -127,7 +127,8 @@ impl<'a> Exchange<'a> {
         let has_less = |at: &usize| self.measures().all(|measure| -over(at)[measure] > enough(at, measure));
         let all = || (0..self.players.len()).filter(|&at| !self.players[at].is_emptied);
         // Of equals the first.
-        let giver = all().filter(has_more).max_by(|one, other| total(one).total_cmp(&total(other)).then(other.cmp(one)));
+        let giver =
+            all().filter(has_more).max_by(|one, other| total(one).total_cmp(&total(other)).then(other.cmp(one)));
         let taker = all().filter(has_less).min_by(|one, other| total(one).total_cmp(&total(other)));
         Some((giver?, taker?))
     }
@@ -168,9 +169,8 @@ impl<'a> Exchange<'a> {
             return None;
         }
         let all = (0..self.players.len()).flat_map(|player| self.measures().map(move |measure| (player, measure)));
-        let off = |&(player, measure): &(usize, Measure)| {
-            self.players[player].is_off_by(measure, self.costs.weights).abs()
-        };
+        let off =
+            |&(player, measure): &(usize, Measure)| self.players[player].is_off_by(measure, self.costs.weights).abs();
         let goal = |measure: Measure| GOAL / self.costs.weights[measure];
         let is_open = |pair: &(usize, Measure)| off(pair) > goal(pair.1) && !stuck.contains(pair);
         let open = all.filter(|pair| !self.players[pair.0].is_emptied && is_open(pair));

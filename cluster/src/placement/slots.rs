@@ -71,9 +71,10 @@ fn strayed(players: &[Player], costs: &Costs, scope: Scope) -> Vec<(usize, Measu
         Scope::OnlyOverloaded => measure != Measure::Slots && off > OVERLOAD,
         Scope::OnlyDraining => false,
     };
-    let all = players.iter().enumerate().flat_map(|(at, player)| {
-        Measure::ALL.map(|measure| (at, measure, player.is_off_by(measure, costs.weights)))
-    });
+    let all = players
+        .iter()
+        .enumerate()
+        .flat_map(|(at, player)| Measure::ALL.map(|measure| (at, measure, player.is_off_by(measure, costs.weights))));
     all.filter(|&(_, measure, off)| is_beyond(measure, off)).collect()
 }
 

@@ -822,7 +822,8 @@ pub static SETTINGS: &[Setting] = &[
         "yes",
         AtRunTime,
         Applied(apply::cluster),
-        "Whether slots are spread anew by themselves when a node has come.",
+        "Whether slots move by themselves: when a node has come, and when one has much more than its share; with no, a new \
+         cluster waits for somebody to give its slots out (`CLUSTER ADDSLOTS`, `redis-cli --cluster fix`).",
     ),
     row(
         "cluster-repair-delay",

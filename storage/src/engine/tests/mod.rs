@@ -7,6 +7,7 @@ mod law;
 mod log;
 mod open;
 mod saving;
+mod sizes;
 mod steps;
 mod tiers;
 mod transfer;
