@@ -5,7 +5,7 @@ import binascii
 import random
 import sys
 
-from nodes import HOST, Client, Nodes, run_with_binary, until
+from nodes import HOST, Client, Nodes, is_settled, run_with_binary, until
 
 SLOTS = 16384
 # All but a tenth of the bytes are in these slots.
@@ -83,9 +83,10 @@ def slots_go_to_a_new_node_by_their_bytes_when_told(binary: str) -> str:
         first, bytes_of = two_with_skewed_data(nodes)
         third = nodes.add("--cluster-join", f"{HOST}:{first.port}")
         until("all know all", lambda: all(len(node.nodes()) == 3 for node in nodes.all))
+        until("there are copies", lambda: is_settled(nodes))
         # Every node can say it, also the one that has just come.
         for node in (first, third):
-            until("the plan knows of bytes", lambda: any("of the" in line and "bytes and" in line for line in plan_of(node)))
+            until("the plan knows of bytes", lambda: any(" bytes and should" in line for line in plan_of(node)))
         until("every slot has been weighed", lambda: plan_covers(plan_of(first), sum(bytes_of.values())))
         plan = plan_of(first)
         heaviest = max(nodes.all, key=lambda node: shares(nodes, bytes_of)[nodes.all.index(node)]).name()
