@@ -64,9 +64,9 @@ fn place(node: &Node) {
         match node.decide(step.step.change(MigrationId::random(&mut rng), now)) {
             Decision::Made(_) => {
                 node.watch.count_step(step.step.kind());
-                tracing::info!("placement: {step}");
+                tracing::info!("placement: {step:#}");
             }
-            Decision::Refused(why) => tracing::debug!("placement: {step}: {why}"),
+            Decision::Refused(why) => tracing::debug!("placement: {step:#}: {why}"),
             Decision::Unknown => return,
         }
     }

@@ -138,6 +138,7 @@ impl Step {
     }
 }
 
+/// With `{:#}` slots that move are counted, not named: there may be a thousand of them.
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -145,8 +146,12 @@ impl fmt::Display for Step {
             Step::RemoveReplica { group, node, .. } => write!(f, "remove the replica of group {group} on {node}"),
             Step::Prefer { group, node } => write!(f, "let {node} lead group {group}"),
             Step::MoveSlots { from, to, slots, bytes, operations } => {
-                write!(f, "move slots")?;
-                slots.iter().try_for_each(|range| write!(f, " {range}"))?;
+                if f.alternate() {
+                    write!(f, "move {} slots", slots.iter().map(|range| range.count()).sum::<usize>())?;
+                } else {
+                    write!(f, "move slots")?;
+                    slots.iter().try_for_each(|range| write!(f, " {range}"))?;
+                }
                 write!(f, " ({bytes} bytes, {operations} operations a second) from {from} to {to}")
             }
             Step::AssignSlots { node, slots } => {
@@ -186,6 +191,7 @@ impl fmt::Display for Why {
 
 impl fmt::Display for Move {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.step, self.why)
+        self.step.fmt(f)?;
+        write!(f, ": {}", self.why)
     }
 }

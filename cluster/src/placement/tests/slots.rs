@@ -132,6 +132,7 @@ fn reasons_name_the_parts_of_the_load() {
         ["move slots 8191 (0 bytes, 0 operations a second) from 01 to 02: 01 has 50% of the 16384 slots and should \
           have 25%, 02 has 50% and should have 75%"]
     );
+    assert!(format!("{:#}", moves[0]).starts_with("move 1 slots (0 bytes"), "{:#}", moves[0]);
     // The second node has a tenth of the bytes.
     let mut world = World::of(serving(2), 0);
     world.measure(|slot| load(if slot.number() < 8192 { 90_000 } else { 10_000 }, 0));
