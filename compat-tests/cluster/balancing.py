@@ -23,7 +23,7 @@ def slot_of(key: str) -> int:
 
 
 def fill(ports: list) -> dict:
-    """Keys all over the slots: those in the first ones large, and half of them in collections. Returns bytes by slot."""
+    """Keys all over the slots: in the first ones large ones, half of them collections. Returns bytes by slot."""
     rng = random.Random(5)
     client = Client(ports)
     bytes_of: dict = {}

@@ -1,10 +1,10 @@
 //! What the slots cost that this node serves: how many bytes they have, and how many commands a second they see.
 //!
 //! A thread looks at the counters every [`PERIOD`], and has the node tell the cluster ([`Node::put_loads`]), which
-//! spreads slots by it. Commands are averages over about a minute. Bytes are the number of entries, which is exact, times
-//! the mean of some of them; those are looked up on disk, slot after slot, for a bounded part of the thread's time, and
-//! again only if the slot was used since. What is in memory besides does not count: it is a copy of what is used, and
-//! goes where the commands go.
+//! spreads slots by it. Commands are averages over about a minute. Bytes are the number of entries, which is exact,
+//! times the mean of some of them; those are looked up on disk, slot after slot, for a bounded part of the thread's
+//! time, and again only if the slot was used since. What is in memory besides does not count: it is a copy of what is
+//! used, and goes where the commands go.
 //!
 //! [`Node::put_loads`]: basalt_cluster::node::Node::put_loads
 

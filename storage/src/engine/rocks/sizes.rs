@@ -35,8 +35,8 @@ impl Engine {
         }
     }
 
-    /// Looks at up to `max` entries of a slot, those that follow on a hash, and then at its first ones. May wait for the
-    /// disk, and pushes nothing out of the cache.
+    /// Looks at up to `max` entries of a slot, those that follow on a hash, and then at its first ones. May wait for
+    /// the disk, and pushes nothing out of the cache.
     pub fn sample_slot(&self, db: DbIndex, slot: Slot, from_hash: u32, max: u64) -> Result<Sample, EngineError> {
         self.with_database(db, |physical| {
             let prefix = slot_prefix(self.group, physical, slot);
