@@ -2,8 +2,8 @@
 //! who has a replica of the root group, so that a new leader knows at once.
 //!
 //! A beat may be lost, and nobody answers one. So what is said is said again, slot by slot in turn, and what was not
-//! heard of for a while is not known any more. Figures are rounded to an eighth of a power of two: to spread slots takes
-//! no more, and two bytes are all that a slot needs. Bounds: [`PORTION_MAX`] slots in a message, one message with slots
+//! heard of for a while is not known any more. Figures are rounded to an eighth of a power of two: it takes no more to
+//! spread slots, and two bytes are all that a slot needs. Bounds: [`PORTION_MAX`] slots in a message, one message with slots
 //! in each [`PAUSE`], and a place for each slot here.
 
 use crate::placement::{Load, SlotLoad};

@@ -14,8 +14,8 @@ use crate::Slot;
 use crate::ids::{GroupId, NodeId};
 
 /// A plan ends when everybody is within this part of what they should have: well within what is tolerated, so that it
-/// takes a while until another is due. Of a measure that matters less it may be more: slots do not go back and forth for
-/// their number's sake.
+/// takes a while until another is due. Of a measure that matters less it may be more: slots do not go back and forth
+/// for their number's sake.
 const GOAL: f64 = 0.01;
 
 /// A run ends when so little of what it was to bring is missing: the last bits would be slots here and there.
