@@ -3,8 +3,9 @@
 //!
 //! A beat may be lost, and nobody answers one. So what is said is said again, slot by slot in turn, and what was not
 //! heard of for a while is not known any more. Figures are rounded to an eighth of a power of two: it takes no more to
-//! spread slots, and two bytes are all that a slot needs. Bounds: [`PORTION_MAX`] slots in a message, one message with slots
-//! in each [`PAUSE`], and a place for each slot here.
+//! spread slots, and two bytes are all that a slot needs.
+//!
+//! Bounds: [`PORTION_MAX`] slots in a message, one message with slots in each [`PAUSE`], and a place for each slot here.
 
 use crate::placement::{Load, SlotLoad};
 use crate::{SLOT_COUNT, Slot};
