@@ -5,7 +5,7 @@
 //! heard of for a while is not known any more. Figures are rounded to an eighth of a power of two: it takes no more to
 //! spread slots, and two bytes are all that a slot needs.
 //!
-//! Bounds: [`PORTION_MAX`] slots in a message, one message with slots in each [`PAUSE`], and a place for each slot here.
+//! Bounds: [`PORTION_MAX`] slots in a message, one of them in each [`PAUSE`], and a place for each slot here.
 
 use crate::placement::{Load, SlotLoad};
 use crate::{SLOT_COUNT, Slot};
