@@ -120,20 +120,7 @@ def slots_go_to_a_new_node_by_themselves(binary: str) -> str:
     return f"shares {', '.join(f'{share:.3f}' for share in found)}"
 
 
-def slots_leave_a_node_that_has_too_much(binary: str) -> str:
-    with Nodes(binary) as nodes:
-        first, bytes_of = two_with_skewed_data(nodes)
-        assert first.call("CONFIG", "SET", "cluster-auto-balance", "yes") == ("+", b"OK")
-        until("bytes are even", lambda: is_even(nodes, bytes_of) and is_quiet(nodes), PATIENCE)
-        found = shares(nodes, bytes_of)
-    return f"shares {', '.join(f'{share:.3f}' for share in found)}"
-
-
-CASES = [
-    slots_go_to_a_new_node_by_their_bytes_when_told,
-    slots_go_to_a_new_node_by_themselves,
-    slots_leave_a_node_that_has_too_much,
-]
+CASES = [slots_go_to_a_new_node_by_their_bytes_when_told, slots_go_to_a_new_node_by_themselves]
 
 if __name__ == "__main__":
     sys.exit(run_with_binary("balancing", CASES))
