@@ -19,9 +19,9 @@ HOST = "127.0.0.1"
 PATIENCE = 60.0
 
 
-def until(what: str, is_so) -> None:
+def until(what: str, is_so, patience: float = PATIENCE) -> None:
     """Asks again and again; what cannot be asked is not so yet."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while True:
         try:
             if is_so():
@@ -29,7 +29,7 @@ def until(what: str, is_so) -> None:
         except (OSError, Closed):
             pass
         if time.monotonic() > deadline:
-            raise AssertionError(f"{what}: not within {PATIENCE} s")
+            raise AssertionError(f"{what}: not within {patience} s")
         time.sleep(0.05)
 
 

@@ -4,6 +4,7 @@
 //! right afterwards, and must find there what was just decided.
 
 use super::host::Node;
+use super::loads::load_of;
 use super::map_cell::encoded;
 use super::map_machine::MapMachine;
 use super::proposal::Proposal;
@@ -12,6 +13,7 @@ use crate::group::{Group, Role};
 use crate::ids::{MapVersion, NodeId};
 use crate::map::{Applied, Change, Health};
 use crate::peer::CallError;
+use crate::placement::Load;
 use basalt_storage::engine::EngineError;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,6 +26,9 @@ const BARRIER: Duration = Duration::from_secs(2);
 
 /// A node that was not heard of for so long is out of reach: nobody waits for it.
 const REACH: Duration = Duration::from_secs(1);
+
+/// How long a node may take to say what slots cost.
+const LOADS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Between two attempts to find the leader.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -60,7 +65,9 @@ impl Node {
                 }
                 Answer::Refused(why) => return Decision::Refused(why),
                 Answer::NotLeader(leader) => hint = leader,
-                Answer::Learned(_) | Answer::Greeting(_) | Answer::Accepted | Answer::Front(_) => break,
+                Answer::Learned(_) | Answer::Greeting(_) | Answer::Accepted | Answer::Front(_) | Answer::Loads(_) => {
+                    break;
+                }
             }
             std::thread::sleep(PAUSE);
         }
@@ -156,6 +163,22 @@ impl Node {
             }
         }
         Answer::NotLeader(None)
+    }
+
+    /// What the slots cost, as far as the root group's leader knows, or another of its members. Blocks.
+    pub fn load(&self) -> Load {
+        if self.root().is_some() {
+            return self.heard.loads.load();
+        }
+        let map = self.map();
+        let voters = map.root().members.replicas.iter().map(|replica| replica.node);
+        for node in self.root_leader().into_iter().chain(voters) {
+            let answer = self.peers.call(node, Question::Loads.encode(), LOADS_PATIENCE).wait();
+            if let Ok(Ok(Answer::Loads(figures))) = answer.map(|bytes| Answer::decode(&bytes)) {
+                return load_of(&figures);
+            }
+        }
+        Load::even()
     }
 
     /// Takes over a map that the root group's leader has sent, and keeps a copy for the next start.

@@ -119,6 +119,10 @@ impl Node {
                 self.learn(&map).map_err(|error| error.to_string())?;
                 Ok(Answer::Learned(map.version()))
             }
+            Question::Loads => match self.root() {
+                Some(_) => Ok(Answer::Loads(self.heard.loads.figures())),
+                None => Err("this node has no replica of the root group".into()),
+            },
             Question::Invite { .. } => Err("this node belongs to your cluster".into()),
             Question::Front(question) => self.stage().answer(&question).map(Answer::Front),
         }

@@ -2,6 +2,7 @@
 //! knows at once.
 
 use super::bell::Bell;
+use super::loads::Loads;
 use super::wire::Beat;
 use crate::ids::{MapVersion, NodeId};
 use parking_lot::Mutex;
@@ -11,6 +12,8 @@ use std::time::{Duration, Instant};
 #[derive(Default)]
 pub struct Heard {
     nodes: Mutex<HashMap<NodeId, Last>>,
+    /// What slots cost, by what was said with the beats.
+    pub loads: Loads,
     /// Rung with each beat.
     bell: Bell,
 }
@@ -25,6 +28,7 @@ pub struct Last {
 impl Heard {
     pub fn note(&self, node: NodeId, beat: Beat) {
         self.nodes.lock().insert(node, Last { at: Instant::now(), version: beat.version });
+        self.loads.note(&beat.figures);
         self.bell.ring();
     }
 

@@ -21,6 +21,7 @@ use super::ears::{Addresses, Ears};
 use super::handover::{self, Reigns};
 use super::heard::Heard;
 use super::hosted::{Hosted, HostedReplicas};
+use super::loads::OwnLoads;
 use super::map_cell::{MapCell, OnChange, encoded};
 use super::map_machine::{MapError, MapMachine};
 use super::meeting::Seeds;
@@ -29,6 +30,7 @@ use super::record::NodeRecord;
 use super::watch::Watch;
 use super::wire::{Answer, Beat, Question};
 use super::{courier, reports, steward};
+use crate::Slot;
 use crate::group::core::Desired;
 use crate::group::memory_log::MemoryLog;
 use crate::group::{self, Clock, Group, GroupOptions, LogError, LogStore, Observer, Role, Start, Transport};
@@ -36,7 +38,7 @@ use crate::ids::{ClusterId, GroupId, Incarnation, NodeId, ReplicaId, ShardId};
 use crate::map::codec::CodecError;
 use crate::map::{Address, Change, ClusterMap, FIRST_REPLICA, Founding, Members, Mode, ReplicaInfo, Settings, Wanted};
 use crate::peer::{BulkReceiver, BulkSender, Lane, Message, PeerOptions, PeerTransport, Secret, StreamError, Timing};
-use crate::placement::Step;
+use crate::placement::{SlotLoad, Step};
 use basalt_storage::effect::wire::Malformed;
 use basalt_storage::engine::{EngineError, HOME_STORE, LogIndex, ReplicaRecord, Rocks};
 use basalt_storage::rng::Rng;
@@ -152,6 +154,7 @@ pub struct Node {
     pub(super) machine: Mutex<Option<MapMachine>>,
     stage: Arc<dyn Stage>,
     pub(super) heard: Heard,
+    own_loads: OwnLoads,
     pub(super) watch: Watch,
     pub(super) reigns: Reigns,
     pub(super) emptied: EmptiedSlots,
@@ -213,6 +216,7 @@ impl Node {
             machine: Mutex::default(),
             stage,
             heard: Heard::default(),
+            own_loads: OwnLoads::default(),
             watch: Watch::default(),
             reigns: Reigns::default(),
             emptied: EmptiedSlots::default(),
@@ -267,6 +271,11 @@ impl Node {
     /// What was counted of slots that came back empty.
     pub fn emptied(&self) -> &EmptiedSlots {
         &self.emptied
+    }
+
+    /// What was measured of the slots that this node leads: all of them of which something is known.
+    pub fn put_loads(&self, loads: impl Iterator<Item = (Slot, SlotLoad)>) {
+        self.own_loads.put(loads);
     }
 
     /// The role of a replica on this node has changed: others have to hear of it soon.
@@ -339,10 +348,13 @@ impl Node {
         handover::run(self);
     }
 
-    /// Tells the root group's voters that this node lives, and which map it knows. The leader is one of them.
+    /// Tells the root group's members that this node lives, which map it knows, and what its slots cost. The leader is
+    /// one of them.
     fn beat(&self) {
         let map = self.map();
-        let beat = Bytes::from(Beat { version: map.version() }.encode());
+        let beat = Beat { version: map.version(), figures: self.own_loads.due() };
+        self.heard.loads.note(&beat.figures);
+        let beat = Bytes::from(beat.encode());
         for voter in map.root().members.replicas.iter().filter(|replica| replica.node != self.me) {
             // The next one comes soon.
             let _ = self.peers.send(voter.node, Lane::Control, Message::Heartbeat(beat.clone()));

@@ -13,9 +13,9 @@ use super::host::{Node, NodeError};
 use super::map_cell::encoded;
 use super::wire::{Answer, Greeting, Question};
 use crate::ids::{MigrationId, Term};
-use crate::map::{AutoBalance, Change, ClusterMap, Joining, Refusal, SlotClaim};
+use crate::map::{AutoBalance, Change, ClusterMap, Joining, Refusal, Roles, SlotClaim};
 use crate::peer::CallError;
-use crate::placement::{self, Load, Move};
+use crate::placement::{self, Budget, Load, Move, Scope};
 use basalt_storage::engine::ReplicaRecord;
 use basalt_storage::rng::Rng;
 use std::net::SocketAddr;
@@ -168,10 +168,30 @@ impl Node {
         let shares = placement::unassigned(&self.map(), &Load::even(), now);
         let change = |share: &Move| share.step.change(MigrationId::new([0; MigrationId::BYTES]), now);
         match self.decide(Change::All(shares.iter().map(change).collect())) {
-            Decision::Made(_) => tracing::info!(nodes = members, "gave every node its share of the slots"),
+            Decision::Made(_) => {
+                tracing::info!(nodes = members, "gave every node its share of the slots");
+                self.share_with_the_late();
+            }
             // Somebody else has.
             Decision::Refused(why) => tracing::debug!(%why, "slots are given out already"),
             Decision::Unknown => tracing::warn!("slots could not be given out: the root group has no quorum"),
+        }
+    }
+
+    /// Whoever has come while the shares were decided, unknown to this node, gets one as well: to the steward such a
+    /// node would be one that was brought in later, and with which somebody may have plans.
+    fn share_with_the_late(&self) {
+        let (map, now, mut rng) = (self.map(), (self.clock)(), Rng::from_entropy());
+        let has_slots = |node| map.slots().owners().any(|(group, _)| map.face(group) == Some(node));
+        if Roles::of(&map).masters().all(has_slots) {
+            return;
+        }
+        let moves = placement::slots(&map, &Load::even(), now, &Budget::UNLIMITED, Scope::All);
+        let begin = moves.iter().map(|planned| planned.step.change(MigrationId::random(&mut rng), now)).collect();
+        match self.decide(Change::All(begin)) {
+            Decision::Made(_) => tracing::info!("a node has come meanwhile, and gets its share as well"),
+            Decision::Refused(why) => tracing::debug!(%why, "a node that has come meanwhile gets its share later"),
+            Decision::Unknown => tracing::warn!("a node that has come meanwhile gets its share later"),
         }
     }
 

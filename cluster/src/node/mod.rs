@@ -12,6 +12,7 @@
 //! | `anew` | replicas in memory whose process has ended: their groups begin anew |
 //! | `handover` | giving the lead to whom it belongs, or away before a stop |
 //! | `steward`, `courier`, `watch`, `heard` | what the root group's leader does for all nodes |
+//! | `loads` | what slots cost, measured here and heard of others |
 //! | `meeting` | how nodes that were alone become one cluster |
 //! | `wire` | what nodes ask each other |
 //! | `ears` | what other nodes say to this one |
@@ -29,6 +30,7 @@ mod handover;
 mod heard;
 mod host;
 mod hosted;
+mod loads;
 mod map_cell;
 mod map_machine;
 mod meeting;

@@ -17,6 +17,12 @@ const BUDGET: Budget = Budget { replicas: 4, leaders: 4, migrations: 4, ..Budget
 /// So long after a node has come, slots move to it by themselves.
 const BALANCE_DELAY: Duration = Duration::from_secs(30);
 
+/// So long a node has to have much more than its share until slots move between nodes that have been there.
+const OVERLOAD_DELAY: Duration = Duration::from_secs(60);
+
+/// How often is looked whether one has.
+const OVERLOAD_LOOK: Duration = Duration::from_secs(5);
+
 /// To look at all slots costs a millisecond. When there was nothing to do and the map is the same, that has time.
 const REST: Duration = Duration::from_secs(1);
 
@@ -47,23 +53,22 @@ fn place(node: &Node) {
     if !node.watch.is_to_plan(map.version(), REST) {
         return;
     }
-    // What somebody has put where it is stays there; only for nodes that are new room is made. Whoever has just brought
-    // one in may have plans with it, so that takes a while.
-    let is_awaited = map.settings().auto_balance == AutoBalance::Yes && node.watch.has_newcomer(BALANCE_DELAY);
+    let load = node.heard.loads.load();
+    let is_awaited = is_spreading_due(node, &map, &load);
     let scope = if is_awaited { Scope::All } else { Scope::OnlyDraining };
-    let moves = placement::plan(&map, &Load::even(), now, &BUDGET, scope);
+    let moves = placement::plan(&map, &load, now, &BUDGET, scope);
     if moves.is_empty() {
         node.watch.note_in_place(map.version());
     }
     let is_balanced = !moves.iter().any(|planned| matches!(planned.step, Step::MoveSlots { .. }));
     if is_awaited && is_balanced && map.migrations_under_way().next().is_none() {
-        node.watch.forget_newcomers();
+        node.watch.note_spread();
     }
     for step in moves {
         match node.decide(step.step.change(MigrationId::random(&mut rng), now)) {
             Decision::Made(_) => {
                 node.watch.count_step(step.step.kind());
-                tracing::info!("placement: {step}");
+                tracing::info!("placement: {step:#}");
                 if let Step::GiveUp { node: lost, slots, .. } = &step.step {
                     let slots = slots.iter().map(|range| range.slots().count()).sum::<usize>();
                     node.emptied.by_loss.fetch_add(slots as u64, Relaxed);
@@ -71,10 +76,24 @@ fn place(node: &Node) {
                     tracing::warn!(node = %lost, slots, "a node is lost: its slots are empty, and those of others now");
                 }
             }
-            Decision::Refused(why) => tracing::debug!("placement: {step}: {why}"),
+            Decision::Refused(why) => tracing::debug!("placement: {step:#}: {why}"),
             Decision::Unknown => return,
         }
     }
+}
+
+/// Whether slots are to be spread anew. What somebody has put where it is stays there, unless a node has much more to
+/// bear than others for longer than a moment; and for nodes that are new room is made. Whoever has just brought one in
+/// may have plans with it, so that takes a while. What has begun goes on to the end.
+fn is_spreading_due(node: &Node, map: &ClusterMap, load: &Load) -> bool {
+    if map.settings().auto_balance == AutoBalance::No {
+        return false;
+    }
+    if node.watch.is_to_weigh(OVERLOAD_LOOK) {
+        let relief = placement::slots(map, load, (node.clock)(), &Budget::UNLIMITED, Scope::OnlyOverloaded);
+        node.watch.note_weighed(!relief.is_empty());
+    }
+    node.watch.has_newcomer(BALANCE_DELAY) || node.watch.is_overloaded(OVERLOAD_DELAY)
 }
 
 /// Nodes whose health is not what the map says.

@@ -20,6 +20,12 @@ struct Inner {
     newcomers: HashSet<NodeId>,
     /// Nodes whose slots were given to others since they were lost.
     given_up: HashSet<NodeId>,
+    /// When was looked last whether a node has much more than its share.
+    weighed: Option<Instant>,
+    /// Since when one has.
+    overloaded: Option<Instant>,
+    /// That was so for long enough: slots are spread until everybody has their share.
+    is_relieving: bool,
     /// The last map for which there was nothing to do, and when that was found.
     in_place: Option<(MapVersion, Instant)>,
     /// The last map that was sent to a node, and when.
@@ -83,9 +89,34 @@ impl Watch {
         self.inner.lock().in_place = Some((version, Instant::now()));
     }
 
-    /// Everybody has their share.
-    pub fn forget_newcomers(&self) {
-        self.inner.lock().newcomers.clear();
+    /// Everybody has their share, or as much of it as they can get.
+    pub fn note_spread(&self) {
+        let inner = &mut *self.inner.lock();
+        inner.newcomers.clear();
+        (inner.overloaded, inner.is_relieving) = (None, false);
+    }
+
+    /// Whether it is time to look whether a node has much more than its share; if so, that is noted.
+    pub fn is_to_weigh(&self, pause: Duration) -> bool {
+        let inner = &mut *self.inner.lock();
+        let is_due = inner.weighed.is_none_or(|at| at.elapsed() >= pause);
+        if is_due {
+            inner.weighed = Some(Instant::now());
+        }
+        is_due
+    }
+
+    /// Whether a node has much more than its share, and that could be mended.
+    pub fn note_weighed(&self, is_overloaded: bool) {
+        let inner = &mut *self.inner.lock();
+        inner.overloaded = is_overloaded.then(|| inner.overloaded.unwrap_or_else(Instant::now));
+    }
+
+    /// Whether a node has had much more than its share for so long, and it is not mended yet.
+    pub fn is_overloaded(&self, delay: Duration) -> bool {
+        let inner = &mut *self.inner.lock();
+        inner.is_relieving |= inner.overloaded.is_some_and(|since| since.elapsed() >= delay);
+        inner.is_relieving
     }
 
     /// For how long the node could have been heard.
@@ -116,7 +147,7 @@ mod tests {
         assert!(!watch.has_newcomer(Duration::ZERO), "nobody knows since when they have been there");
         watch.note_members([node_id(1), node_id(2), node_id(3)].iter());
         assert!(watch.has_newcomer(Duration::ZERO) && !watch.has_newcomer(Duration::MAX));
-        watch.forget_newcomers();
+        watch.note_spread();
         assert!(!watch.has_newcomer(Duration::ZERO));
         watch.note_members([node_id(1), node_id(4)].iter());
         watch.note_members([node_id(1)].iter());
@@ -132,5 +163,21 @@ mod tests {
         watch.note_given_up(node_id(2));
         watch.note_back(node_id(2));
         assert!(watch.has_newcomer(Duration::ZERO));
+    }
+
+    #[test]
+    fn an_overload_counts_when_it_lasts_and_then_until_it_is_mended() {
+        let watch = Watch::default();
+        assert!(watch.is_to_weigh(Duration::MAX) && !watch.is_to_weigh(Duration::MAX));
+        watch.note_weighed(true);
+        assert!(!watch.is_overloaded(Duration::MAX));
+        watch.note_weighed(false);
+        assert!(!watch.is_overloaded(Duration::ZERO), "it has passed");
+        watch.note_weighed(true);
+        assert!(watch.is_overloaded(Duration::ZERO));
+        watch.note_weighed(false);
+        assert!(watch.is_overloaded(Duration::MAX), "what has begun goes on");
+        watch.note_spread();
+        assert!(!watch.is_overloaded(Duration::ZERO));
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! A kind, then fields; maps and changes in their own form. What is read may be anything.
 
+use super::loads::{Figures, put_figures, read_figures};
 use crate::ids::{ClusterId, ConfigEpoch, MapVersion, MigrationId, NodeId};
 use crate::map::codec::CodecError;
 use crate::map::{Applied, Change, Mode, Outcome};
@@ -21,6 +22,8 @@ pub enum Question {
     Invite { address: SocketAddr },
     /// From front end to front end, in a form of their own.
     Front(Vec<u8>),
+    /// For whoever has a replica of the root group: what do slots cost?
+    Loads,
 }
 
 /// Who somebody is, for strangers.
@@ -50,25 +53,34 @@ pub enum Answer {
     Accepted,
     /// The front end's.
     Front(Vec<u8>),
+    Loads(Figures),
 }
 
 /// What each node tells the voters of the root group again and again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Beat {
     /// Of the map that it knows.
     pub version: MapVersion,
+    /// What some of the slots cost that it leads. Nodes of earlier versions neither say nor read it.
+    pub figures: Figures,
 }
 
 impl Beat {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         put_varint(&mut out, self.version.0);
+        if !self.figures.is_empty() {
+            put_figures(&mut out, &self.figures);
+        }
         out
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Beat, Malformed> {
+        let mut reader = Reader::new(bytes);
+        let version = MapVersion(reader.varint()?);
+        let figures = if reader.is_empty() { Figures::new() } else { read_figures(&mut reader)? };
         // Later versions may say more.
-        Ok(Beat { version: MapVersion(Reader::new(bytes).varint()?) })
+        Ok(Beat { version, figures })
     }
 }
 
@@ -96,6 +108,7 @@ impl Question {
                 out.push(b'f');
                 out.extend_from_slice(question);
             }
+            Question::Loads => out.push(b'w'),
         }
         out
     }
@@ -108,6 +121,7 @@ impl Question {
             b'g' => Ok(Question::Greet(Greeting::read(&mut reader)?)),
             b'i' => Ok(Question::Invite { address: address(&mut reader)? }),
             b'f' => Ok(Question::Front(reader.rest().to_vec())),
+            b'w' => Ok(Question::Loads),
             _ => Err(Malformed("a question that this version does not know").into()),
         }
     }
@@ -145,6 +159,10 @@ impl Answer {
                 out.push(b'f');
                 out.extend_from_slice(answer);
             }
+            Answer::Loads(figures) => {
+                out.push(b'w');
+                put_figures(&mut out, figures);
+            }
         }
         out
     }
@@ -167,6 +185,7 @@ impl Answer {
             b'g' => Answer::Greeting(Greeting::read(&mut reader)?),
             b'a' => Answer::Accepted,
             b'f' => Answer::Front(reader.rest().to_vec()),
+            b'w' => Answer::Loads(read_figures(&mut reader)?),
             _ => return Err(Malformed("an answer that this version does not know")),
         })
     }
@@ -253,7 +272,9 @@ fn outcome(reader: &mut Reader<'_>, depth: u32) -> Result<Outcome, Malformed> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::loads::Figure;
     use super::*;
+    use crate::placement::SlotLoad;
     use basalt_storage::rng::Rng;
 
     fn answers() -> Vec<Answer> {
@@ -271,7 +292,13 @@ mod tests {
             Answer::Greeting(greeting),
             Answer::Accepted,
             Answer::Front(vec![4, 5]),
+            Answer::Loads(figures()),
         ]
+    }
+
+    fn figures() -> Figures {
+        let figure = Figure::of(SlotLoad { bytes: 1 << 20, operations: 100 });
+        [0, 1, 300, 16383].map(|number| (crate::map::samples::slot(number), figure)).to_vec()
     }
 
     fn questions() -> Vec<Question> {
@@ -283,6 +310,7 @@ mod tests {
             Question::Invite { address: "[::1]:17000".parse().unwrap() },
             Question::Invite { address: "10.1.2.3:65535".parse().unwrap() },
             Question::Front(vec![1, 2, 3]),
+            Question::Loads,
         ]
     }
 
@@ -294,15 +322,19 @@ mod tests {
         for answer in answers() {
             assert_eq!(Answer::decode(&answer.encode()), Ok(answer));
         }
-        let beat = Beat { version: MapVersion(u64::MAX) };
-        assert_eq!(Beat::decode(&beat.encode()), Ok(beat));
+        for figures in [Figures::new(), figures()] {
+            let beat = Beat { version: MapVersion(u64::MAX), figures };
+            assert_eq!(Beat::decode(&beat.encode()), Ok(beat.clone()));
+        }
     }
 
     #[test]
     fn nothing_that_is_read_does_any_harm() {
         let mut rng = Rng::seeded(1);
-        let all: Vec<Vec<u8>> =
-            questions().iter().map(Question::encode).chain(answers().iter().map(Answer::encode)).collect();
+        let beat = Beat { version: MapVersion(300), figures: figures() };
+        let (questions, answers) = (questions(), answers());
+        let words = questions.iter().map(Question::encode).chain(answers.iter().map(Answer::encode));
+        let all: Vec<Vec<u8>> = words.chain([beat.encode()]).collect();
         for bytes in &all {
             for len in 0..bytes.len() {
                 let _ = (Question::decode(&bytes[..len]), Answer::decode(&bytes[..len]), Beat::decode(&bytes[..len]));
@@ -311,7 +343,7 @@ mod tests {
                 let mut bytes = bytes.clone();
                 let place = rng.below(bytes.len() as u64) as usize;
                 bytes[place] = rng.below(256) as u8;
-                let _ = (Question::decode(&bytes), Answer::decode(&bytes));
+                let _ = (Question::decode(&bytes), Answer::decode(&bytes), Beat::decode(&bytes));
             }
         }
     }

@@ -11,6 +11,7 @@
 //! takes a copy away before another is complete.
 
 mod drain;
+mod exchange;
 mod fitness;
 mod leaders;
 mod load;
@@ -22,10 +23,10 @@ mod tests;
 
 pub use drain::{Remaining, remaining};
 pub use leaders::leaders;
-pub use load::{Load, SlotLoad};
+pub use load::{Load, Measure, SlotLoad};
 pub use lost::lost;
 pub use replicas::replicas;
-pub use slots::{Scope, slots, unassigned};
+pub use slots::{Scope, Share, slots, unassigned};
 
 use crate::ids::{GroupId, MapVersion, MigrationId, NodeId, ReplicaId};
 use crate::map::{Change, ClusterMap, Failure, Job, MigrationKind, Side, SlotRange, Wanted};
@@ -60,6 +61,7 @@ pub enum Step {
         to: NodeId,
         slots: Vec<SlotRange>,
         bytes: u64,
+        operations: u64,
     },
     AssignSlots {
         node: NodeId,
@@ -102,8 +104,8 @@ pub enum Why {
     LeadsMore { has: usize, other: usize },
     /// Nobody owns the slots.
     Unassigned,
-    /// Parts of the whole load, from zero to one.
-    Imbalance { from_has: f64, to_has: f64, from_should: f64, to_should: f64 },
+    /// Somebody has too much of something, and somebody too little. `total` is how much there is of it.
+    Imbalance { measure: Measure, total: u64, from: Share, to: Share },
 }
 
 /// How much may be under way at once.
@@ -198,16 +200,21 @@ impl Step {
     }
 }
 
+/// With `{:#}` slots that move are counted, not named: there may be a thousand of them.
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Step::AddReplica { group, node } => write!(f, "add a replica of group {group} on {node}"),
             Step::RemoveReplica { group, node, .. } => write!(f, "remove the replica of group {group} on {node}"),
             Step::Prefer { group, node } => write!(f, "let {node} lead group {group}"),
-            Step::MoveSlots { from, to, slots, bytes } => {
-                write!(f, "move slots")?;
-                slots.iter().try_for_each(|range| write!(f, " {range}"))?;
-                write!(f, " ({bytes} bytes) from {from} to {to}")
+            Step::MoveSlots { from, to, slots, bytes, operations } => {
+                if f.alternate() {
+                    write!(f, "move {} slots", slots.iter().map(|range| range.count()).sum::<usize>())?;
+                } else {
+                    write!(f, "move slots")?;
+                    slots.iter().try_for_each(|range| write!(f, " {range}"))?;
+                }
+                write!(f, " ({bytes} bytes, {operations} operations a second) from {from} to {to}")
             }
             Step::AssignSlots { node, slots } => {
                 write!(f, "assign slots")?;
@@ -237,13 +244,15 @@ impl fmt::Display for Why {
             Why::SharedZone => write!(f, "two voters share a zone while another zone has none"),
             Why::LeadsMore { has, other } => write!(f, "the present one is to lead {has} groups, this one {other}"),
             Why::Unassigned => write!(f, "nobody owns them"),
-            Why::Imbalance { from_has, to_has, from_should, to_should } => write!(
+            Why::Imbalance { measure, total, from, to } => write!(
                 f,
-                "the first has {}% of the load and should have {}%, the second {}% and {}%",
-                percent(from_has),
-                percent(from_should),
-                percent(to_has),
-                percent(to_should)
+                "{} has {}% of the {total} {measure} and should have {}%, {} has {}% and should have {}%",
+                from.node,
+                percent(&from.has),
+                percent(&from.should),
+                to.node,
+                percent(&to.has),
+                percent(&to.should)
             ),
         }
     }
@@ -251,6 +260,7 @@ impl fmt::Display for Why {
 
 impl fmt::Display for Move {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.step, self.why)
+        self.step.fmt(f)?;
+        write!(f, ": {}", self.why)
     }
 }

@@ -1,11 +1,16 @@
 //! Which master should own which slots.
 //!
-//! Each usable master should have a part of the load according to its weight; one that is emptied nothing. Slots go
-//! from the one that has most too much to the one that has most too little, and never so many that either passes its
-//! goal: so a plan does not undo another, and a slot so hot that it would only move the problem stays. Slots that are
-//! on their way count where they go; those whose leader only stands in for another are left out until that is settled.
+//! Each usable master should have a part of each measure ([`Measure`]) according to its weight; one that is emptied
+//! nothing. What goes from whom to whom is found by [`super::exchange`]. Slots that are on their way count where they
+//! go; those whose leader only stands in for another are left out until that is settled.
+//!
+//! What is measured is never the same twice, and slots must not wander because of that. So nothing moves while
+//! everybody is within what is tolerated; a plan goes much nearer to the goal than that; and a plan that leaves whoever
+//! is beyond it about where they are (since one slot is the load) is none.
 
+use super::exchange::{Exchange, Player, Transfer};
 use super::fitness::{Fitness, fitness};
+use super::load::{Costs, Measure, Parts};
 use super::{Budget, Load, Move, Step, Why};
 use crate::Slot;
 use crate::ids::{GroupId, NodeId};
@@ -15,6 +20,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Nothing moves while everybody is within this part of what they should have.
 const TOLERANCE: f64 = 0.05;
+/// Nor does anything by itself between nodes that have been there, while nobody has this part more than its share.
+const OVERLOAD: f64 = 0.25;
+/// A plan has to take away this part of what somebody is off by.
+const RELIEF_MIN: f64 = 0.25;
 /// Slots in one migration: few enough that one can be awaited or taken back.
 const SLOTS_PER_MOVE_MAX: usize = 1024;
 
@@ -22,58 +31,95 @@ const SLOTS_PER_MOVE_MAX: usize = 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     All,
+    /// The same, if somebody has much more bytes or operations than their share. How many slots somebody has is no
+    /// reason: that may be as somebody wants it.
+    OnlyOverloaded,
     /// Only what lies on nodes that are emptied.
     OnlyDraining,
 }
 
-/// A master in the game.
-struct Player {
-    node: NodeId,
-    has: f64,
-    should: f64,
-    is_emptied: bool,
-    /// Slots that it may give away, the highest last: neighbours stay together.
-    movable: Vec<(Slot, GroupId)>,
-}
-
 /// The next migrations of slots.
 pub fn slots(map: &ClusterMap, load: &Load, now: UnixMs, budget: &Budget, scope: Scope) -> Vec<Move> {
-    let costs = load.costs(map);
-    let mut players = players(map, load, now, &costs);
-    let mut room = Room {
+    let costs = Costs::of(map, load);
+    let mut exchange = Exchange::new(players(map, load, now, &costs), &costs);
+    exchange.empty();
+    let emptied = exchange.transfers.len();
+    let strayed = strayed(&exchange.players, &costs, scope);
+    if !strayed.is_empty() {
+        exchange.even_out();
+        let is_relieved = |&(player, measure, off): &(usize, Measure, f64)| {
+            let left: f64 = exchange.players[player].is_off_by(measure, costs.weights);
+            left.abs() <= off.abs() * (1.0 - RELIEF_MIN)
+        };
+        if !strayed.iter().any(is_relieved) {
+            exchange.transfers.truncate(emptied);
+        }
+    }
+    let room = Room {
         moves: budget.migrations.saturating_sub(map.migrations_under_way().count()),
         slots: budget.slots,
         bytes: budget.bytes,
         is_untouched: true,
     };
-    let is_balanced = players.iter().all(|player| {
-        (player.has - player.should).abs() <= player.should * TOLERANCE && !(player.is_emptied && player.has > 0.0)
-    });
-    if is_balanced {
-        return Vec::new();
-    }
+    moves(&exchange, &costs, room)
+}
+
+/// Who is beyond what is tolerated, in what, and by how much.
+fn strayed(players: &[Player], costs: &Costs, scope: Scope) -> Vec<(usize, Measure, f64)> {
+    let is_beyond = |measure: Measure, off: f64| match scope {
+        Scope::All => off.abs() > TOLERANCE,
+        Scope::OnlyOverloaded => measure != Measure::Slots && off > OVERLOAD,
+        Scope::OnlyDraining => false,
+    };
+    let all = players
+        .iter()
+        .enumerate()
+        .flat_map(|(at, player)| Measure::ALL.map(|measure| (at, measure, player.is_off_by(measure, costs.weights))));
+    all.filter(|&(_, measure, off)| is_beyond(measure, off)).collect()
+}
+
+/// As many of the transfers as there is room for, in migrations of bounded size.
+fn moves(exchange: &Exchange<'_>, costs: &Costs, mut room: Room) -> Vec<Move> {
     let mut moves = Vec::new();
-    while room.is_left()
-        && let Some((giver, taker)) = next_pair(&players, scope)
-    {
-        let why = Why::Imbalance {
-            from_has: players[giver].has,
-            to_has: players[taker].has,
-            from_should: players[giver].should,
-            to_should: players[taker].should,
-        };
-        let (taken, bytes) = take(&mut players, giver, taker, load, &costs, &mut room);
-        let (from, to) = (players[giver].node, players[taker].node);
-        if taken.is_empty() {
-            // What it has is too big for anybody's need.
-            players[giver].movable.clear();
-            continue;
+    for transfer in &exchange.transfers {
+        for slots in transfer.slots.chunks(SLOTS_PER_MOVE_MAX) {
+            let bytes = |slot: &Slot| costs.amount(*slot, Measure::Bytes).round() as u64;
+            let mut taken: Vec<Slot> = Vec::new();
+            if room.moves > 0 {
+                taken.extend(slots.iter().filter(|slot| room.admit(bytes(slot))));
+            }
+            if taken.is_empty() {
+                continue;
+            }
+            room.moves -= 1;
+            taken.sort_unstable();
+            let (from, to) = (&exchange.players[transfer.from], &exchange.players[transfer.to]);
+            let sum = taken.iter().map(bytes).sum();
+            let operations: f64 = taken.iter().map(|&slot| costs.amount(slot, Measure::Operations)).sum();
+            let step = Step::MoveSlots {
+                from: from.node,
+                to: to.node,
+                slots: SlotRange::of_slots(taken),
+                bytes: sum,
+                operations: operations.round() as u64,
+            };
+            moves.push(Move { step, why: why(transfer, from, to, costs) });
         }
-        let why = if players[giver].is_emptied { Why::Draining(from) } else { why };
-        moves.push(Move { step: Step::MoveSlots { from, to, slots: SlotRange::of_slots(taken), bytes }, why });
-        room.moves -= 1;
     }
     moves
+}
+
+fn why(transfer: &Transfer, from: &Player, to: &Player, costs: &Costs) -> Why {
+    let measure = transfer.cause;
+    if from.is_emptied {
+        return Why::Draining(from.node);
+    }
+    Why::Imbalance {
+        measure,
+        total: costs.totals[measure].round() as u64,
+        from: Share { node: from.node, has: transfer.from_has, should: from.should[measure] },
+        to: Share { node: to.node, has: transfer.to_has, should: to.should[measure] },
+    }
 }
 
 /// Gives slots that nobody owns to the masters that should have more: the beginning of a cluster that was not told
@@ -101,6 +147,14 @@ pub fn unassigned(map: &ClusterMap, load: &Load, now: UnixMs) -> Vec<Move> {
     moves
 }
 
+/// What a node has of a measure, and what it should have, as parts of the whole.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Share {
+    pub node: NodeId,
+    pub has: f64,
+    pub should: f64,
+}
+
 /// What a plan may still do.
 struct Room {
     moves: usize,
@@ -110,10 +164,6 @@ struct Room {
 }
 
 impl Room {
-    fn is_left(&self) -> bool {
-        self.moves > 0 && self.slots > 0 && (self.bytes > 0 || self.is_untouched)
-    }
-
     /// Whether a slot of this size may go along. The first always may.
     fn admit(&mut self, bytes: u64) -> bool {
         if self.slots == 0 || (bytes > self.bytes && !self.is_untouched) {
@@ -132,7 +182,7 @@ pub(super) fn receivers(map: &ClusterMap, load: &Load, now: UnixMs) -> impl Iter
     masters.into_iter().filter(move |&node| fitness(map, node, now) == Fitness::Usable && load.weight(node) > 0)
 }
 
-fn players(map: &ClusterMap, load: &Load, now: UnixMs, costs: &[f64]) -> Vec<Player> {
+fn players(map: &ClusterMap, load: &Load, now: UnixMs, costs: &Costs) -> Vec<Player> {
     let mut players: BTreeMap<NodeId, Player> = BTreeMap::new();
     for node in Roles::of(map).masters() {
         let is_emptied = match fitness(map, node, now) {
@@ -141,7 +191,8 @@ fn players(map: &ClusterMap, load: &Load, now: UnixMs, costs: &[f64]) -> Vec<Pla
             // Nobody leads there: nothing can be taken or given until somebody does.
             Fitness::Silent | Fitness::Lost => continue,
         };
-        players.insert(node, Player { node, has: 0.0, should: 0.0, is_emptied, movable: Vec::new() });
+        let (has, should) = (Parts::default(), Parts::default());
+        players.insert(node, Player { node, has, should, is_emptied, movable: Vec::new() });
     }
     let bound: BTreeMap<Slot, GroupId> = map
         .migrations_under_way()
@@ -160,17 +211,19 @@ fn players(map: &ClusterMap, load: &Load, now: UnixMs, costs: &[f64]) -> Vec<Pla
             continue;
         }
         let Some(player) = map.face(counts_for).and_then(|face| players.get_mut(&face)) else { continue };
-        player.has += costs[usize::from(slot.number())];
+        player.has.add(costs.slot(slot));
         if !bound.contains_key(&slot) && !open.contains(&slot) && !will_be_led_elsewhere(map, owner, now) {
             player.movable.push((slot, owner));
         }
     }
     let mut players: Vec<Player> = players.into_values().collect();
-    let total: f64 = players.iter().map(|player| player.has).sum();
+    let mut total = Parts::default();
+    players.iter().for_each(|player| total.add(player.has));
     let weight = |player: &Player| if player.is_emptied { 0.0 } else { f64::from(load.weight(player.node)) };
     let weights: f64 = players.iter().map(weight).sum();
     for player in &mut players {
-        player.should = if weights > 0.0 { total * weight(player) / weights } else { player.has };
+        let part = weight(player) / weights;
+        player.should = if weights > 0.0 { Parts::of(|measure| total[measure] * part) } else { player.has };
     }
     players
 }
@@ -190,60 +243,4 @@ fn will_be_led_elsewhere(map: &ClusterMap, group: GroupId, now: UnixMs) -> bool 
         fitness(map, node, now) == Fitness::Usable && info.members.on(node).is_some_and(|replica| replica.is_firm())
     };
     fitness(map, info.members.leader.node, now) == Fitness::Emptying && map.home_nodes(group).any(heir)
-}
-
-/// Who has most too much, and who most too little. Those that are emptied come first.
-fn next_pair(players: &[Player], scope: Scope) -> Option<(usize, usize)> {
-    let over = |player: &Player| player.has - player.should;
-    let may_give = |player: &Player| {
-        !player.movable.is_empty() && (player.is_emptied || (scope == Scope::All && over(player) > 0.0))
-    };
-    let giver = (0..players.len()).filter(|&at| may_give(&players[at])).max_by(|&one, &other| {
-        let rank = |at: usize| (players[at].is_emptied, over(&players[at]));
-        let ((one_first, one_over), (other_first, other_over)) = (rank(one), rank(other));
-        one_first.cmp(&other_first).then(one_over.total_cmp(&other_over)).then(other.cmp(&one))
-    })?;
-    let takers = (0..players.len()).filter(|&at| at != giver && !players[at].is_emptied);
-    let taker = takers.min_by(|&one, &other| over(&players[one]).total_cmp(&over(&players[other])))?;
-    Some((giver, taker))
-}
-
-/// Takes slots of one group from the giver, from its highest down, as many as fit.
-fn take(
-    players: &mut [Player],
-    giver: usize,
-    taker: usize,
-    load: &Load,
-    costs: &[f64],
-    room: &mut Room,
-) -> (Vec<Slot>, u64) {
-    let is_emptied = players[giver].is_emptied;
-    // Of those that are emptied, too, each takes no more than it needs as long as anybody needs something.
-    let need = players[taker].should - players[taker].has;
-    let excess = players[giver].has - players[giver].should;
-    let mut amount = if is_emptied && need <= 0.0 { f64::MIN_POSITIVE } else { need.min(excess) };
-    let (mut taken, mut kept, mut bytes, mut moved) = (Vec::new(), Vec::new(), 0, 0.0);
-    let mut source = None;
-    for (slot, group) in std::mem::take(&mut players[giver].movable).into_iter().rev() {
-        let cost = costs[usize::from(slot.number())];
-        let slot_bytes = load.slot(slot).bytes;
-        // The last slot of one that is emptied may be more than anybody needs, since it has to go.
-        let fits = cost <= amount || (is_emptied && amount > 0.0 && taken.is_empty());
-        let is_of_source = source.is_none_or(|source| source == group);
-        if taken.len() < SLOTS_PER_MOVE_MAX && fits && is_of_source && room.admit(slot_bytes) {
-            source = Some(group);
-            amount -= cost;
-            moved += cost;
-            bytes += slot_bytes;
-            taken.push(slot);
-        } else {
-            kept.push((slot, group));
-        }
-    }
-    kept.reverse();
-    players[giver].movable = kept;
-    players[giver].has -= moved;
-    players[taker].has += moved;
-    taken.reverse();
-    (taken, bytes)
 }

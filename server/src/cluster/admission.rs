@@ -166,12 +166,12 @@ impl Cluster {
         command: &Command,
         args: Args<'_>,
     ) -> Result<(), Stay> {
-        match session.routing().fence {
-            Some(fence) if !self.holds(&fence) => {
-                self.decide_again(server, session, view, fence, [(command, args)].into_iter())
-            }
-            _ => Ok(()),
+        let Some(fence) = session.routing().fence else { return Ok(()) };
+        if !self.holds(&fence) {
+            self.decide_again(server, session, view, fence, [(command, args)].into_iter())?;
         }
+        self.count(fence, 1);
+        Ok(())
     }
 
     /// The same for a transaction.
@@ -183,9 +183,19 @@ impl Cluster {
         queue: &[Queued],
     ) -> Result<(), Stay> {
         let commands = queue.iter().map(|queued| (queued.command, queued.args.as_args()));
-        match session.routing().fence {
-            Some(fence) if !self.holds(&fence) => self.decide_again(server, session, view, fence, commands),
-            _ => Ok(()),
+        let Some(fence) = session.routing().fence else { return Ok(()) };
+        if !self.holds(&fence) {
+            self.decide_again(server, session, view, fence, commands)?;
+        }
+        self.count(fence, u32::try_from(queue.len()).unwrap_or(u32::MAX));
+        Ok(())
+    }
+
+    /// So many commands are about to be evaluated in the slot of a decision.
+    #[inline]
+    fn count(&self, fence: Fence, commands: u32) {
+        if let Wanted::One(slot) | Wanted::Several(slot) = fence.wanted {
+            self.tally.count(slot, commands);
         }
     }
 

@@ -10,6 +10,7 @@ use super::order::{self, Chance, Draw, Identity, Order, Rehearsal, Step};
 use super::place::{self, NodesToJoin, Placed, settings};
 use super::stage::{Stage, StageOf};
 use super::verify::{self, Verifier};
+use super::weigh;
 use crate::durability::memory::Memory;
 use crate::durability::open::{self, StartError};
 use crate::durability::replicas::Replicas;
@@ -20,7 +21,7 @@ use basalt_cluster::ids::{MapVersion, MigrationId, NodeId};
 use basalt_cluster::map::{self, Change, ClusterMap, Ending, Failure, Mode, Phase, SlotRange};
 use basalt_cluster::node::{Decision, Hosted, Node, NodeOptions, Seeds};
 use basalt_cluster::peer::{self, Timing};
-use basalt_cluster::placement::{self, Budget, Load, Scope};
+use basalt_cluster::placement::{self, Budget, Scope};
 use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
@@ -97,6 +98,7 @@ pub fn start(server: &Arc<Server>) -> Result<Arc<Member>, StartError> {
     server.become_clustered(Cluster::new(member.clone(), Some(replicas)));
     stage.put_mover(Mover::start(server, &stage)?);
     stage.open(&node);
+    weigh::start(server, &stage)?;
     tracing::info!(node = %node.id(), cluster = %node.map().cluster_id(), "this node is part of a cluster");
     Ok(member)
 }
@@ -244,7 +246,7 @@ impl Member {
     /// Has slots spread evenly, in several migrations, or says which these would be.
     fn balance(&self, rehearsal: Rehearsal) -> Answer {
         let (map, now) = (self.map(), Chance.now());
-        let moves = placement::slots(&map, &Load::even(), now, &Budget::UNLIMITED, Scope::All);
+        let moves = placement::slots(&map, &self.node().load(), now, &Budget::UNLIMITED, Scope::All);
         if rehearsal == Rehearsal::CarryOut && !moves.is_empty() {
             let begin = moves.iter().map(|planned| planned.step.change(Chance.migration(), now)).collect();
             match self.node().decide(Change::All(begin)) {

@@ -23,7 +23,9 @@ pub mod route;
 pub mod show;
 pub mod slots;
 pub mod stage;
+pub mod tally;
 pub mod verify;
+pub mod weigh;
 
 use crate::client::Client;
 use crate::durability::replicas::Replicas;
@@ -44,6 +46,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
+use tally::Tally;
 
 /// This node's view of the cluster.
 pub struct Cluster {
@@ -51,6 +54,7 @@ pub struct Cluster {
     /// The groups that hold what the keyspace shows, if there are more than names.
     replicas: Option<Arc<Replicas>>,
     states: SlotStates,
+    tally: Tally,
     holds: Holds,
     moving: Moving,
     /// The map that redirections are taken from, and what follows from it.
@@ -91,6 +95,7 @@ impl Cluster {
             control,
             replicas,
             states: SlotStates::new(),
+            tally: Tally::default(),
             holds: Holds::default(),
             moving: Moving::default(),
             picture: RwLock::new(Arc::new(picture)),
@@ -114,6 +119,11 @@ impl Cluster {
 
     pub fn states(&self) -> &SlotStates {
         &self.states
+    }
+
+    /// What was served of each slot.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Keys that MIGRATE has in hand.

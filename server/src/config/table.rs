@@ -823,7 +823,8 @@ pub static SETTINGS: &[Setting] = &[
         "yes",
         AtRunTime,
         Applied(apply::cluster),
-        "Whether slots are spread anew by themselves when a node has come.",
+        "Whether slots move by themselves: when a node has come, and when one has much more than its share; with no, a \
+         cluster that forms by `cluster-join` waits until somebody gives out its slots (`CLUSTER ADDSLOTSRANGE`).",
     ),
     row(
         "cluster-repair-delay",

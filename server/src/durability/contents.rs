@@ -6,7 +6,7 @@ use super::memory::InMemory;
 use basalt_cluster::group::{ApplyError, CommittedEntry, LogIndex};
 use basalt_cluster::node::Place;
 use basalt_storage::effect::{DbIndex, Mark, Passage};
-use basalt_storage::engine::Engine;
+use basalt_storage::engine::{Engine, EngineError, Sample};
 use basalt_storage::slot::{Slot, SlotSet};
 use parking_lot::RwLock;
 use std::sync::Arc;
@@ -67,6 +67,22 @@ impl Contents {
         match self {
             Contents::OnDisk(disk) => disk.engine().counts(DB, slot).entries > 0,
             Contents::Memory(memory) => memory.has_keys(slot),
+        }
+    }
+
+    /// How many entries each slot has.
+    pub fn entries_by_slot(&self) -> Vec<u64> {
+        match self {
+            Contents::OnDisk(disk) => disk.engine().entries_by_slot(DB),
+            Contents::Memory(memory) => memory.entries_by_slot(),
+        }
+    }
+
+    /// Looks at up to `max` entries of a slot, on disk at those that follow on a hash.
+    pub fn sample_slot(&self, slot: Slot, from_hash: u32, max: u64) -> Result<Sample, EngineError> {
+        match self {
+            Contents::OnDisk(disk) => disk.engine().sample_slot(DB, slot, from_hash, max),
+            Contents::Memory(memory) => Ok(memory.sample_slot(slot, max)),
         }
     }
 

@@ -9,6 +9,7 @@ use crate::server::Server;
 use basalt_cluster::group::{CommittedEntry, LogIndex};
 use basalt_storage::clock::UnixMs;
 use basalt_storage::effect::{Batch, DbIndex, Effect, Mark};
+use basalt_storage::engine::Sample;
 use basalt_storage::keyspace::follow::Followed;
 use basalt_storage::keyspace::{BatchSink, Keyspace, View};
 use basalt_storage::seq::Seq;
@@ -127,6 +128,19 @@ impl InMemory {
 
     pub fn marks(&self) -> Vec<Mark> {
         self.state.lock().marks.clone()
+    }
+
+    /// How many keys of each slot clients see.
+    pub fn entries_by_slot(&self) -> Vec<u64> {
+        Slot::all().map(|slot| self.memory.key_count(slot) as u64).collect()
+    }
+
+    /// Looks at some entries of a slot that clients see.
+    pub fn sample_slot(&self, slot: Slot, max: u64) -> Sample {
+        let Some(server) = self.memory.server.upgrade() else { return Sample::default() };
+        let view = server.keyspace.lock(StripeSet::of(slot.stripe()), server.now());
+        let (entries, bytes) = view.sample_slot(DB, slot, max as usize);
+        Sample { entries, bytes }
     }
 
     pub fn has_keys(&self, slot: Slot) -> bool {

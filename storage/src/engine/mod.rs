@@ -14,7 +14,7 @@ mod tests;
 
 pub use rocks::{
     Backlog, Cleaning, Commitments, DueKey, Durability, Engine, EngineSnapshot, HOME_STORE, LogWrite, OpenError, Part,
-    PartName, PartRead, ReplicaRecord, Rocks, RocksOptions, StateImport, Statistics, split_collections_above,
+    PartName, PartRead, ReplicaRecord, Rocks, RocksOptions, Sample, StateImport, Statistics, split_collections_above,
 };
 
 pub(crate) use rocks::key_hash;

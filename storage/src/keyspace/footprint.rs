@@ -3,12 +3,12 @@
 use super::database::Database;
 use super::key::Key;
 use super::slots::Slots;
-use super::view::View;
+use super::view::{View, with_rng};
 use super::{Counts, Keyspace};
 use crate::clock::UnixMs;
 use crate::effect::DbIndex;
 use crate::entry::{EntryRef, ValueRef};
-use crate::slot::{StripeIndex, StripeSet};
+use crate::slot::{Slot, StripeIndex, StripeSet};
 
 /// Entries that are looked at to find out about how much all of them have.
 const SAMPLES: usize = 16;
@@ -59,6 +59,23 @@ impl EntryRef<'_> {
             ValueRef::Hash(hash) => self.heap_bytes() - hash.heap_bytes() + hash.heap_bytes_sampled(samples),
             _ => self.heap_bytes(),
         }
+    }
+}
+
+impl View<'_> {
+    /// Looks at this many entries of a slot, or at all if there are not more: how many these were, and how many bytes
+    /// they have, about.
+    pub fn sample_slot(&self, db: DbIndex, slot: Slot, max: usize) -> (u64, u64) {
+        let database = self.stripe(slot.stripe()).databases[db.0 as usize].as_deref();
+        let Some(slot) = database.and_then(|database| database.slots.slot(slot.within_stripe())) else { return (0, 0) };
+        let bytes_of = |entry: EntryRef<'_>| entry.heap_bytes_sampled(PARTS_SAMPLED) as u64;
+        if slot.table.len() <= max {
+            let bytes = slot.table.iter().map(|entry| bytes_of(entry.as_ref())).sum();
+            return (slot.table.len() as u64, bytes);
+        }
+        let drawn =
+            with_rng(|rng| (0..max).filter_map(|_| slot.table.random(rng).map(|it| bytes_of(it.as_ref()))).sum());
+        (max as u64, drawn)
     }
 }
 

@@ -1,12 +1,14 @@
 //! Scripts for each kind of move, and whole clusters that carry out their plans.
 
+mod balance;
 mod convergence;
 mod leaders;
 mod lost;
 mod replicas;
 mod slots;
 
-use super::{Budget, Load, Move, Scope, Step, plan};
+use super::{Budget, Load, Move, Scope, SlotLoad, Step, plan};
+use crate::Slot;
 use crate::ids::{GroupId, MigrationId, NodeId, Term};
 use crate::map::samples::{node_id, serving};
 use crate::map::{
@@ -47,6 +49,11 @@ impl World {
             AutoBalance::No => Scope::OnlyDraining,
         };
         plan(&self.map, &self.load, self.now, &Budget::UNLIMITED, scope)
+    }
+
+    /// All slots are measured.
+    fn measure(&mut self, load: impl Fn(Slot) -> SlotLoad) {
+        Slot::all().for_each(|slot| self.load.set(slot, load(slot)));
     }
 
     fn zone(&mut self, number: u8, zone: &str) {

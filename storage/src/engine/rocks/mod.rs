@@ -21,6 +21,7 @@
 //! | `replica` | which replicas this node has, and where they lie |
 //! | `cleaner` | deleting what nothing refers to any more |
 //! | `room` | what disk space it needs besides its files |
+//! | `sizes` | about how many bytes slots have |
 //! | `saving` | when the state goes to the disk, and how much of it is there |
 //! | `statistics` | figures for INFO |
 
@@ -44,6 +45,7 @@ mod read;
 mod replica;
 mod room;
 mod saving;
+mod sizes;
 mod snapshot;
 mod staged;
 mod statistics;
@@ -64,6 +66,7 @@ pub use options::RocksOptions;
 pub use read::{Part, PartName, PartRead};
 pub use replica::{HOME_STORE, ReplicaRecord};
 pub use room::Commitments;
+pub use sizes::Sample;
 pub use snapshot::EngineSnapshot;
 pub use statistics::{Backlog, Statistics};
 pub use transfer::StateImport;

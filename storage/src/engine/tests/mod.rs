@@ -8,6 +8,7 @@ mod law;
 mod log;
 mod open;
 mod saving;
+mod sizes;
 mod steps;
 mod tiers;
 mod transfer;
