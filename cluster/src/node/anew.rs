@@ -2,7 +2,8 @@
 //!
 //! A replica in memory never comes back. When a node starts again and the map still has such a one for it, the group
 //! begins anew on this node, with another replica and without a key ([`Change::Refound`]). What its migrations have
-//! copied so far is worth nothing then, so they are taken back first; one that is past its commit is only to be finished.
+//! copied so far is worth nothing then, so they are taken back first; one that is past its commit has only to be
+//! finished.
 
 use super::decide::Decision;
 use super::host::Node;
@@ -62,7 +63,7 @@ fn begin_anew(node: &Node, map: &ClusterMap, group: GroupId) {
     match node.decide(Change::Refound { group, node: node.me }) {
         Decision::Made(_) => {
             node.emptied.by_restart.fetch_add(slots as u64, Relaxed);
-            tracing::warn!(%group, slots, "this node has started again: its slots are empty, as they are in cache mode");
+            tracing::warn!(%group, slots, "this node has started again, in cache mode: its slots are empty");
         }
         Decision::Refused(why) => {
             tracing::info!(%group, %why, "a group that has lost its keys does not begin anew yet")

@@ -416,8 +416,8 @@ impl Node {
         self.run(group, replica.id, &record)
     }
 
-    /// Runs a replica that nobody has run before. It is on record as gone from the beginning: what it has said ends with
-    /// this process, so none may come back under its number.
+    /// Runs a replica that nobody has run before. It is on record as gone from the beginning: what it has said ends
+    /// with this process, so none may come back under its number.
     fn host_in_memory(&self, group: GroupId, members: &Members, replica: &ReplicaInfo) -> Result<(), NodeError> {
         let there = self.rocks.replicas()?.into_iter().find(|record| record.group == group.0);
         if there.is_some_and(|record| record.replica >= replica.id.0) {

@@ -33,8 +33,8 @@ pub fn lost(map: &ClusterMap, load: &Load, now: UnixMs) -> Vec<Move> {
     moves
 }
 
-/// Whether a node is lost, and has had the time to notice that it is cut off, if that is all that has happened to it: it
-/// then stops serving by itself.
+/// Whether a node is lost, and has had the time to notice that it is cut off, if that is all that has happened to it:
+/// it then stops serving by itself.
 fn is_given_up(map: &ClusterMap, node: NodeId, now: UnixMs) -> bool {
     let has_noticed = |info: &NodeInfo| match info.health {
         Health::Failed { since } => since.0.saturating_add(map.settings().node_timeout().as_millis() as i64) <= now.0,

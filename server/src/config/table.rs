@@ -694,8 +694,8 @@ pub static SETTINGS: &[Setting] = &[
         "no",
         AtStart,
         Read,
-        "Whether this node is part of a cluster, or will be. All nodes of a cluster are in one `mode`; in cache mode too \
-         they keep what they must know of it in `basalt-data` below `dir`.",
+        "Whether this node is part of a cluster, or will be. All nodes of a cluster are in one `mode`; in cache mode \
+         too they keep what they must know of it in `basalt-data` below `dir`.",
     ),
     row(
         "cluster-join",
@@ -806,8 +806,8 @@ pub static SETTINGS: &[Setting] = &[
         "-1",
         AtRunTime,
         Applied(apply::cluster_replicas),
-        "Copies of all data that there should be besides the first; -1: 2 in durable mode, 0 in cache mode, where there \
-         are none.",
+        "Copies of all data that there should be besides the first; -1: 2 in durable mode, 0 in cache mode, where \
+         there are none.",
     ),
     row(
         "cluster-zone",

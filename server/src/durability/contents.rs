@@ -1,5 +1,5 @@
-//! Where what a replica has lies: the one place that knows the difference between durable mode and cache mode in a
-//! cluster.
+//! Where what a replica has lies: the difference between durable mode and cache mode in a cluster. Whoever has to do
+//! something else in either (take slots over, copy them, change them for another node) matches on [`Contents`].
 
 use super::log;
 use super::memory::InMemory;

@@ -210,8 +210,8 @@ impl Keyspace {
         self.demand.ask_for_effects();
     }
 
-    /// Batches go to `sink` while they are asked for ([`Keyspace::start_recording`]). It gives them no place in an order,
-    /// so nothing waits for what becomes of them.
+    /// Batches go to `sink` while they are asked for ([`Keyspace::start_recording`]). It gives them no place in an
+    /// order, so nothing waits for what becomes of them.
     ///
     /// # Panics
     /// If batches go somewhere already.

@@ -43,8 +43,8 @@ impl Reign {
         if self.lasts() { Ok(()) } else { Err(Hitch::new("this node does not lead the group any more")) }
     }
 
-    /// Hands a batch in. It is in the log only if the reign still lasts when it is applied. Where there is no log, it is
-    /// applied when this returns.
+    /// Hands a batch in. It is in the log only if the reign still lasts when it is applied. Where there is no log, it
+    /// is applied when this returns.
     pub fn propose(&self, batch: Batch) -> Result<Seq, Hitch> {
         match self.replica.contents() {
             Contents::OnDisk(_) => self.with_group(|group| log::propose(group, batch)),
