@@ -162,7 +162,8 @@ def asked(path: str) -> dict:
 
 def asked_from_within(name: str, port: int, path: str) -> str:
     """By a container of the network that Grafana is in, by name."""
-    network = next(name for name in podman("network", "ls", "--format", "{{.Name}}").split() if name.endswith("outside"))
+    networks = podman("network", "ls", "--format", "{{.Name}}").split()
+    network = next(one for one in networks if one.endswith("outside"))
     script = f"exec 3<>/dev/tcp/{name}/{port}; printf 'GET {path} HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3"
     return podman("run", "--rm", "--network", network, "tools", "bash", "-c", script)
 

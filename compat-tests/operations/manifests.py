@@ -157,7 +157,8 @@ def systemd_takes_the_unit() -> None:
 
 
 def grafana_finds_its_files() -> str:
-    """What the compose file mounts is there; what provisioning files name is mounted; dashboards name the data source."""
+    """What the compose file mounts is there, what provisioning files name is mounted, and dashboards name the data
+    source."""
     services = documents_of(ROOT / "docker/compose-cluster.yaml")[0]["services"]
     mounted = {}
     for service in services.values():
@@ -180,7 +181,8 @@ def grafana_finds_its_files() -> str:
     assert len(set(uids)) == len(uids) and all(len(uid) <= 40 for uid in uids), uids
     for file in files:
         board = json.loads(file.read_text())
-        choices = {f"${{{one['name']}}}": one["query"] for one in board["templating"]["list"] if one["type"] == "datasource"}
+        variables = [one for one in board["templating"]["list"] if one["type"] == "datasource"]
+        choices = {f"${{{one['name']}}}": one["query"] for one in variables}
         for uid in re.findall(r'"datasource": \{[^{}]*"uid": "([^"]*)"', file.read_text()):
             assert choices.get(uid) == source["type"] or uid == source["uid"], f"{file.name}: data source {uid}"
     return f"{len(files)} dashboards"
