@@ -78,9 +78,9 @@ def check_histogram(name: str, metric: Metric) -> None:
         assert [(None, counts[-1])] == parts[name + "_count"], (name, rest)
 
 
-def fetch(port: int, path: str, method: str = "GET") -> tuple:
+def fetch(port: int, path: str, method: str = "GET", host: str = "127.0.0.1") -> tuple:
     """Status, headers and body."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection(host, port, timeout=30)
     try:
         connection.request(method, path)
         response = connection.getresponse()

@@ -10,6 +10,8 @@ use crate::ids::NodeId;
 use crate::map::{Change, ClusterMap};
 use crate::peer::{AddressBook, BulkReceiver, Caller, PeerHandler, RaftMessage, Responder, Standing};
 use bytes::Bytes;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread::Builder;
@@ -134,13 +136,45 @@ impl Node {
     }
 }
 
-/// Where nodes are, by the map.
-pub struct Addresses(pub Arc<MapCell>);
+/// Where nodes are: by the map, until one is found elsewhere.
+pub struct Addresses {
+    cell: Arc<MapCell>,
+    /// Where a node was found, and where it is by the map from which it had gone. When the map says something else, it
+    /// has heard of it, and later.
+    found: Mutex<BTreeMap<NodeId, Found>>,
+}
+
+struct Found {
+    left: SocketAddr,
+    is_at: SocketAddr,
+}
+
+impl Addresses {
+    pub fn new(cell: Arc<MapCell>) -> Addresses {
+        Addresses { cell, found: Mutex::default() }
+    }
+
+    /// This node of the cluster has said itself that it is there. Returns whether that is news.
+    pub fn note(&self, node: NodeId, is_at: SocketAddr) -> bool {
+        let Some(left) = self.by_map(node) else { return false };
+        let is_news = self.address(node) != Some(is_at);
+        if is_news {
+            self.found.lock().insert(node, Found { left, is_at });
+        }
+        is_news
+    }
+
+    fn by_map(&self, node: NodeId) -> Option<SocketAddr> {
+        let map = self.cell.map()?;
+        let address = &map.node(node)?.address;
+        Some(SocketAddr::new(address.ip, address.peer_port))
+    }
+}
 
 impl AddressBook for Addresses {
     fn address(&self, node: NodeId) -> Option<SocketAddr> {
-        let map = self.0.map()?;
-        let address = &map.node(node)?.address;
-        Some(SocketAddr::new(address.ip, address.peer_port))
+        let by_map = self.by_map(node)?;
+        let found = self.found.lock();
+        Some(found.get(&node).filter(|found| found.left == by_map).map_or(by_map, |found| found.is_at))
     }
 }

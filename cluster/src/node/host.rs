@@ -150,6 +150,7 @@ pub struct Node {
     pub(super) hosted: Arc<HostedReplicas>,
     carrier: Arc<Carrier>,
     pub(super) peers: Arc<PeerTransport>,
+    pub(super) addresses: Arc<Addresses>,
     /// That of the root group, while this node has a replica of it.
     pub(super) machine: Mutex<Option<MapMachine>>,
     stage: Arc<dyn Stage>,
@@ -198,8 +199,8 @@ impl Node {
             chance: chance(),
             clock: options.clock.clone(),
         };
-        let addresses = Arc::new(Addresses(cell.clone()));
-        let peers = Arc::new(PeerTransport::start(peer_options, ears.clone(), addresses)?);
+        let addresses = Arc::new(Addresses::new(cell.clone()));
+        let peers = Arc::new(PeerTransport::start(peer_options, ears.clone(), addresses.clone())?);
         carrier.connect(&peers);
         let node = Arc::new(Node {
             me: record.node,
@@ -213,6 +214,7 @@ impl Node {
             hosted,
             carrier,
             peers,
+            addresses,
             machine: Mutex::default(),
             stage,
             heard: Heard::default(),

@@ -27,6 +27,9 @@ const CALL_PATIENCE: Duration = Duration::from_secs(5);
 /// Between two attempts to join, for as long as the node is to belong there.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// Between two searches for nodes that cannot be reached.
+const SEARCH_AGAIN: Duration = Duration::from_secs(2);
+
 /// When no further node has come for so long, the slots of a new cluster are given out.
 const QUIET: Duration = Duration::from_secs(2);
 
@@ -99,6 +102,9 @@ impl Node {
     /// Goes on where a start was cut off, or begins to join, as the node was told.
     pub(super) fn resume_joining(self: &Arc<Self>, wished: Option<Seeds>) -> Result<(), NodeError> {
         let begun = self.record.lock().joining;
+        if let Some(seeds) = wished.clone() {
+            self.keep_searching(seeds)?;
+        }
         match (begun, &wished) {
             (None, None) => Ok(()),
             (None, Some(_)) if self.map().member_count() > 1 => Ok(()),
@@ -143,6 +149,40 @@ impl Node {
         };
         Builder::new().name("cluster-join".into()).spawn(keep_joining)?;
         Ok(())
+    }
+
+    /// Looks for members that cannot be reached where the map says that they are: when all have come back at other
+    /// addresses, there is nobody who could be told. The names by which they were joined still lead to them.
+    fn keep_searching(self: &Arc<Self>, seeds: Seeds) -> Result<(), NodeError> {
+        let node = Arc::downgrade(self);
+        let keep_searching = move || {
+            while let Some(node) = node.upgrade().filter(|node| !node.is_stopping()) {
+                if node.misses_somebody() {
+                    node.search(&seeds);
+                }
+                drop(node);
+                std::thread::sleep(SEARCH_AGAIN);
+            }
+        };
+        Builder::new().name("cluster-search".into()).spawn(keep_searching)?;
+        Ok(())
+    }
+
+    fn misses_somebody(&self) -> bool {
+        let map = self.map();
+        let mut others = map.nodes().keys().filter(|node| **node != self.me);
+        others.any(|node| !self.peers.node_status(*node).is_connected)
+    }
+
+    fn search(&self, seeds: &Seeds) {
+        let own = self.own_address();
+        for address in seeds().into_iter().filter(|address| *address != own) {
+            let Ok(theirs) = self.greet(address) else { continue };
+            let is_of_us = theirs.cluster == self.map().cluster_id() && theirs.node != self.me;
+            if is_of_us && self.addresses.note(theirs.node, address) {
+                tracing::info!(node = %theirs.node, %address, "found a node at another address");
+            }
+        }
     }
 
     /// Gives every node its share of the slots, if the cluster has been brought up by nodes that were told to join each
