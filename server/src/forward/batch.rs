@@ -75,6 +75,14 @@ impl Request {
         }
     }
 
+    /// The keys that it names.
+    pub fn keys(&self) -> Vec<&[u8]> {
+        match &self.what {
+            What::Command(command, args) => keys_of(command, args),
+            What::Transaction(queue) => queue.iter().flat_map(|queued| keys_of(queued.command, &queued.args)).collect(),
+        }
+    }
+
     /// Replies that come before the one that the client gets.
     pub fn prefaces(&self, way: Way) -> usize {
         let asking = usize::from(way == Way::Asking);
@@ -105,6 +113,12 @@ impl Request {
             What::Transaction(queue) => queue.iter().map(|queued| queued.args.heap_bytes()).sum(),
         }
     }
+}
+
+fn keys_of<'a>(command: &Command, args: &'a OwnedArgs) -> Vec<&'a [u8]> {
+    let mut keys = Vec::new();
+    let _ = command.spec.for_each_key(args.as_args(), &mut |index, _| keys.push(args.as_args().at(index)));
+    keys
 }
 
 fn waits_for_keys(command: &Command) -> bool {

@@ -2,8 +2,8 @@
 //!
 //! First all requests go at once ([`super::legs`]). Those that were not executed are tried again one by one, in their
 //! order: where the node says that the slot is, or who owns it by now, for as long as a request would be held back here
-//! (`cluster/hold.rs`). One is not tried again if a later request for its slot was executed meanwhile: then it would
-//! overtake that.
+//! (`cluster/hold.rs`). One is not tried again if a later request for one of its keys was executed meanwhile: that would
+//! change their order.
 
 use super::answer::{self, Setback, error_reply};
 use super::batch::{Answer, Batch, Destination, Request, Way, What};
@@ -20,7 +20,7 @@ use crate::cluster::hold::HOLD_MAX;
 use crate::cluster::route::Effect;
 use crate::resp::{Output, Protocol};
 use crate::server::Server;
-use basalt_storage::slot::Slot;
+use hashbrown::HashSet;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -99,15 +99,17 @@ enum Overtaken {
     No,
 }
 
-/// Behind which of the requests one of the same slot was executed.
+/// Behind which of the requests one for the same key was executed.
 fn overtaken(requests: &[(Request, Destination)], leftovers: &[Leftover]) -> Vec<Overtaken> {
-    let mut executed: Vec<Slot> = Vec::new();
+    let mut executed: HashSet<&[u8]> = HashSet::new();
     let mut overtaken = Vec::new();
     for ((request, _), leftover) in requests.iter().zip(leftovers).rev() {
-        let is_overtaken = executed.contains(&request.slot);
-        overtaken.push(if is_overtaken { Overtaken::Yes } else { Overtaken::No });
-        if matches!(leftover, Leftover::Reply(_)) && !is_overtaken {
-            executed.push(request.slot);
+        let keys = request.keys();
+        if matches!(leftover, Leftover::Reply(_)) {
+            executed.extend(keys);
+            overtaken.push(Overtaken::No);
+        } else {
+            overtaken.push(if keys.iter().any(|key| executed.contains(key)) { Overtaken::Yes } else { Overtaken::No });
         }
     }
     overtaken.reverse();
@@ -225,6 +227,7 @@ mod tests {
     use crate::resp::OwnedArgs;
     use Overtaken::{No, Yes};
     use basalt_cluster::ids::NodeId;
+    use basalt_storage::slot::Slot;
 
     fn set(key: &str) -> (Request, Destination) {
         let args = OwnedArgs::of(["SET", key, "1"].map(str::as_bytes));
@@ -238,8 +241,8 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_overtaken_by_a_later_one_of_its_slot_alone() {
-        let requests = ["a", "b", "a", "a", "b"].map(set);
+    fn a_request_is_overtaken_by_a_later_one_of_its_key_alone() {
+        let requests = ["{a}1", "{a}2", "{a}1", "{a}1", "{a}2"].map(set);
         let failed = || Leftover::NotExecuted(Setback::nobody());
         let done = || Leftover::Reply(Vec::new());
         let leftovers = [failed(), failed(), done(), failed(), failed()];
