@@ -6,11 +6,11 @@
 //!
 //! What a connection remembers for this between its requests is its [`Routing`].
 
-use super::{Cluster, Picture};
 use super::control::Outcome;
 use super::order::Order;
 use super::route::{self, Allowed, Asking, Decision, Effect, Here, Mode, Names, Presence, Request, Wanted};
 use super::slots::StatesEpoch;
+use super::{Cluster, Picture};
 use crate::commands::cluster::parse;
 use crate::commands::spec::{Flags, Group, KeyFlags};
 use crate::commands::{Command, spec::Spec};

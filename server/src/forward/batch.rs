@@ -137,8 +137,7 @@ impl Batch {
 
     /// Whether it should go now. What waits for keys, and a transaction, goes alone.
     pub fn is_full(&self) -> bool {
-        let is_lonely =
-            |request: &Request| request.waits_for_keys() || matches!(request.what, What::Transaction(_));
+        let is_lonely = |request: &Request| request.waits_for_keys() || matches!(request.what, What::Transaction(_));
         self.requests.len() >= REQUESTS_MAX || self.bytes >= BYTES_MAX || self.requests.last().is_some_and(is_lonely)
     }
 

@@ -125,12 +125,7 @@ async fn refuse(errand: &Errand, request: &Request, setback: &Setback, outlet: &
 }
 
 /// Tries a request again until it is executed, or until it has waited for too long.
-async fn insist(
-    errand: &Errand,
-    request: &Request,
-    setback: Setback,
-    outlet: &mut Outlet,
-) -> Result<(), UnknownFate> {
+async fn insist(errand: &Errand, request: &Request, setback: Setback, outlet: &mut Outlet) -> Result<(), UnknownFate> {
     // What came before must not wait for it.
     outlet.flush().await;
     let (mut setback, mut hops, mut until) = (setback, 0, None);

@@ -65,12 +65,7 @@ pub struct Lease {
 
 impl Lease {
     /// Takes a connection that is idle, or opens one.
-    pub async fn take(
-        server: &Server,
-        figures: &Arc<Figures>,
-        target: Target,
-        need: Need,
-    ) -> Result<Lease, CannotAsk> {
+    pub async fn take(server: &Server, figures: &Arc<Figures>, target: Target, need: Need) -> Result<Lease, CannotAsk> {
         let places = with_shelf(target, |shelf| shelf.places.clone());
         let place = match need {
             Need::UntilAnswered => Some(places.acquire_owned().await.expect("it is never closed")),

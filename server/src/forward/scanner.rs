@@ -186,7 +186,8 @@ mod tests {
 
     #[test]
     fn what_is_no_reply_is_found_out() {
-        for bytes in ["hello\r\n", "$x\r\n", "$\r\n", "*?\r\n", "*18446744073709551615\r\n", "%9999999999999999999\r\n"] {
+        for bytes in ["hello\r\n", "$x\r\n", "$\r\n", "*?\r\n", "*18446744073709551615\r\n", "%9999999999999999999\r\n"]
+        {
             let advanced = Scanner::default().advance(bytes.as_bytes());
             assert_eq!(advanced, Err(Malformed), "{bytes:?}");
         }

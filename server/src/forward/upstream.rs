@@ -105,17 +105,18 @@ pub struct Inbound {
 }
 
 impl Upstream {
-    pub async fn open(server: &Server, figures: &Arc<Figures>, place: (SocketAddr, Protocol)) -> Result<Upstream, CannotAsk> {
+    pub async fn open(
+        server: &Server,
+        figures: &Arc<Figures>,
+        place: (SocketAddr, Protocol),
+    ) -> Result<Upstream, CannotAsk> {
         let (address, protocol) = place;
         let opened = tokio::time::timeout(OPENING_MAX, async {
             let unreachable = |error| CannotAsk::Unreachable(address, error);
             let socket = TcpStream::connect(address).await.map_err(unreachable)?;
             prepare(&socket);
-            let mut upstream = Upstream {
-                socket,
-                inbound: Inbound::default(),
-                _open: Counted::new(figures, |figures| &figures.open),
-            };
+            let mut upstream =
+                Upstream { socket, inbound: Inbound::default(), _open: Counted::new(figures, |figures| &figures.open) };
             upstream.greet(server, address, protocol).await?;
             Ok(upstream)
         });
@@ -148,10 +149,11 @@ impl Upstream {
         std::future::poll_fn(|cx| sending.poll(cx)).await.map_err(unreachable)?;
         let mut complaint = None;
         for words in &words {
-            let heard = self.inbound.reply(&self.socket, &mut Sink::Nobody, None).await.map_err(|broken| match broken {
-                Broken::Io(error) => CannotAsk::Unreachable(address, error),
-                Broken::Malformed(malformed) => CannotAsk::Refused(address, malformed.to_string()),
-            })?;
+            let heard =
+                self.inbound.reply(&self.socket, &mut Sink::Nobody, None).await.map_err(|broken| match broken {
+                    Broken::Io(error) => CannotAsk::Unreachable(address, error),
+                    Broken::Malformed(malformed) => CannotAsk::Refused(address, malformed.to_string()),
+                })?;
             let Heard::Error(error) = heard else { continue };
             // A node without a password says so to AUTH, and one of another version may not know CAPA.
             let is_harmless = error.starts_with(b"ERR") && matches!(words[0].as_str(), "AUTH" | "CLIENT");
@@ -212,7 +214,12 @@ impl Inbound {
     }
 
     /// Takes one reply. What is no error goes to `sink` as it comes.
-    pub async fn reply(&mut self, socket: &TcpStream, sink: &mut Sink<'_, '_>, vigil: Option<Vigil<'_>>) -> Result<Heard, Broken> {
+    pub async fn reply(
+        &mut self,
+        socket: &TcpStream,
+        sink: &mut Sink<'_, '_>,
+        vigil: Option<Vigil<'_>>,
+    ) -> Result<Heard, Broken> {
         self.fill(socket, vigil).await?;
         if self.bytes[self.at] == b'-' {
             return Ok(Heard::Error(self.error(socket, vigil).await?));

@@ -29,11 +29,11 @@ use crate::resp::decode::{Decoded, Decoder, Limits, ProtocolError};
 use crate::server::Server;
 use crate::session::{Awaited, Session};
 use basalt_storage::seq::Seq;
+use forwarding::Forwarding;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
-use forwarding::Forwarding;
 use wait::Event;
 
 /// Input beyond the first read grows by at most this much ahead of what has arrived.
@@ -312,10 +312,8 @@ impl Connection {
             match stop {
                 Stop::Full => {}
                 Stop::Inline => match self.answer_inline(input, &mut used, limits)? {
-                    Flow::Next => {}
-                    Flow::Forwarded if self.is_batch_open() => {}
-                    Flow::Forwarded | Flow::Behind => return Ok(used),
-                    Flow::Blocked | Flow::Paused | Flow::Loading | Flow::Congested => return Ok(used),
+                    Flow::Next | Flow::Forwarded => {}
+                    Flow::Blocked | Flow::Paused | Flow::Loading | Flow::Congested | Flow::Behind => return Ok(used),
                 },
                 Stop::Incomplete { needed } => {
                     self.needed = needed;

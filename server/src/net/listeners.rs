@@ -77,9 +77,8 @@ impl Listeners {
             return Err(format!("Unable to listen on any of '{}'", bind_to));
         }
         open.tcp.retain(|socket| {
-            let is_this = |(wanted, service): &(Wanted, Service)| {
-                wanted.address == socket.address && *service == socket.service
-            };
+            let is_this =
+                |(wanted, service): &(Wanted, Service)| wanted.address == socket.address && *service == socket.service;
             let keep = wanted.iter().any(is_this);
             if !keep {
                 socket.task.abort();

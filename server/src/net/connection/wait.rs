@@ -114,7 +114,8 @@ impl Connection {
     /// Mail does not come in between the parts of a reply, unless it is the last there is.
     #[inline]
     fn may_take_mail(&self) -> bool {
-        self.forwarding.as_ref().is_none_or(|forwarding| !forwarding.is_within_reply()) || self.session.client.is_closing()
+        self.forwarding.as_ref().is_none_or(|forwarding| !forwarding.is_within_reply())
+            || self.session.client.is_closing()
     }
 
     /// Whether output was committed that this connection holds; if not, its waker is left.
