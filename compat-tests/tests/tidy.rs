@@ -35,6 +35,8 @@ const PURE: &[&str] = &[
     "server/src/algorithms",
     "server/src/cluster/route",
     "server/src/cluster/show",
+    "server/src/forward/refusal",
+    "server/src/forward/scanner",
     "cluster/src/peer/wire",
     "server/src/resp",
     "storage/src/crc",

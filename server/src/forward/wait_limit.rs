@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn every_command_that_waits_for_keys_has_its_limit_found() {
         let request = OwnedArgs::of(["x", "1", "1", "1", "1", "1"].map(str::as_bytes));
-        for command in commands::all().filter(|command| waits_for_keys(command)) {
+        for command in commands::all().iter().filter(|command| waits_for_keys(command)) {
             assert!(place(command, request.as_args()).is_some(), "{}", command.full_name);
         }
     }

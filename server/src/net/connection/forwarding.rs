@@ -14,10 +14,12 @@ use tokio::sync::mpsc::Receiver;
 /// More is not taken from other nodes while the client has so much to read.
 pub(super) const FORWARDED_BACKLOG_MAX: usize = 256 * 1024;
 
+type Carrier = Pin<Box<dyn Future<Output = Result<(), UnknownFate>> + Send>>;
+
 /// A batch on its way. Nobody else knows of it: if this is dropped, its connections to other nodes are closed.
 pub(super) struct Forwarding {
     /// Until it has ended.
-    carrier: Option<Pin<Box<dyn Future<Output = Result<(), UnknownFate>> + Send>>>,
+    carrier: Option<Carrier>,
     result: Result<(), UnknownFate>,
     pieces: Receiver<Piece>,
     /// Where the last piece has ended.
@@ -35,8 +37,8 @@ impl Forwarding {
     fn start(server: Arc<Server>, batch: Batch) -> Forwarding {
         let (outlet, pieces) = Outlet::new();
         let waits_for_keys = batch.waits_for_keys();
-        let carrier = Some(Box::pin(carrier::carry(server, batch, outlet)) as Pin<Box<_>>);
-        Forwarding { carrier, result: Ok(()), pieces, place: Place::default(), waits_for_keys }
+        let carrier: Carrier = Box::pin(carrier::carry(server, batch, outlet));
+        Forwarding { carrier: Some(carrier), result: Ok(()), pieces, place: Place::default(), waits_for_keys }
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Progress> {
