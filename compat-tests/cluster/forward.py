@@ -429,9 +429,10 @@ def slots_move_under_clients_that_know_nothing(binary: str) -> str:
         fill(ports, 1000)
         with PlainLoad(ports[0]) as load:
             # Away from the node that is asked, to it, and between two others.
-            for source, target in ((0, 1), (1, 0), (0, 2), (2, 1)):
-                begin_move(nodes.all[source], nodes.all[target])
-                until("the slots have moved", lambda: has_moved(nodes, nodes.all[source], nodes.all[target]))  # noqa: B023
+            for places in ((0, 1), (1, 0), (0, 2), (2, 1)):
+                source, target = (nodes.all[place] for place in places)
+                begin_move(source, target)
+                until("the slots have moved", lambda: has_moved(nodes, source, target))  # noqa: B023
         assert not load.refusals and not load.closings, (load.refusals, load.closings)
         assert not any(load.uncertain.values())
         count = load.check(Client(ports))

@@ -634,8 +634,8 @@ pub static SETTINGS: &[Setting] = &[
         "",
         AtRunTime,
         Read,
-        "The password that this node gives to other nodes when it forwards requests to them (`cluster-forward`); empty: \
-         its own, `requirepass`.",
+        "The password that this node gives to other nodes when it forwards requests to them (`cluster-forward`); \
+         empty: its own, `requirepass`.",
     ),
     row("masteruser", Kind::Text, "", AtRunTime, Irrelevant, NO_REPLICATION),
     renamed(
@@ -793,8 +793,8 @@ pub static SETTINGS: &[Setting] = &[
         AtRunTime,
         Applied(apply::cluster_forward),
         "Any-node service: whether requests for slots of other nodes are forwarded to these and answered here, rather \
-         than with MOVED or ASK, so that clients need not know that there is a cluster. It costs one more hop for each. \
-         Holds for connections made from then on, but for those that have said CLIENT CAPA redirect. See \
+         than with MOVED or ASK, so that clients need not know that there is a cluster. It costs one more hop for \
+         each. Holds for connections made from then on, but for those that have said CLIENT CAPA redirect. See \
          `docs/operations.md`.",
     ),
     row(

@@ -16,13 +16,13 @@ use smallvec::SmallVec;
 use std::time::Instant;
 
 const WATCH_ELSEWHERE: CommandError = CommandError::new(
-    "ERR WATCH is not forwarded, and another node serves these keys: use a connection to that node, or a cluster client",
+    "ERR WATCH is not forwarded, and another node serves these keys: use a connection to that one, or a cluster client",
 );
 const WATCHED_ELSEWHERE: CommandError = CommandError::new(
     "EXECABORT Transaction discarded because of: another node serves its keys, and WATCH is not forwarded",
 );
 const TIED_TO_THIS_NODE: CommandError = CommandError::new(
-    "EXECABORT Transaction discarded because of: another node serves its keys, and some commands concern this connection",
+    "EXECABORT Transaction discarded because of: another node serves its keys, and some commands are about this one",
 );
 
 /// What becomes of a request for a slot of another node.

@@ -2,8 +2,8 @@
 //!
 //! First all requests go at once ([`super::legs`]). Those that were not executed are tried again one by one, in their
 //! order: where the node says that the slot is, or who owns it by now, for as long as a request would be held back here
-//! (`cluster/hold.rs`). One is not tried again if a later request for one of its keys was executed meanwhile: that would
-//! change their order.
+//! (`cluster/hold.rs`). One is not tried again if a later request for one of its keys was executed meanwhile: that
+//! would change their order.
 
 use super::answer::{self, Setback, error_reply};
 use super::batch::{Answer, Batch, Destination, Request, Way, What};

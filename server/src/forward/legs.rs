@@ -35,8 +35,8 @@ enum State {
     Broken,
 }
 
-/// Takes all requests to their destinations and passes on what is answered. Returns what came of the last ones, from the
-/// first on that was not executed.
+/// Takes all requests to their destinations and passes on what is answered. Returns what came of the last ones, from
+/// the first on that was not executed.
 pub async fn travel(
     errand: &Errand,
     requests: &[(Request, Destination)],

@@ -1,6 +1,7 @@
 //! Connections to other nodes that a network thread keeps: each is used by one client's connection at a time.
 //!
-//! There is a pool per thread, so nobody waits for another thread. One that has not been used for [`IDLE_MAX`] is closed.
+//! There is a pool per thread, so nobody waits for another thread. A connection that has not been used for [`IDLE_MAX`]
+//! is closed.
 
 use super::figures::{Counted, Figures, count};
 use super::upstream::{CannotAsk, Upstream};

@@ -29,8 +29,8 @@ pub const METRICS: &[Metric] = &[
     counter(
         "basalt_forwarded_failures_total",
         &["outcome"],
-        "Requests that no node has executed in time, whose clients were told so (`unserved`), and connections of clients \
-         that were closed because the fate of a request was unknown (`unknown`).",
+        "Requests that no node has executed in time, whose clients were told so (`unserved`), and connections of \
+         clients that were closed because the fate of a request was unknown (`unknown`).",
         |scrape, samples| {
             if let Some(figures) = figures(scrape) {
                 samples.put_for(&["unserved"], figures.unserved.load(Relaxed));

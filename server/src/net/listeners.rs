@@ -42,7 +42,8 @@ impl Listeners {
         self.listen_unix(server)
     }
 
-    /// Opens and closes TCP sockets until they are those of `bind`, `port` and `cluster-forward-port`. On failure nothing has changed.
+    /// Opens and closes TCP sockets until they are those of `bind`, `port` and `cluster-forward-port`. On failure
+    /// nothing has changed.
     pub fn listen(&self, config: &Config) -> Result<(), String> {
         let mut guard = self.0.lock();
         let Some(open) = guard.as_mut() else { return Ok(()) };
