@@ -35,7 +35,6 @@ const PURE: &[&str] = &[
     "server/src/algorithms",
     "server/src/cluster/route",
     "server/src/cluster/show",
-    "server/src/forward/refusal",
     "server/src/forward/scanner",
     "cluster/src/peer/wire",
     "server/src/resp",
