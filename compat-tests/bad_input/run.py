@@ -248,6 +248,20 @@ def blocked_client_goes_away(server: Server) -> None:
     control.close()
 
 
+def who_waits_is_answered_in_order(server: Server) -> None:
+    """What comes later, and by itself, behind a command that waits is answered behind it."""
+    connection, other = server.connect(), server.connect()
+    connection.send(encode(["BLPOP", "queue", "0"]))
+    wait_until(lambda: b"blocked_clients:1" in other.call("INFO", "clients")[1])
+    connection.send(encode(["PING"]))
+    wait_until(lambda: b"qbuf=14" in other.call("CLIENT", "LIST")[1])
+    assert other.call("RPUSH", "queue", "x") == (":", 1)
+    assert connection.read() == ("*", [("$", b"queue"), ("$", b"x")])
+    assert connection.read() == ("+", b"PONG")
+    connection.close()
+    other.close()
+
+
 def reader_that_does_not_read(server: Server) -> None:
     """Replies pile up for a client that does not read them: at the limit it is cut off, and its memory comes back."""
     control = server.connect()
@@ -326,8 +340,8 @@ def wait_until(condition) -> None:
 
 
 SITUATIONS = [
-    many_announcements, blocked_client_goes_away, reader_that_does_not_read, more_clients_than_allowed,
-    idle_clients_are_closed, connections_come_and_go,
+    many_announcements, blocked_client_goes_away, who_waits_is_answered_in_order, reader_that_does_not_read,
+    more_clients_than_allowed, idle_clients_are_closed, connections_come_and_go,
 ]
 
 

@@ -99,7 +99,7 @@ def fields_are_those_of_redis() -> None:
 
 
 def sections_are_chosen_as_in_redis() -> None:
-    own = {"durability", "storage", "groups", "keysizes"}
+    own = {"durability", "storage", "groups", "forwarding", "keysizes"}
     with Server(REFERENCE) as reference, Server(binary_under_test(), "--mode", "cache") as server:
         for names in [[], ["default"], ["all"], ["everything"], ["cpu"], ["CPU", "server"], ["server", "server"], ["x"],
                       ["default", "commandstats"], ["modules"], ["all", "modules"]]:

@@ -35,6 +35,7 @@ const PURE: &[&str] = &[
     "server/src/algorithms",
     "server/src/cluster/route",
     "server/src/cluster/show",
+    "server/src/forward/scanner",
     "cluster/src/peer/wire",
     "server/src/resp",
     "storage/src/crc",

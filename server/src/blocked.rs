@@ -23,6 +23,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 /// A command's wish to wait.
@@ -58,8 +59,10 @@ pub enum End {
     Timeout,
     /// What it has waited for besides keys has happened.
     Answer(Box<dyn FnOnce(&mut ReplyBuf)>),
-    /// CLIENT UNBLOCK ... ERROR, or its keys have gone to another node.
+    /// CLIENT UNBLOCK ... ERROR, or the cluster is down.
     Error(CommandError),
+    /// Its keys have gone to another node: the client hears so, unless its requests are forwarded.
+    Elsewhere(CommandError),
     /// Nobody is there to read an answer.
     Disconnect,
 }
@@ -135,7 +138,7 @@ impl BlockedClients {
             view.add_waiter(db, &Key::new(key));
         }
         let id = client.id;
-        client.info.is_blocked.store(true, std::sync::atomic::Ordering::Relaxed);
+        client.info.is_blocked.store(true, Relaxed);
         let mut registry = self.registry.lock();
         for key in &keys {
             registry.by_key.entry((db, key.clone())).or_default().push_back(id);
@@ -159,9 +162,14 @@ impl BlockedClients {
         let mut reply = ReplyBuf::new(waiter.client.protocol());
         let mut result = Ok(());
         match end {
+            End::Elsewhere(_) if waiter.client.is_forwarded() => {
+                waiter.client.info.is_blocked.store(false, Relaxed);
+                waiter.client.post(|inbox| inbox.keys_have_left = true);
+                return true;
+            }
             End::Timeout => (waiter.timeout_reply)(&mut reply),
             End::Answer(answer) => answer(&mut reply),
-            End::Error(error) => {
+            End::Error(error) | End::Elsewhere(error) => {
                 reply.error(&error);
                 result = Err(error);
             }

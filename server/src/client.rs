@@ -51,6 +51,8 @@ pub struct Inbox {
     /// The request that the client waits with can be looked at anew: its keys were read from disk, or could not be, or
     /// the cluster has answered or changed.
     pub loaded: Option<Result<(), Unreadable>>,
+    /// The keys that the client waits for are served elsewhere by now, and it goes on waiting there.
+    pub keys_have_left: bool,
     /// Shard channels that this node does not serve any more.
     pub left_channels: Vec<Box<[u8]>>,
     /// The connection must close, for this reason.
@@ -113,6 +115,8 @@ pub struct ClientInfo {
     pub no_evict: AtomicBool,
     pub no_touch: AtomicBool,
     pub is_unix_socket: AtomicBool,
+    /// What other nodes serve is forwarded to them; see [`crate::forward`].
+    pub is_forwarded: AtomicBool,
     pub query_bytes: AtomicUsize,
     pub query_free_bytes: AtomicUsize,
     pub argument_bytes: AtomicUsize,
@@ -233,6 +237,16 @@ impl Client {
     pub fn close(&self, reason: &'static str) {
         self.is_closing.store(true, Relaxed);
         self.post(|inbox| inbox.close = Some(reason));
+    }
+
+    /// Whether it was told to close.
+    pub fn is_closing(&self) -> bool {
+        self.is_closing.load(Relaxed)
+    }
+
+    /// Whether its requests for other nodes are forwarded.
+    pub fn is_forwarded(&self) -> bool {
+        self.info.is_forwarded.load(Relaxed)
     }
 
     #[inline]

@@ -12,6 +12,7 @@ use crate::durability::admission as durability;
 use crate::durability::errand::{Errand, Job};
 use crate::error::{CANNOT_SAVE, CommandError, CommandResult, LOADING, NO_AUTH, OUT_OF_MEMORY};
 use crate::eviction;
+use crate::forward::admission as forward;
 use crate::moment::Moment;
 use crate::resp::{Args, Protocol, ReplyBuf};
 use crate::server::Server;
@@ -37,12 +38,19 @@ pub enum Flow {
     Loading,
     /// Waits until there is room in the log, and then asks again.
     Congested,
+    /// The request was noted in `Session::forwards`: it goes on, with what can be forwarded too.
+    Forwarded,
+    /// Waits until what was forwarded is answered, and then asks again.
+    Behind,
 }
 
 /// Answers one request.
 #[inline]
 pub fn dispatch(server: &Server, session: &mut Session, args: Args<'_>, out: &mut ReplyBuf) -> Flow {
     let mark = out.mark();
+    if session.forwards.is_some() {
+        return dispatch_behind(server, session, args, out);
+    }
     let flow = match check(server, session, args) {
         Ok(Admission::Run(command)) => match session.held_since.take() {
             None => run(server, session, command, args, out),
@@ -53,6 +61,11 @@ pub fn dispatch(server: &Server, session: &mut Session, args: Args<'_>, out: &mu
             enqueue(session, command, args);
             out.simple("QUEUED");
             Flow::Next
+        }
+        Ok(Admission::Forward(command)) => {
+            session.held_since = None;
+            forward::give_away(server, session, command, args);
+            Flow::Forwarded
         }
         Ok(Admission::Pause) => return Flow::Paused,
         Ok(Admission::Load) => return Flow::Loading,
@@ -73,6 +86,17 @@ pub fn dispatch(server: &Server, session: &mut Session, args: Args<'_>, out: &mu
         end_with_care(session, flow, out, mark);
     }
     flow
+}
+
+/// A request behind others that are to be forwarded.
+#[cold]
+fn dispatch_behind(server: &Server, session: &mut Session, args: Args<'_>, out: &mut ReplyBuf) -> Flow {
+    if !forward::join(server, session, args) {
+        return Flow::Behind;
+    }
+    let mark = out.mark();
+    end_with_care(session, Flow::Forwarded, out, mark);
+    Flow::Forwarded
 }
 
 /// Runs a command that has waited to be let in since then.
@@ -141,6 +165,8 @@ fn mute(session: &mut Session, out: &mut ReplyBuf, mark: crate::resp::reply::Mar
 enum Admission {
     Run(&'static Command),
     Queue(&'static Command),
+    /// Another node evaluates it.
+    Forward(&'static Command),
     Pause,
     /// Its keys have to be read from disk.
     Load,
@@ -208,17 +234,20 @@ fn check(server: &Server, session: &mut Session, args: Args<'_>) -> Result<Admis
     if !session.is_authenticated && !spec.flags.contains(Flags::NO_AUTH) {
         return refuse(NO_AUTH);
     }
+    let mut entry = Entry::Now;
     if let Some(cluster) = server.cluster() {
         match cluster.admit(server, session, command, args) {
-            Ok(Entry::Now) => {}
             Ok(Entry::AfterMail) => return Ok(Admission::Load),
+            Ok(other) => entry = other,
             Err(error) => return Err(Refusal { command: Some(command), error, reason: Reason::Elsewhere }),
         }
     }
-    if server.has_memory_limit() && !eviction::make_room(server) && needs_room(session, command) {
+    // What another node evaluates takes no memory here, and nothing is saved of it.
+    let is_here = entry != Entry::Elsewhere;
+    if is_here && server.has_memory_limit() && !eviction::make_room(server) && needs_room(session, command) {
         return refuse(OUT_OF_MEMORY);
     }
-    if server.persistence.refuses_writes() && (session.changes_data(command) || spec.name == "ping") {
+    if is_here && server.persistence.refuses_writes() && (session.changes_data(command) || spec.name == "ping") {
         return refuse(CANNOT_SAVE);
     }
     if !session.subscriptions.is_empty()
@@ -242,6 +271,9 @@ fn check(server: &Server, session: &mut Session, args: Args<'_>) -> Result<Admis
     }
     if server.pause.holds(server, session, command) {
         return Ok(Admission::Pause);
+    }
+    if entry == Entry::Elsewhere {
+        return Ok(Admission::Forward(command));
     }
     if let Some(durability) = server.durability() {
         return match durability.admit(server, session, command, args) {
@@ -323,7 +355,7 @@ fn run(server: &Server, session: &mut Session, command: &'static Command, args: 
                 && let Err(stay) = prepare_with_care(server, session, &mut view, command, args)
             {
                 drop(view);
-                return stay_out(server, session, command, stay, out);
+                return stay_out(server, session, (command, args), stay, out);
             }
             prepare(server, &mut view);
             let mut ctx = Ctx {
@@ -367,6 +399,10 @@ fn run(server: &Server, session: &mut Session, command: &'static Command, args: 
         if *error == COME_AGAIN {
             return Flow::Loading;
         }
+        if *error == GO_ELSEWHERE {
+            forward::give_away(server, session, command, args);
+            return Flow::Forwarded;
+        }
         out.error(error);
     }
     session.clock = Moment::now();
@@ -404,6 +440,9 @@ pub fn end_wait(server: &Server, session: &mut Session, result: &CommandResult) 
 /// again. It has put everything back where it was.
 pub const COME_AGAIN: CommandError = CommandError::new("");
 
+/// The same if it is to be forwarded.
+pub const GO_ELSEWHERE: CommandError = CommandError::new(" ");
+
 #[inline(never)]
 fn prepare_with_care(
     server: &Server,
@@ -423,9 +462,19 @@ fn prepare_with_care(
 
 /// Answers a request that was let in, and is not for this node after all.
 #[cold]
-fn stay_out(server: &Server, session: &mut Session, command: &'static Command, stay: Stay, out: &mut ReplyBuf) -> Flow {
+fn stay_out(
+    server: &Server,
+    session: &mut Session,
+    (command, args): (&'static Command, Args<'_>),
+    stay: Stay,
+    out: &mut ReplyBuf,
+) -> Flow {
     match stay {
         Stay::Held => Flow::Loading,
+        Stay::Elsewhere => {
+            forward::give_away(server, session, command, args);
+            Flow::Forwarded
+        }
         Stay::Refused(error) => {
             let refusal = Refusal { command: Some(command), error, reason: Reason::Elsewhere };
             let error = refusal.end(server, session);

@@ -14,6 +14,7 @@ pub mod durability;
 pub mod error;
 pub mod eviction;
 pub mod expiry_cycle;
+pub mod forward;
 pub mod info;
 pub mod jobs;
 pub mod latency;

@@ -4,6 +4,7 @@ use crate::client::Client;
 use crate::cluster::admission::Routing;
 use crate::commands::Command;
 use crate::commands::spec::Flags;
+use crate::forward::Batch;
 use crate::moment::Moment;
 use crate::pubsub::Scope;
 use crate::resp::{OwnedArgs, ReplyBuf};
@@ -39,6 +40,8 @@ pub struct Session {
     pub closing: bool,
     /// The command that made the client wait, until it is answered.
     pub waiting: Option<Waiting>,
+    /// Requests that other nodes serve, and that are to be forwarded now.
+    pub forwards: Option<Box<Batch>>,
     /// Since when the request at hand waits to be let in.
     pub held_since: Option<Moment>,
     /// How often the keys of the request at hand were read from disk.
@@ -120,6 +123,7 @@ impl Session {
             last_command: None,
             closing: false,
             waiting: None,
+            forwards: None,
             held_since: None,
             loads: 0,
             load_failure: None,
@@ -151,6 +155,14 @@ impl Session {
     pub fn routing(&mut self) -> &mut Routing {
         self.needs_care = true;
         self.routing.get_or_insert_default()
+    }
+
+    /// The client follows redirections by itself.
+    pub fn stop_forwarding(&mut self) {
+        self.client.info.is_forwarded.store(false, Relaxed);
+        if let Some(routing) = &mut self.routing {
+            routing.stop_forwarding();
+        }
     }
 
     /// A request was answered: what has held for it alone does not hold any more.

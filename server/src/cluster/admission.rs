@@ -6,15 +6,17 @@
 //!
 //! What a connection remembers for this between its requests is its [`Routing`].
 
-use super::Cluster;
 use super::control::Outcome;
 use super::order::Order;
 use super::route::{self, Allowed, Asking, Decision, Effect, Here, Mode, Names, Presence, Request, Wanted};
 use super::slots::StatesEpoch;
+use super::{Cluster, Picture};
 use crate::commands::cluster::parse;
 use crate::commands::spec::{Flags, Group, KeyFlags};
 use crate::commands::{Command, spec::Spec};
 use crate::error::CommandError;
+use crate::forward::admission::{self as forward, Passage};
+use crate::forward::batch::{Destination, Way};
 use crate::resp::Args;
 use crate::server::Server;
 use crate::session::{Queued, Session};
@@ -53,6 +55,10 @@ pub struct Routing {
     held_until: Option<Instant>,
     /// The orders of the request at hand were submitted.
     results: Option<Results>,
+    /// What becomes of the request at hand if another node serves it.
+    passage: Passage,
+    /// Which one, if it is forwarded there.
+    destination: Option<(Slot, Destination)>,
 }
 
 /// How far ASKING is in force: it holds for the next command, or for the next transaction.
@@ -78,6 +84,8 @@ pub enum Entry {
     Now,
     /// It is looked at again when the client gets mail.
     AfterMail,
+    /// It is forwarded; see [`Routing::take_destination`].
+    Elsewhere,
 }
 
 /// Why a request that was let in is not evaluated after all.
@@ -85,6 +93,8 @@ pub enum Stay {
     /// The client gets mail when it is to be tried again.
     Held,
     Refused(CommandError),
+    /// It is forwarded; see [`Routing::take_destination`].
+    Elsewhere,
 }
 
 impl Routing {
@@ -95,6 +105,16 @@ impl Routing {
     /// The result of the next order of this request.
     pub fn next_result(&mut self) -> Option<Result<Outcome, CommandError>> {
         self.results.as_ref()?.lock().as_mut()?.pop_front()
+    }
+
+    /// Requests are redirected from now on.
+    pub fn stop_forwarding(&mut self) {
+        self.passage = Passage::Redirected;
+    }
+
+    /// Where the request at hand is forwarded.
+    pub fn take_destination(&mut self) -> Option<(Slot, Destination)> {
+        self.destination.take()
     }
 
     /// A request was answered; `phase` is that of the connection's transaction now.
@@ -138,6 +158,9 @@ impl Cluster {
             return if writes { Err(READ_ONLY) } else { Ok(Entry::Now) };
         }
         let request = request(session, command, scope);
+        if session.client.is_forwarded() {
+            session.routing().passage = forward::passage(session, command);
+        }
         let epoch = self.states.epoch();
         let mut decision = self.decide(server, wanted, request, None);
         if decision == Decision::IfPresent && session.transaction.is_queueing() && scope == Scope::Command {
@@ -152,6 +175,7 @@ impl Cluster {
                 Ok(Entry::Now)
             }
             Err(Stay::Held) => Ok(Entry::AfterMail),
+            Err(Stay::Elsewhere) => Ok(Entry::Elsewhere),
             Err(Stay::Refused(error)) => Err(error),
         }
     }
@@ -253,6 +277,12 @@ impl Cluster {
                 session.routing().held_until = None;
                 return Ok(());
             }
+            Decision::Moved | Decision::Ask if session.routing().passage != Passage::Redirected => {
+                match self.send_elsewhere(session.routing(), slot, decision) {
+                    Some(result) => return result,
+                    None => None,
+                }
+            }
             Decision::Moved => self.moved(server, slot),
             Decision::Ask => self.ask(server, slot),
             Decision::TryAgain => Some(TRY_AGAIN),
@@ -277,6 +307,49 @@ impl Cluster {
         Err(Stay::Held)
     }
 
+    /// What becomes of a request that is for another node, and is not redirected; nothing if the map does not know
+    /// better than that it is for this one.
+    fn send_elsewhere(&self, routing: &mut Routing, slot: Slot, decision: Decision) -> Option<Result<(), Stay>> {
+        let destination = self.destination(slot, decision)?;
+        routing.held_until = None;
+        Some(match &routing.passage {
+            Passage::Refused(error) => Err(Stay::Refused(error.clone())),
+            Passage::Queued => Ok(()),
+            Passage::Forwarded | Passage::Redirected => {
+                routing.destination = Some((slot, destination));
+                Err(Stay::Elsewhere)
+            }
+        })
+    }
+
+    /// The node that a decision is about, if it is another one.
+    fn destination(&self, slot: Slot, decision: Decision) -> Option<Destination> {
+        let picture = self.picture();
+        let (node, way) = match decision {
+            Decision::Ask => (self.importer(&picture, slot)?, Way::Asking),
+            _ => (picture.owner(slot)?, Way::Plain),
+        };
+        let address = picture.client_address(node).filter(|_| node != self.me())?;
+        Some(Destination { node, address, way })
+    }
+
+    /// Where a command is forwarded by this node's table alone, which suffices unless its slot is open, or nobody's.
+    pub fn plain_destination(
+        &self,
+        server: &Server,
+        session: &mut Session,
+        command: &Command,
+        args: Args<'_>,
+    ) -> Option<(Slot, Destination)> {
+        let wanted = wanted_by(command, args);
+        let Wanted::One(slot) = wanted else { return None };
+        let request = request(session, command, Scope::Command);
+        match self.decide(server, wanted, request, None) {
+            Decision::Moved => Some((slot, self.destination(slot, Decision::Moved)?)),
+            _ => None,
+        }
+    }
+
     /// Where a slot is served; nothing if the map does not know better than that it is here.
     pub fn moved(&self, server: &Server, slot: Slot) -> Option<CommandError> {
         self.redirect(server, "MOVED", slot, self.picture().owner(slot)?)
@@ -284,10 +357,14 @@ impl Cluster {
 
     /// Where the keys of a slot are that have left this node.
     fn ask(&self, server: &Server, slot: Slot) -> Option<CommandError> {
-        let picture = self.picture();
+        let importer = self.importer(&self.picture(), slot)?;
+        self.redirect(server, "ASK", slot, importer)
+    }
+
+    fn importer(&self, picture: &Picture, slot: Slot) -> Option<NodeId> {
         let owner = picture.map.slots().owner(slot)?;
         let Some(OpenSlot::Migrating { to }) = picture.map.open_slots().get(&(owner, slot)) else { return None };
-        self.redirect(server, "ASK", slot, picture.leader(*to)?)
+        picture.leader(*to)
     }
 
     fn redirect(&self, server: &Server, verb: &str, slot: Slot, node: NodeId) -> Option<CommandError> {

@@ -32,7 +32,7 @@ impl Cluster {
                 SlotState::Waiting => BECAME_REPLICA,
                 _ => self.moved(server, slot).unwrap_or(CLUSTER_DOWN),
             };
-            server.blocked.end(server, client, End::Error(error));
+            server.blocked.end(server, client, End::Elsewhere(error));
         }
         let has_gone = |slot: Slot| is_left[usize::from(slot.number())] && !self.states.at(slot).keeps_waiters();
         server.pubsub.leave_slots(&has_gone);

@@ -29,6 +29,7 @@ pub mod weigh;
 
 use crate::client::Client;
 use crate::durability::replicas::Replicas;
+use crate::forward::Figures;
 use crate::server::Server;
 use basalt_cluster::ids::{GroupId, NodeId};
 use basalt_cluster::map::{ClusterMap, Health, OpenSlot, Role, Roles};
@@ -43,6 +44,7 @@ use route::Cover;
 use show::Endpoint;
 use slots::{Layout, SlotState, SlotStates, Standing, StatesEpoch};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
@@ -62,6 +64,7 @@ pub struct Cluster {
     is_up: AtomicBool,
     /// Changes of the table come one after the other.
     updating: Mutex<()>,
+    forwarding: Arc<Figures>,
 }
 
 /// A map, and what is computed from it once.
@@ -86,6 +89,11 @@ impl Picture {
     pub fn owner(&self, slot: Slot) -> Option<NodeId> {
         self.leader(self.map.slots().owner(slot)?)
     }
+
+    /// Where a node's clients find it.
+    pub fn client_address(&self, node: NodeId) -> Option<SocketAddr> {
+        self.map.node(node).map(|node| SocketAddr::new(node.address.ip, node.address.port))
+    }
 }
 
 impl Cluster {
@@ -101,6 +109,7 @@ impl Cluster {
             picture: RwLock::new(Arc::new(picture)),
             is_up: AtomicBool::new(false),
             updating: Mutex::new(()),
+            forwarding: Arc::default(),
         }
     }
 
@@ -124,6 +133,24 @@ impl Cluster {
     /// What was served of each slot.
     pub fn tally(&self) -> &Tally {
         &self.tally
+    }
+
+    /// What was forwarded to other nodes.
+    pub fn forwarding(&self) -> &Arc<Figures> {
+        &self.forwarding
+    }
+
+    /// Where the clients of the node are sent that serves a slot, whichever it is.
+    pub fn address_of_owner(&self, slot: Slot) -> Option<SocketAddr> {
+        let picture = self.picture();
+        picture.client_address(picture.owner(slot)?)
+    }
+
+    /// The node that clients find at an address.
+    pub fn node_at(&self, address: SocketAddr) -> Option<NodeId> {
+        let picture = self.picture();
+        let is_there = |node: &&NodeId| picture.client_address(**node) == Some(address);
+        picture.map.nodes().keys().find(is_there).copied()
     }
 
     /// Keys that MIGRATE has in hand.

@@ -129,10 +129,10 @@ fn exec(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
 #[cold]
 fn stay_out(ctx: &mut SessionCtx<'_, '_>, queue: Vec<Queued>, stay: Stay) -> CommandResult {
     match stay {
-        Stay::Held => {
+        Stay::Held | Stay::Elsewhere => {
             ctx.session.client.info.queued.store(queue.len() as i64, Relaxed);
             ctx.session.transaction.phase = Phase::Queueing { queue, is_broken: false };
-            Err(dispatch::COME_AGAIN)
+            Err(if matches!(stay, Stay::Held) { dispatch::COME_AGAIN } else { dispatch::GO_ELSEWHERE })
         }
         Stay::Refused(error) => {
             ctx.session.unwatch(ctx.server);

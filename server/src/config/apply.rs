@@ -31,6 +31,11 @@ pub fn listen_on_port(server: &Server, _: &Value) -> Applied {
     listen(server, "Unable to listen on this port. Check server logs.")
 }
 
+pub fn cluster_forward(server: &Server, value: &Value) -> Applied {
+    server.config.hot.cluster_forward.store(*value == Value::Bool(true), Relaxed);
+    Ok(())
+}
+
 /// The client gets Redis's text; the log has what the system says.
 fn listen(server: &Server, refusal: &str) -> Applied {
     server.listeners.listen(&server.config).map_err(|reason| {

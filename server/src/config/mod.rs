@@ -22,7 +22,7 @@ use parking_lot::RwLock;
 use setting::{Change, Kind, OutputLimits, Role, Setting, Value};
 use std::path::PathBuf;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use table::{FIXED_WHILE_LOADING, HIDDEN, SETTINGS};
 
 const BAD_DIRECTIVE: &str = "Bad directive or wrong number of arguments";
@@ -69,8 +69,13 @@ pub struct Hot {
     pub maxmemory_samples: AtomicUsize,
     pub maxmemory_eviction_tenacity: AtomicI64,
     pub maxmemory_policy: parking_lot::Mutex<String>,
+    /// New connections are forwarded.
+    pub cluster_forward: AtomicBool,
     password: RwLock<String>,
 }
+
+/// What only listeners look at, which do not listen yet when settings are applied for the first time.
+const OF_LISTENERS: &[&str] = &["bind", "port", "cluster-forward-port"];
 
 /// The file of `--load-rdb`, made absolute before `dir` changes the working directory. It is no setting: it fills a
 /// server once, and in a file it would stop the next start.
@@ -227,6 +232,12 @@ impl Config {
         !self.hot.password.read().is_empty()
     }
 
+    /// The password that other nodes of the cluster want to hear: that of this one, unless `masterauth` says otherwise.
+    pub fn password_of_nodes(&self) -> String {
+        let set_apart = self.text("masterauth");
+        if set_apart.is_empty() { self.hot.password.read().clone() } else { set_apart }
+    }
+
     /// Whether this is the password. Takes the same time wherever the first difference is.
     pub fn is_password(&self, given: &[u8]) -> bool {
         let password = self.hot.password.read();
@@ -260,7 +271,7 @@ impl Config {
     pub fn apply_to(&self, server: &Server) -> Result<(), String> {
         for (index, setting) in SETTINGS.iter().enumerate() {
             let value = self.values.read()[index].clone();
-            if let (Role::Applied(apply), true) = (setting.role, setting.name != "bind" && setting.name != "port") {
+            if let (Role::Applied(apply), true) = (setting.role, !OF_LISTENERS.contains(&setting.name)) {
                 apply(server, &value).map_err(|reason| format!("{}: {reason}", setting.name))?;
             }
         }

@@ -80,6 +80,8 @@ pub const HIDDEN: &[&str] = &[
     "cluster-join",
     "cluster-secret",
     "cluster-zone",
+    "cluster-forward",
+    "cluster-forward-port",
     "key-load-delay",
     "rdb-key-save-delay",
 ];
@@ -626,7 +628,15 @@ pub static SETTINGS: &[Setting] = &[
     row("active-defrag-threshold-upper", int(0, 1000), "100", AtRunTime, Irrelevant, NO_DEFRAG),
     row("jemalloc-bg-thread", Kind::Bool, "yes", AtRunTime, Irrelevant, NO_DEFRAG),
     renamed("slaveof", row("replicaof", Kind::HostPort, "", AtStart, Irrelevant, NO_REPLICATION)),
-    row("masterauth", Kind::Secret, "", AtRunTime, Irrelevant, NO_REPLICATION),
+    row(
+        "masterauth",
+        Kind::Secret,
+        "",
+        AtRunTime,
+        Read,
+        "The password that this node gives to other nodes when it forwards requests to them (`cluster-forward`); \
+         empty: its own, `requirepass`.",
+    ),
     row("masteruser", Kind::Text, "", AtRunTime, Irrelevant, NO_REPLICATION),
     renamed(
         "slave-serve-stale-data",
@@ -775,6 +785,26 @@ pub static SETTINGS: &[Setting] = &[
         Read,
         "How clients are told where a node is: by its address, by its name, or not at all, which means the host that \
          they have asked.",
+    ),
+    row(
+        "cluster-forward",
+        Kind::Bool,
+        "no",
+        AtRunTime,
+        Applied(apply::cluster_forward),
+        "Any-node service: whether requests for slots of other nodes are forwarded to these and answered here, rather \
+         than with MOVED or ASK, so that clients need not know that there is a cluster. It costs one more hop for \
+         each. Holds for connections made from then on, but for those that have said CLIENT CAPA redirect. See \
+         `docs/operations.md`.",
+    ),
+    row(
+        "cluster-forward-port",
+        int(0, 65535),
+        "0",
+        AtRunTime,
+        Applied(apply::listen_on_port),
+        "A further TCP port, on the addresses of `bind`, whose connections are served as with `cluster-forward yes`; 0 \
+         for none.",
     ),
     row(
         "cluster-require-full-coverage",

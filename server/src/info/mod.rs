@@ -7,6 +7,7 @@ pub mod average_ttl;
 mod commands;
 mod durability;
 pub mod event_loop;
+mod forwarding;
 mod general;
 mod groups;
 mod keysizes;
@@ -53,6 +54,7 @@ static SECTIONS: &[Section] = &[
     Section { shown: Shown::Durable, ..section("durability", "Durability", durability::durability) },
     Section { shown: Shown::Durable, ..section("storage", "Storage", durability::storage) },
     Section { shown: Shown::Clustered, ..section("groups", "Groups", groups::groups) },
+    Section { shown: Shown::Clustered, ..section("forwarding", "Forwarding", forwarding::forwarding) },
     section("stats", "Stats", statistics::stats),
     section("replication", "Replication", replication::replication),
     section("cpu", "CPU", general::cpu),

@@ -26,6 +26,7 @@ pub mod document;
 mod dumps;
 pub mod endpoint;
 pub mod exposition;
+mod forwarding;
 mod groups;
 mod health;
 mod http;
@@ -124,6 +125,11 @@ pub static SECTIONS: &[Section] = &[
         title: "Cluster",
         doc: "With `cluster-enabled`: the cluster as this node sees it.",
         metrics: groups::METRICS,
+    },
+    Section {
+        title: "Forwarding",
+        doc: "With `cluster-enabled`: requests that other nodes serve, passed on to these.",
+        metrics: forwarding::METRICS,
     },
 ];
 

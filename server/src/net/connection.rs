@@ -4,6 +4,7 @@
 //! where they were read: in a buffer that all connections of a thread share, so that an idle connection holds none;
 //! only what is incomplete is copied into the connection's own. A connection stays on its thread.
 
+mod forwarding;
 mod output;
 mod query;
 mod wait;
@@ -18,6 +19,7 @@ use crate::client::{Client, REPLY_BUFFER_MAX, REPLY_BUFFER_MIN};
 use crate::dispatch::{self, Flow};
 use crate::durability::losses::Reign;
 use crate::error::CommandError;
+use crate::forward::admission as forward;
 use crate::limits;
 use crate::moment::Moment;
 use crate::pause::Waiting;
@@ -27,6 +29,7 @@ use crate::resp::decode::{Decoded, Decoder, Limits, ProtocolError};
 use crate::server::Server;
 use crate::session::{Awaited, Session};
 use basalt_storage::seq::Seq;
+use forwarding::Forwarding;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -95,6 +98,8 @@ pub struct Connection {
     /// The client sends nothing more. What it has sent is answered before the connection ends.
     is_at_end: bool,
     is_paused: bool,
+    /// Requests that other nodes answer.
+    forwarding: Option<Forwarding>,
     /// What the client's mail wakes.
     waker: Option<Waker>,
 }
@@ -121,6 +126,7 @@ impl Connection {
             is_loading: false,
             is_at_end: false,
             is_paused: false,
+            forwarding: None,
             waker: None,
         }
     }
@@ -164,6 +170,10 @@ impl Connection {
                 self.note_pause(Waiting::Ends);
                 self.answer_input()?;
             }
+            Event::Forwarded(progress) => self.on_forwarded(progress)?,
+        }
+        if self.session.forwards.is_some() {
+            self.start_forwarding();
         }
         self.flush()?;
         if self.is_at_end && !self.waits_for_disk() {
@@ -189,15 +199,20 @@ impl Connection {
         self.server.pause.note_waiting(change);
     }
 
-    /// Whether requests or replies are on their way that only the disk holds up.
+    /// Whether requests or replies are on their way that only the disk holds up, or another node.
     fn waits_for_disk(&self) -> bool {
         let awaits_answer = self.session.waiting.as_ref().is_some_and(|waiting| waiting.awaited == Awaited::Answer);
-        self.backlog.holds() || self.is_loading || self.is_congested || awaits_answer
+        let is_forwarding = self.forwarding.as_ref().is_some_and(|forwarding| !forwarding.waits_for_keys());
+        self.backlog.holds() || self.is_loading || self.is_congested || awaits_answer || is_forwarding
     }
 
     /// Whether the next request must not be answered yet.
     fn must_wait(&self) -> bool {
-        self.session.waiting.is_some() || self.is_paused || self.is_loading || self.is_congested
+        self.session.waiting.is_some()
+            || self.is_paused
+            || self.is_loading
+            || self.is_congested
+            || self.forwarding.is_some()
     }
 
     /// A client that waits may send more requests, but not without bound.
@@ -225,7 +240,8 @@ impl Connection {
         // Nothing awaits between the read and here, so what was read is still in the workspace.
         let mut workspace = workspace::take();
         let read = &workspace.read[..bytes];
-        let answered = self.answer(read, &mut workspace.batch);
+        // Requests behind one that waits wait as well.
+        let answered = if self.must_wait() { Ok(0) } else { self.answer(read, &mut workspace.batch) };
         if let Ok(used) = answered
             && used < bytes
         {
@@ -296,17 +312,27 @@ impl Connection {
             match stop {
                 Stop::Full => {}
                 Stop::Inline => match self.answer_inline(input, &mut used, limits)? {
-                    Flow::Next => {}
-                    Flow::Blocked | Flow::Paused | Flow::Loading | Flow::Congested => return Ok(used),
+                    Flow::Next | Flow::Forwarded => {}
+                    Flow::Blocked | Flow::Paused | Flow::Loading | Flow::Congested | Flow::Behind => return Ok(used),
                 },
                 Stop::Incomplete { needed } => {
                     self.needed = needed;
+                    return Ok(used);
+                }
+                Stop::Broken(_) if self.session.forwards.is_some() => {
+                    // It is found broken again when those before it are answered.
+                    self.decoder.restart();
                     return Ok(used);
                 }
                 Stop::Broken(error) => self.refuse(error),
             }
         }
         Ok(used)
+    }
+
+    /// Whether requests were given away that others can join.
+    fn is_batch_open(&self) -> bool {
+        self.session.forwards.as_ref().is_some_and(|batch| !batch.is_full())
     }
 
     /// Whether the next request may be answered; `used` moves behind the one that was.
@@ -338,6 +364,11 @@ impl Connection {
                 self.is_congested = true;
                 Ok(false)
             }
+            Flow::Forwarded => {
+                *used = end;
+                Ok(self.is_batch_open())
+            }
+            Flow::Behind => Ok(false),
         }
     }
 
@@ -359,6 +390,10 @@ impl Connection {
                 self.needed = needed;
                 // Nothing blocks the client, but nothing more can be answered either.
                 Ok(Flow::Blocked)
+            }
+            Err(_) if self.session.forwards.is_some() => {
+                self.decoder.restart();
+                Ok(Flow::Behind)
             }
             Err(error) => {
                 self.refuse(error);
@@ -398,6 +433,11 @@ impl Connection {
             self.is_loading = false;
             self.session.load_failure = loaded.err();
             self.answer_input()?;
+        }
+        if mail.keys_have_left
+            && let Some(waiting) = self.session.waiting.take()
+        {
+            forward::follow(&self.server, &mut self.session, waiting);
         }
         if let Some(result) = mail.unblocked {
             dispatch::end_wait(&self.server, &mut self.session, &result);

@@ -15,8 +15,16 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 /// How long a listener rests when the system gives it no more descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
+/// What a listener does with requests that another node serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// What `cluster-forward` says when a client comes.
+    AsSet,
+    Forwarding,
+}
+
 /// Accepts TCP connections for as long as the process lives.
-pub async fn accept_tcp(server: Arc<Server>, threads: Arc<IoThreads>, listener: TcpListener) {
+pub async fn accept_tcp(server: Arc<Server>, threads: Arc<IoThreads>, listener: TcpListener, service: Service) {
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {
@@ -27,7 +35,7 @@ pub async fn accept_tcp(server: Arc<Server>, threads: Arc<IoThreads>, listener: 
                 match stream.into_std() {
                     Ok(stream) => {
                         let fd = stream.as_raw_fd();
-                        let ends = Ends { address: address.to_string(), local, fd };
+                        let ends = Ends { address: address.to_string(), local, fd, service };
                         admit(&server, &threads, RawStream::Tcp(stream), ends).await;
                     }
                     Err(error) => tracing::warn!(%error, "an accepted connection was lost"),
@@ -43,7 +51,8 @@ pub async fn accept_unix(server: Arc<Server>, threads: Arc<IoThreads>, listener:
     loop {
         match listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
             Ok(stream) => {
-                let ends = Ends { address: format!("{path}:0"), local: format!("{path}:0"), fd: stream.as_raw_fd() };
+                let (address, local) = (format!("{path}:0"), format!("{path}:0"));
+                let ends = Ends { address, local, fd: stream.as_raw_fd(), service: Service::AsSet };
                 admit(&server, &threads, RawStream::Unix(stream), ends).await;
             }
             Err(error) => rest(error).await,
@@ -55,6 +64,7 @@ struct Ends {
     address: String,
     local: String,
     fd: i32,
+    service: Service,
 }
 
 async fn admit(server: &Arc<Server>, threads: &IoThreads, stream: RawStream, ends: Ends) {
@@ -77,6 +87,8 @@ async fn admit(server: &Arc<Server>, threads: &IoThreads, stream: RawStream, end
         now_ms: server.now().0,
     });
     client.info.is_unix_socket.store(is_unix, Relaxed);
+    let is_forwarded = ends.service == Service::Forwarding || server.config.hot.cluster_forward.load(Relaxed);
+    client.info.is_forwarded.store(is_forwarded && server.cluster().is_some(), Relaxed);
     threads.hand_over(thread, Handover { stream, client }).await;
 }
 

@@ -1,7 +1,7 @@
 //! The set of listening sockets, which CONFIG SET port and bind change while the server runs.
 
 use super::io_thread::IoThreads;
-use super::listener;
+use super::listener::{self, Service};
 use crate::config::Config;
 use crate::server::Server;
 use parking_lot::Mutex;
@@ -23,7 +23,13 @@ struct Open {
     server: Weak<Server>,
     threads: Arc<IoThreads>,
     runtime: Handle,
-    tcp: Vec<(SocketAddr, JoinHandle<()>)>,
+    tcp: Vec<OpenSocket>,
+}
+
+struct OpenSocket {
+    address: SocketAddr,
+    service: Service,
+    task: JoinHandle<()>,
 }
 
 impl Listeners {
@@ -36,20 +42,31 @@ impl Listeners {
         self.listen_unix(server)
     }
 
-    /// Opens and closes TCP sockets until they are those of `bind` and `port`. On failure nothing has changed.
+    /// Opens and closes TCP sockets until they are those of `bind`, `port` and `cluster-forward-port`. On failure
+    /// nothing has changed.
     pub fn listen(&self, config: &Config) -> Result<(), String> {
         let mut guard = self.0.lock();
         let Some(open) = guard.as_mut() else { return Ok(()) };
         let Some(server) = open.server.upgrade() else { return Ok(()) };
-        let wanted = addresses(&config.text("bind"), config.int("port") as u16)?;
+        let bind_to = config.text("bind");
+        let (port, forwarding_port) = (config.int("port") as u16, config.int("cluster-forward-port") as u16);
+        if port != 0 && port == forwarding_port {
+            return Err("`port` and `cluster-forward-port` must be two".to_owned());
+        }
+        let services = [(port, Service::AsSet), (forwarding_port, Service::Forwarding)];
+        let mut wanted = Vec::new();
+        for (port, service) in services {
+            wanted.extend(addresses(&bind_to, port)?.into_iter().map(|wanted| (wanted, service)));
+        }
         let backlog = config.int("tcp-backlog") as i32;
         let mut opened = Vec::new();
-        for Wanted { address, must_exist } in &wanted {
-            if open.tcp.iter().any(|(present, _)| present == address) {
+        for (Wanted { address, must_exist }, service) in &wanted {
+            let is_this = |socket: &&OpenSocket| socket.address == *address && socket.service == *service;
+            if open.tcp.iter().any(|socket| is_this(&socket)) {
                 continue;
             }
             match bind(*address, backlog) {
-                Ok(listener) => opened.push((*address, listener)),
+                Ok(listener) => opened.push((*address, *service, listener)),
                 Err(error) if !must_exist => tracing::debug!(%address, %error, "not listening on an optional address"),
                 Err(error) => {
                     tracing::warn!(%address, %error, "can't listen");
@@ -58,20 +75,22 @@ impl Listeners {
             }
         }
         if opened.is_empty() && open.tcp.is_empty() && !wanted.is_empty() {
-            return Err(format!("Unable to listen on any of '{}'", config.text("bind")));
+            return Err(format!("Unable to listen on any of '{}'", bind_to));
         }
-        open.tcp.retain(|(address, task)| {
-            let keep = wanted.iter().any(|wanted| wanted.address == *address);
+        open.tcp.retain(|socket| {
+            let is_this =
+                |(wanted, service): &(Wanted, Service)| wanted.address == socket.address && *service == socket.service;
+            let keep = wanted.iter().any(is_this);
             if !keep {
-                task.abort();
+                socket.task.abort();
             }
             keep
         });
-        for (address, listener) in opened {
+        for (address, service, listener) in opened {
             let _context = open.runtime.enter();
             let listener = TcpListener::from_std(listener).map_err(|error| error.to_string())?;
-            let accept = listener::accept_tcp(server.clone(), open.threads.clone(), listener);
-            open.tcp.push((address, open.runtime.spawn(accept)));
+            let accept = listener::accept_tcp(server.clone(), open.threads.clone(), listener, service);
+            open.tcp.push(OpenSocket { address, service, task: open.runtime.spawn(accept) });
         }
         Ok(())
     }

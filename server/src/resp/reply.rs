@@ -14,7 +14,7 @@ use basalt_storage::shared::SharedBytes;
 use std::ops::Range;
 
 /// The protocol version that a client has chosen with HELLO.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Protocol {
     #[default]
     Resp2,

@@ -22,6 +22,15 @@ pub fn setname(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
     Ok(())
 }
 
+/// As in Valkey: capabilities that nobody knows do no harm.
+pub fn capa(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
+    if args.from(2).any(|capability| capability.eq_ignore_ascii_case(b"redirect")) {
+        ctx.session.stop_forwarding();
+    }
+    ctx.out.ok();
+    Ok(())
+}
+
 pub fn setinfo(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
     let option = String::from_utf8_lossy(args.at(2));
     let info = &ctx.session.client.info;

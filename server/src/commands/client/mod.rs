@@ -40,6 +40,15 @@ const SUBCOMMANDS: &[Spec] = &[
         ..SUB
     },
     Spec {
+        name: "capa",
+        arity: -3,
+        since: "7.2.0",
+        summary: "Says what the client can do: `redirect` if it follows redirections, so that nothing is forwarded.",
+        syntax: "<capability> [<capability> ...]",
+        handler: Session(identity::capa),
+        ..SUB
+    },
+    Spec {
         name: "getname",
         arity: 2,
         since: "2.6.9",
@@ -232,6 +241,7 @@ fn help(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
             ("PAUSE <timeout> [WRITE|ALL]", "Hold back all clients, or just writes, for <timeout> milliseconds."),
             ("REPLY (ON|OFF|SKIP)", "Whether this connection is answered."),
             ("SETNAME <name>", "Give this connection a name."),
+            ("CAPA <capability> [<capability> ...]", "Say what the client can do: `redirect` to follow redirections."),
             ("SETINFO <option> <value>", "Note LIB-NAME or LIB-VER of the client's library."),
             ("UNBLOCK <clientid> [TIMEOUT|ERROR]", "End the waiting of that client."),
             (

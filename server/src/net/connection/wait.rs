@@ -1,5 +1,6 @@
 //! What a connection waits for: whatever comes first of mail, requests, room for replies, commits and time.
 
+use super::forwarding::{FORWARDED_BACKLOG_MAX, Progress};
 use super::{BACKLOG_MAX, Connection, Ended, READ_AHEAD_MAX};
 use crate::durability::Durability;
 use crate::durability::gate::Passage;
@@ -22,6 +23,8 @@ pub(super) enum Event {
     PauseOver,
     /// A batch is committed that output, or the next request, has waited for.
     Committed,
+    /// Something has come of what other nodes answer.
+    Forwarded(Progress),
 }
 
 impl Connection {
@@ -59,8 +62,14 @@ impl Connection {
 
     #[inline]
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, Ended>> {
-        if self.poll_mail(cx) {
+        if self.poll_mail(cx) && self.may_take_mail() {
             return Poll::Ready(Ok(Event::Mail));
+        }
+        if let Some(forwarding) = &mut self.forwarding
+            && self.backlog.len() <= FORWARDED_BACKLOG_MAX
+            && let Poll::Ready(progress) = forwarding.poll(cx)
+        {
+            return Poll::Ready(Ok(Event::Forwarded(progress)));
         }
         let next = self.backlog.terms().next().copied();
         let may_be_committed = next.is_some_and(|next| self.poll_committed(next, cx) == Passage::Open);
@@ -100,6 +109,13 @@ impl Connection {
         }
         // Looked at after the waker is in place, so that no mail slips by.
         self.session.client.has_mail()
+    }
+
+    /// Mail does not come in between the parts of a reply, unless it is the last there is.
+    #[inline]
+    fn may_take_mail(&self) -> bool {
+        self.forwarding.as_ref().is_none_or(|forwarding| !forwarding.is_within_reply())
+            || self.session.client.is_closing()
     }
 
     /// Whether output was committed that this connection holds; if not, its waker is left.

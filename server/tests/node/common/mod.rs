@@ -87,7 +87,9 @@ impl TestClient {
                 Flow::Next => return Some(self.out.take()),
                 Flow::Blocked => return None,
                 Flow::Loading => assert!(self.session.client.take_mail().loaded.is_some(), "it is told when to go on"),
-                flow @ (Flow::Paused | Flow::Congested) => panic!("no test here makes clients wait: {flow:?}"),
+                flow @ (Flow::Paused | Flow::Congested | Flow::Forwarded | Flow::Behind) => {
+                    panic!("no test here makes clients wait: {flow:?}")
+                }
             }
         }
     }
