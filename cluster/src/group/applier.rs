@@ -178,7 +178,7 @@ pub(super) fn run(shared: &Shared) -> Result<(), Fatal> {
         figures.applied_entries.fetch_add(count, Relaxed);
         figures.unapplied.fetch_sub(count, Relaxed);
         figures.unapplied_bytes.fetch_sub(bytes, Relaxed);
-        shared.progress.note_applied(last, up_to);
+        shared.note_applied(last, up_to);
         if let Some(up_to) = up_to {
             shared.observer.applied(up_to);
         }

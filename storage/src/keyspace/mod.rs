@@ -23,6 +23,7 @@
 //! | `news` | what is told of keys besides effects |
 //! | `pending`, `high_water` | what is evaluated and not applied yet, and which batch an output depends on |
 //! | `residency` | cold entries: loading from the engine, and dropping resident copies |
+//! | `scratch` | a keyspace beside the node's, for one evaluation that only reads |
 //! | `handover` | slots that this node stops to hold |
 //! | `outlines` | large values of which memory knows the outline only: reading parts, completing |
 //! | `dump` | all entries as they were at one point in time |
@@ -47,6 +48,7 @@ mod pending;
 mod prefetch;
 mod residency;
 mod sampling;
+mod scratch;
 mod sets;
 mod settings;
 mod slots;
@@ -64,6 +66,7 @@ pub use outlines::{Belongs, Need, Partial, PartialStr, Remote, Scanned, Whereabo
 pub use prefetch::Upcoming;
 pub use residency::{ColdCount, ColdStore, Loading, ResidencyStats, Stored, Unreadable};
 pub use sampling::Fate;
+pub use scratch::{Filled, Scratch};
 pub use settings::{AccessPolicy, Settings};
 pub use slots::Slots;
 pub use strings::{NewExpiry, StrRef};
@@ -127,6 +130,10 @@ pub struct Keyspace {
 
 impl Keyspace {
     pub fn new(databases: u16) -> Keyspace {
+        Keyspace::with_reaper(databases, Reaper::start())
+    }
+
+    fn with_reaper(databases: u16, reaper: Reaper) -> Keyspace {
         assert!(databases > 0, "a keyspace has at least one database");
         let stripe = || Stripe {
             databases: (0..databases).map(|_| None).collect(),
@@ -143,7 +150,7 @@ impl Keyspace {
             proposed: SeqMark::default(),
             applied: SeqMark::default(),
             cold: Cold::new(databases),
-            reaper: Reaper::start(),
+            reaper,
             settings: Settings::default(),
             stats: Stats::default(),
         }
