@@ -4,6 +4,7 @@
 //! here: an inbox for bytes that answer no request, orders to close or unblock, and counters that are written by the
 //! connection and read by anyone.
 
+use crate::cluster::replica_reads::Delivered;
 use crate::commands::{self, Command};
 use crate::error::CommandResult;
 use crate::resp::{Output, Protocol, ReplyBuf};
@@ -51,6 +52,8 @@ pub struct Inbox {
     /// The request that the client waits with can be looked at anew: its keys were read from disk, or could not be, or
     /// the cluster has answered or changed.
     pub loaded: Option<Result<(), Unreadable>>,
+    /// What the request is to be evaluated in, on a node that does not lead its slot.
+    pub copy: Option<Delivered>,
     /// Shard channels that this node does not serve any more.
     pub left_channels: Vec<Box<[u8]>>,
     /// The connection must close, for this reason.

@@ -9,6 +9,7 @@
 //! what is committed pass these batches.
 
 use super::migration::{self, Arrivals, Mover};
+use super::Cluster;
 use super::slots::Standing;
 use crate::durability::log;
 use crate::durability::losses::Fate;
@@ -298,9 +299,8 @@ impl Standing for Roles<'_> {
         }
     }
 
-    /// A follower applies to its engine, and its memory shows nothing.
-    fn shows_copies(&self) -> bool {
-        false
+    fn follows(&self, group: GroupId) -> bool {
+        self.snapshot(group).is_some_and(|seen| matches!(seen.role, Role::Follower { .. }))
     }
 
     fn holds(&self, group: GroupId) -> bool {
@@ -434,6 +434,14 @@ impl group::Observer for Observer {
     fn lease_renewed(&self) {
         self.with_server(|_, server| server.gate.note_room());
     }
+
+    fn proven(&self) {
+        self.with_server(|_, server| {
+            if let Some(reads) = server.cluster().and_then(Cluster::replica_reads) {
+                reads.note_proof();
+            }
+        });
+    }
 }
 
 /// The state of a group, as the group sees it.
@@ -502,6 +510,8 @@ impl SnapshotSink for Import {
     }
 
     fn install(self: Box<Self>, state: &LogState) -> Result<(), ApplyError> {
+        // The old store is emptied before the new one is in its place.
+        let _changing = self.replica.change_over();
         let place = &self.replica.place;
         place.move_to(self.store, state).map_err(unusable)?;
         let engine = Engine::open(place.rocks().clone(), self.store, DATABASES).map_err(unusable)?;

@@ -16,7 +16,7 @@ use basalt_storage::engine::{Engine, Rocks};
 use basalt_storage::keyspace::{ColdCount, View};
 use basalt_storage::seq::Seq;
 use basalt_storage::slot::{SLOT_COUNT, Slot};
-use parking_lot::{Condvar, Mutex, RwLock};
+use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -37,6 +37,8 @@ pub struct Replica {
     pub place: Arc<Place>,
     /// Replaced when a snapshot is.
     engine: RwLock<Arc<Engine>>,
+    /// Locked while it is: whoever reads from the state of a replica that follows makes sure that it stays.
+    changing: RwLock<()>,
     group: OnceLock<Arc<Group>>,
     role: Mutex<Role>,
     /// It has served in this reign.
@@ -76,6 +78,7 @@ impl Replica {
         Replica {
             place,
             engine: RwLock::new(Arc::new(engine)),
+            changing: RwLock::default(),
             group: OnceLock::new(),
             role: Mutex::new(role),
             has_served: AtomicBool::new(false),
@@ -97,6 +100,21 @@ impl Replica {
 
     pub fn engine(&self) -> Arc<Engine> {
         self.engine.read().clone()
+    }
+
+    /// While this is held, the state is not replaced by a snapshot.
+    pub fn keep(&self) -> RwLockReadGuard<'_, ()> {
+        self.changing.read()
+    }
+
+    /// The same for whoever must not wait.
+    pub fn try_keep(&self) -> Option<RwLockReadGuard<'_, ()>> {
+        self.changing.try_read()
+    }
+
+    /// While this is held, nobody reads from the state who does not lead.
+    pub fn change_over(&self) -> RwLockWriteGuard<'_, ()> {
+        self.changing.write()
     }
 
     pub fn put_engine(&self, engine: Engine) {
