@@ -192,7 +192,9 @@ fn refuse_while_down(request: Request, here: Here) -> Option<Decision> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Decision::{Ask, ClusterDown, CrossSlot, FromCopy, Hold, IfPresent, Moved, NotServed, OnlyReads, Served, TryAgain};
+    use Decision::{
+        Ask, ClusterDown, CrossSlot, FromCopy, Hold, IfPresent, Moved, NotServed, OnlyReads, Served, TryAgain,
+    };
     use SlotState::{Absent, Copied, Elsewhere, Importing, Migrating, Orphaned, Sealed, Serving, Waiting};
 
     const ONE: Wanted = Wanted::One(match Slot::new(5) {

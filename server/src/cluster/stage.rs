@@ -8,8 +8,8 @@
 //! more can come to depend on batches that are lost; those who do depend on one are closed; only then does the mark of
 //! what is committed pass these batches.
 
-use super::migration::{self, Arrivals, Mover};
 use super::Cluster;
+use super::migration::{self, Arrivals, Mover};
 use super::slots::Standing;
 use crate::durability::log;
 use crate::durability::losses::Fate;

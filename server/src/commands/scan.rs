@@ -169,7 +169,8 @@ fn keys(ctx: &mut Walk<'_, '_>, args: Args<'_>) -> CommandResult {
         while slots.peek().is_some() && !listing.found.is_excessive() {
             let (slot, most) = (*slots.peek().expect("it was just looked at"), ctx.slots_at_once());
             if ctx.is_copied(slot) {
-                listing.place = ctx.walk_copied(slot, listing.place, PIECE, |met| listing.note(met))?.unwrap_or(Place::START);
+                listing.place =
+                    ctx.walk_copied(slot, listing.place, PIECE, |met| listing.note(met))?.unwrap_or(Place::START);
                 if listing.place == Place::START {
                     slots.next();
                 }

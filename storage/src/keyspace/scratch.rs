@@ -14,9 +14,7 @@ use super::residency::{ColdStore, OwnedName, Stored, Unreadable};
 use super::{Keyspace, Stats};
 use crate::clock::UnixMs;
 use crate::effect::DbIndex;
-use crate::engine::{
-    EngineError, EngineSnapshot, Extent, Found, Lookup, Part, PartName, PhysicalDb, Summary, Tier,
-};
+use crate::engine::{EngineError, EngineSnapshot, Extent, Found, Lookup, Part, PartName, PhysicalDb, Summary, Tier};
 use crate::entry::Entry;
 use crate::outline::Outline;
 use crate::rdb::values::Limits;

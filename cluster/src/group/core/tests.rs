@@ -42,7 +42,16 @@ impl Replica {
             seed: 0,
         };
         let core = Core::start(&options, disk.clone(), applied).unwrap();
-        Replica { core, disk, taken: 0, committed: vec![], last_seq: None, unknown: vec![], proven: vec![], hanging: None }
+        Replica {
+            core,
+            disk,
+            taken: 0,
+            committed: vec![],
+            last_seq: None,
+            unknown: vec![],
+            proven: vec![],
+            hanging: None,
+        }
     }
 
     fn propose(&mut self, text: &str) {

@@ -231,7 +231,7 @@ impl Node {
             self.lease_round = world.now;
             self.core.begin_lease_round(millis(world.now));
             // Now and then: each question is a round of heartbeats, and a process takes few messages at a time.
-            if world.rng.chance(150) && self.core.begin_proof(millis(world.now)) {
+            if world.rng.chance(400) && self.core.begin_proof(millis(world.now)) {
                 self.asked.insert(millis(world.now), world.truth.last_acked());
             }
         }

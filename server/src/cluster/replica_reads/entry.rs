@@ -4,8 +4,8 @@
 //! What is in memory is put into a copy at once, on the network thread. What is not goes to threads that may wait for
 //! the disk, while the connection waits; then the request is looked at anew.
 
-use super::copy::{Attempt, Copy, Extent};
 use super::ReplicaReads;
+use super::copy::{Attempt, Copy, Extent};
 use crate::client::Client;
 use crate::cluster::Cluster;
 use crate::cluster::admission::NOT_SERVED;

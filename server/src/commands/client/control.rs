@@ -62,8 +62,7 @@ pub fn read_staleness(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandRe
         return Err(SYNTAX);
     }
     let milliseconds = number::parse_i64(text).ok_or(NOT_INTEGER)?;
-    let milliseconds =
-        u64::try_from(milliseconds).map_err(|_| CommandError::new("ERR read staleness is negative"))?;
+    let milliseconds = u64::try_from(milliseconds).map_err(|_| CommandError::new("ERR read staleness is negative"))?;
     reads.bound = (milliseconds > 0).then(|| Duration::from_millis(milliseconds));
     ctx.out.ok();
     Ok(())
