@@ -23,7 +23,7 @@
 //! | `news` | what is told of keys besides effects |
 //! | `pending`, `high_water` | what is evaluated and not applied yet, and which batch an output depends on |
 //! | `residency` | cold entries: loading from the engine, and dropping resident copies |
-//! | `scratch` | a keyspace beside the node's, for one evaluation that only reads |
+//! | `excerpt` | a keyspace beside the node's, for one evaluation that only reads |
 //! | `handover` | slots that this node stops to hold |
 //! | `outlines` | large values of which memory knows the outline only: reading parts, completing |
 //! | `dump` | all entries as they were at one point in time |
@@ -32,6 +32,7 @@
 mod apply;
 mod database;
 pub mod dump;
+mod excerpt;
 mod expiry;
 mod footprint;
 mod generic;
@@ -48,7 +49,6 @@ mod pending;
 mod prefetch;
 mod residency;
 mod sampling;
-mod scratch;
 mod sets;
 mod settings;
 mod slots;
@@ -57,6 +57,7 @@ mod view;
 mod walk;
 mod zsets;
 
+pub use excerpt::{Excerpt, Filled};
 pub use expiry::Swept;
 pub use handle::{Collection, Handle};
 pub use interest::WatchFlag;
@@ -66,7 +67,6 @@ pub use outlines::{Belongs, Need, Partial, PartialStr, Remote, Scanned, Whereabo
 pub use prefetch::Upcoming;
 pub use residency::{ColdCount, ColdStore, Loading, ResidencyStats, Stored, Unreadable};
 pub use sampling::Fate;
-pub use scratch::{Filled, Scratch};
 pub use settings::{AccessPolicy, Settings};
 pub use slots::Slots;
 pub use strings::{NewExpiry, StrRef};

@@ -9,12 +9,12 @@ use crate::resp::Args;
 use crate::server::Server;
 use basalt_cluster::ids::GroupId;
 use basalt_storage::engine::{EngineSnapshot, Tier};
-use basalt_storage::keyspace::{Filled, Need, Scratch, Unreadable};
+use basalt_storage::keyspace::{Excerpt, Filled, Need, Unreadable};
 use basalt_storage::slot::Slot;
 use std::time::{Duration, Instant};
 
 pub struct Copy {
-    pub(super) scratch: Scratch,
+    pub(super) excerpt: Excerpt,
     /// Its state is not older than that of this moment.
     pub(super) since: Instant,
 }
@@ -79,16 +79,16 @@ impl ReplicaReads {
             return Ok(Attempt::Elsewhere);
         }
         let Some(since) = self.proven_since(&replica, &state) else { return Ok(Attempt::Unproven) };
-        let mut scratch = self.take_scratch(server);
-        let filled = fill(&mut scratch, server, &state, commands, extent, tier);
+        let mut excerpt = self.take_excerpt(server);
+        let filled = fill(&mut excerpt, server, &state, commands, extent, tier);
         match filled {
-            Ok(Filled::Yes) => Ok(Attempt::Filled(Box::new(Copy { scratch, since }))),
+            Ok(Filled::Yes) => Ok(Attempt::Filled(Box::new(Copy { excerpt, since }))),
             Ok(Filled::NeedsDisk) => {
-                self.put_back(server, scratch);
+                self.put_back(server, excerpt);
                 Ok(Attempt::NeedsDisk)
             }
             Err(unreadable) => {
-                self.put_back(server, scratch);
+                self.put_back(server, excerpt);
                 Err(unreadable)
             }
         }
@@ -127,7 +127,7 @@ fn is_shown(cluster: &Cluster, group: GroupId, slot: Slot, state: &EngineSnapsho
 }
 
 fn fill<'a>(
-    scratch: &mut Scratch,
+    excerpt: &mut Excerpt,
     server: &Server,
     state: &EngineSnapshot<'_>,
     commands: &mut dyn Iterator<Item = (&'static Command, Args<'a>)>,
@@ -142,7 +142,7 @@ fn fill<'a>(
                 return;
             }
             let need = if extent == Extent::Whole { Need::Value } else { need };
-            result = scratch.fill(state, key, need, tier, now);
+            result = excerpt.fill(state, key, need, tier, now);
         });
     }
     result

@@ -112,7 +112,7 @@ impl ReplicaReads {
                 Ok(Admitted::Now)
             }
             Attempt::Filled(copy) => {
-                self.put_back(server, copy.scratch);
+                self.put_back(server, copy.excerpt);
                 self.wait_for_proof(server, cluster, session, slot)
             }
             Attempt::Unproven => self.wait_for_proof(server, cluster, session, slot),

@@ -40,8 +40,8 @@ pub fn run(
         Some(queue) => evaluate_all(server, session, queue, out, &copy, now),
         None => evaluate(server, session, command, args, out, &copy, now),
     };
-    let (is_short, is_fresh) = (copy.scratch.is_short(), copy.is_fresh(session.routing().reads.bound));
-    reads.put_back(server, copy.scratch);
+    let (is_short, is_fresh) = (copy.excerpt.is_short(), copy.is_fresh(session.routing().reads.bound));
+    reads.put_back(server, copy.excerpt);
     if is_short || !is_fresh {
         out.rewind(mark);
         if let Some(queue) = queue {
@@ -73,7 +73,7 @@ fn evaluate(
     copy: &Copy,
     now: UnixMs,
 ) -> CommandResult {
-    let mut view = copy.scratch.keyspace().lock(command.stripes_in_transaction(args), now);
+    let mut view = copy.excerpt.keyspace().lock(command.stripes_in_transaction(args), now);
     // What it causes is for nobody to hear: it has happened elsewhere, and was told there.
     let outcome = &mut Outcome::default();
     match command.spec.handler {
@@ -98,7 +98,7 @@ fn evaluate_all(
 ) -> CommandResult {
     let stripes = |queued: &Queued| queued.command.stripes_in_transaction(queued.args.as_args());
     let stripes = queue.iter().map(stripes).fold(StripeSet::EMPTY, StripeSet::union);
-    let mut view = copy.scratch.keyspace().lock(stripes, now);
+    let mut view = copy.excerpt.keyspace().lock(stripes, now);
     let outcome = &mut Outcome::default();
     exec_in_copy(&mut SessionCtx { server, session, out, now, held: None, outcome }, &mut view, queue)
 }

@@ -44,7 +44,7 @@ use super::hold::Holds;
 use crate::durability::replicas::{Replica, Replicas};
 use crate::jobs::Jobs;
 use crate::server::Server;
-use basalt_storage::keyspace::Scratch;
+use basalt_storage::keyspace::Excerpt;
 use entry::Job;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -70,7 +70,7 @@ pub struct Figures {
 pub struct ReplicaReads {
     replicas: Arc<Replicas>,
     jobs: Jobs<Job>,
-    spare: Mutex<Vec<Scratch>>,
+    spare: Mutex<Vec<Excerpt>>,
     /// Clients that wait for proof.
     waiting: Holds,
     /// When slots were last added to those that this node has a copy of.
@@ -120,18 +120,18 @@ impl ReplicaReads {
         self.waiting.count()
     }
 
-    fn take_scratch(&self, server: &Server) -> Scratch {
+    fn take_excerpt(&self, server: &Server) -> Excerpt {
         let spare = self.spare.lock().pop();
-        let scratch = spare.unwrap_or_else(|| Scratch::beside(&server.keyspace));
-        scratch.adopt(&server.keyspace);
-        scratch
+        let excerpt = spare.unwrap_or_else(|| Excerpt::beside(&server.keyspace));
+        excerpt.adopt(&server.keyspace);
+        excerpt
     }
 
-    fn put_back(&self, server: &Server, mut scratch: Scratch) {
-        scratch.clear(&server.keyspace.stats);
+    fn put_back(&self, server: &Server, mut excerpt: Excerpt) {
+        excerpt.clear(&server.keyspace.stats);
         let mut spare = self.spare.lock();
         if spare.len() < SPARE_MAX {
-            spare.push(scratch);
+            spare.push(excerpt);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Tests of the engine against the file system and against the keyspace.
 
 mod copying;
+mod excerpt;
 mod former;
 mod large;
 mod law;

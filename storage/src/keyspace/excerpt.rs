@@ -5,7 +5,7 @@
 //! happens meanwhile. What is due is not put in. Nothing that is done here is recorded, and nobody else sees it.
 //!
 //! Of a large value only the outline is put in, and the parts that the command names, if that is enough for it. Should
-//! the evaluation look at a part that nobody has named, it sees none, and [`Scratch::is_short`] says that what has come
+//! the evaluation look at a part that nobody has named, it sees none, and [`Excerpt::is_short`] says that what has come
 //! of it is worth nothing: then the value is put in whole, and the command is evaluated again.
 
 use super::key::Key;
@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 /// The only database of a cluster, and of this keyspace.
 const DB: DbIndex = DbIndex(0);
 
-pub struct Scratch {
+pub struct Excerpt {
     keyspace: Keyspace,
     parts: Arc<Parts>,
     /// What was put in.
@@ -43,13 +43,13 @@ pub enum Filled {
     NeedsDisk,
 }
 
-impl Scratch {
+impl Excerpt {
     /// An empty one. What is large in it is freed where what is large in `keyspace` is.
-    pub fn beside(keyspace: &Keyspace) -> Scratch {
-        let scratch = Keyspace::with_reaper(1, keyspace.reaper.clone());
+    pub fn beside(keyspace: &Keyspace) -> Excerpt {
+        let excerpt = Keyspace::with_reaper(1, keyspace.reaper.clone());
         let parts = Arc::new(Parts::default());
-        scratch.read_through(parts.clone(), &[PhysicalDb(0)], PhysicalDb(1));
-        Scratch { keyspace: scratch, parts, keys: Vec::new() }
+        excerpt.read_through(parts.clone(), &[PhysicalDb(0)], PhysicalDb(1));
+        Excerpt { keyspace: excerpt, parts, keys: Vec::new() }
     }
 
     /// Takes over how values are encoded.
