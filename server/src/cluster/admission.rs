@@ -224,6 +224,10 @@ impl Cluster {
             let presence = self.presence(view, commands);
             decision = self.decide(server, fence.wanted, fence.request, Some(presence));
         }
+        if decision == Decision::FromCopy {
+            // It was let in to be evaluated here, where nothing is to be seen any more.
+            decision = Decision::Moved;
+        }
         self.carry_out(server, session, fence.wanted, epoch, decision)
     }
 

@@ -122,7 +122,7 @@ fn swap_db(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 
 fn db_size(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
     ctx.server.keyspace.see_all();
-    let copied = CopiedKeys::of(ctx.server).map_or(0, |copied| copied.count());
+    let copied = CopiedKeys::of(ctx.server).map_or(0, |copied| copied.count().entries);
     ctx.out.integer((ctx.server.keyspace.key_count(ctx.session.db) + copied) as i64);
     Ok(())
 }

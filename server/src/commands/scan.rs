@@ -457,7 +457,7 @@ fn copied_key(ctx: &Walk<'_, '_>) -> Result<Option<Vec<u8>>, CommandError> {
     const DRAWS_MAX: usize = 100;
     let Some(copied) = &ctx.copied else { return Ok(None) };
     for _ in 0..DRAWS_MAX {
-        let Some(last) = copied.count().checked_sub(1) else { return Ok(None) };
+        let Some(last) = copied.count().entries.checked_sub(1) else { return Ok(None) };
         let mut rank = with_rng(|rng| rng.below(last + 1));
         let slot = Slot::all().find(|slot| {
             let count = copied.count_in(*slot) as u64;

@@ -5,6 +5,7 @@ use crate::cluster::replica_reads::CopiedKeys;
 use crate::server::Server;
 use crate::version::{BASALT_VERSION, REDIS_VERSION};
 use basalt_storage::effect::DbIndex;
+use basalt_storage::engine::SlotCounts;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -152,8 +153,9 @@ pub fn keyspace(server: &Server, fields: &mut Fields) {
         let db = DbIndex(number);
         let (mut keys, mut expires) = (server.keyspace.key_count(db), server.keyspace.volatile_count(db));
         if let Some(copied) = CopiedKeys::of(server).filter(|_| db == DbIndex(0)) {
-            keys += copied.count();
-            expires += copied.count_volatile();
+            let SlotCounts { entries, volatile } = copied.count();
+            keys += entries;
+            expires += volatile;
         }
         if keys > 0 {
             let avg_ttl = server.average_ttl.ms(db);

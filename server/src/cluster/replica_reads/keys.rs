@@ -4,6 +4,7 @@ use crate::cluster::slots::SlotStates;
 use crate::durability::replicas::Replica;
 use crate::server::Server;
 use basalt_storage::effect::DbIndex;
+use basalt_storage::engine::SlotCounts;
 use basalt_storage::keyspace::{Stored, Unreadable};
 use basalt_storage::slot::{Slot, StripeIndex};
 use std::sync::Arc;
@@ -29,13 +30,8 @@ impl<'s> CopiedKeys<'s> {
         self.states.at(slot).is_copied()
     }
 
-    pub fn count(&self) -> u64 {
+    pub fn count(&self) -> SlotCounts {
         self.replica.engine().count_in(DB, |slot| self.has(slot))
-    }
-
-    pub fn count_volatile(&self) -> u64 {
-        let engine = self.replica.engine();
-        Slot::all().filter(|slot| self.has(*slot)).map(|slot| engine.counts(DB, slot).volatile).sum()
     }
 
     pub fn count_in(&self, slot: Slot) -> usize {

@@ -11,10 +11,10 @@
 //! to the leader when it is reached. The proof is looked at before the evaluation and after it.
 //!
 //! What else must hold before anything is shown, with a bound or without one:
-//! - The state is not older than the moment at which this node learnt that the slots are its group's ([`note_more_copied`]
-//!   (ReplicaReads::note_more_copied)): one that lags behind might have nothing yet of what came with a migration. As
-//!   that needs a proof, a replica that waits for its first snapshot shows nothing, and neither does one that has just
-//!   started and has not yet found a leader.
+//! - The state is not older than the moment at which this node learnt that the slots are its group's
+//!   ([`ReplicaReads::note_more_copied`]): one that lags behind might have nothing yet of what came with a migration.
+//!   As that needs a proof, a replica that waits for its first snapshot shows nothing, and neither does one that has
+//!   just started and has not yet found a leader.
 //! - The slot does not leave the group, nor arrive: the state has no mark of it, and this node's map is new enough to
 //!   know what has become of a seal that the state has seen. Between the seal and the time at which this node learns of
 //!   the new owner, that one may have changed the keys; and behind that, the source clears them away.

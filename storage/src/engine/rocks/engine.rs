@@ -140,10 +140,16 @@ impl Engine {
     }
 
     /// How many entries a database has in some slots.
-    pub fn count_in(&self, db: DbIndex, is_meant: impl Fn(Slot) -> bool) -> u64 {
-        let databases = self.databases.read();
-        let Some(counts) = databases.of(db) else { return 0 };
-        Slot::all().filter(|slot| is_meant(*slot)).map(|slot| counts.slots[usize::from(slot.number())].entries).sum()
+    pub fn count_in(&self, db: DbIndex, is_meant: impl Fn(Slot) -> bool) -> SlotCounts {
+        let mut sum = SlotCounts::default();
+        if let Some(counts) = self.databases.read().of(db) {
+            for slot in Slot::all().filter(|slot| is_meant(*slot)) {
+                let SlotCounts { entries, volatile } = counts.slots[usize::from(slot.number())];
+                sum.entries += entries;
+                sum.volatile += volatile;
+            }
+        }
+        sum
     }
 
     /// How many entries a database has.
