@@ -207,8 +207,8 @@ impl Group {
         is_valid
     }
 
-    /// Begins to find out how old the state machine is, if this replica follows: [`Observer::proven`] says when there is
-    /// something new to be learnt from [`Group::fresh_since`]. From any thread; never waits.
+    /// Begins to find out how old the state machine is, if this replica follows: [`Observer::proven`] says when there
+    /// is something new to be learnt from [`Group::fresh_since`]. From any thread; never waits.
     pub fn prove(&self) {
         if !self.shared.mailbox.wants_proof.swap(true, Relaxed) {
             self.shared.inbox.poke();
@@ -221,11 +221,9 @@ impl Group {
         self.shared.freshness.since(applied)
     }
 
-    /// Has a follower apply at once what it knows to be committed. Does not wait for it.
-    pub fn hurry_follower(&self) {
-        if self.shared.progress.positions().committed > self.shared.progress.applied_index() {
-            self.shared.apply_queue.hurry_all();
-        }
+    /// Somebody reads from the state machine of this follower: for a while it applies at once what is committed.
+    pub fn be_eager(&self) {
+        self.shared.apply_queue.be_eager();
     }
 
     /// Hands the lead over. That it was begun is all this says: the role tells how it ends. Waits for the group thread.

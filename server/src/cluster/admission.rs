@@ -395,8 +395,8 @@ impl Cluster {
     }
 }
 
-/// Whether a copy of the keys that a request names is enough for it. What watches keys hears of their changes only where
-/// these are evaluated, and what looks at other keys too finds them there.
+/// Whether a copy of the keys that a request names is enough for it. What watches keys hears of their changes only
+/// where these are evaluated, and what looks at other keys too finds them there.
 fn may_be_copied(session: &Session, command: &Command, args: Args<'_>, scope: Scope) -> bool {
     let looks_elsewhere = |command: &Command, args| command.stripes_in_transaction(args) == StripeSet::ALL;
     match &session.transaction.phase {

@@ -1,8 +1,8 @@
 //! A keyspace beside the node's, for one evaluation that only reads.
 //!
 //! A replica that does not lead shows nothing in memory. Who reads from it has the keys that the request names put in
-//! here, all from one state of the engine: so the evaluation sees the group's data as of one log entry, and nothing that
-//! happens meanwhile. What is due is not put in. Nothing that is done here is recorded, and nobody else sees it.
+//! here, all from one state of the engine: so the evaluation sees the group's data as of one log entry, and nothing
+//! that happens meanwhile. What is due is not put in. Nothing that is done here is recorded, and nobody else sees it.
 //!
 //! Of a large value only the outline is put in, and the parts that the command names, if that is enough for it. Should
 //! the evaluation look at a part that nobody has named, it sees none, and [`Excerpt::is_short`] says that what has come

@@ -15,8 +15,8 @@
 //!
 //! What [`ready`] does not say itself is in files of its own: whom this replica has promised not to vote against
 //! ([`promise`]), for how long nobody else can have become the leader ([`lease`]), how a follower learns how old its
-//! state is ([`proof`]), how it hands over ([`transfer`]), who belongs to the group ([`members`]), how a replica gets a whole copy ([`snapshot`]), and which messages are let
-//! in ([`screen`]).
+//! state is ([`proof`]), how it hands over ([`transfer`]), who belongs to the group ([`members`]), how a replica gets a
+//! whole copy ([`snapshot`]), and which messages are let in ([`screen`]).
 //!
 //! Batches of a leader that stops leading are of unknown fate, and so are batches handed in afterwards: this is said
 //! once for each ([`Action::Unknown`]), and never followed by a commit notice for them.
@@ -93,8 +93,8 @@ pub struct CoreOptions {
     pub log_bytes_max: u64,
     /// Usually [`ELECTION_TICKS`].
     pub election_ticks: Range<usize>,
-    /// Of the election timeouts: raft-rs draws from its own source of randomness, which nobody could repeat. Another one
-    /// with each start of a replica: answers to questions of a former life are told from others by it.
+    /// Of the election timeouts: raft-rs draws from its own source of randomness, which nobody could repeat. Another
+    /// one with each start of a replica: answers to questions of a former life are told from others by it.
     pub seed: u64,
 }
 

@@ -2,10 +2,10 @@
 //!
 //! It asks the leader for its commit index (the read index of raft-rs), and notes when it *began* to ask. The leader
 //! answers when a majority has confirmed, after the question came, that it still leads. So whatever had been committed
-//! when the question was asked lies at or before the answer: an earlier leader's entries are in this leader's log, which
-//! answers nothing before it has committed an entry of its own term, and a later leader would have kept the majority
-//! from confirming. A follower that has applied up to the answer shows a state that is not older than the moment at
-//! which it began to ask, by its own clock and whatever happens to anybody afterwards.
+//! when the question was asked lies at or before the answer: an earlier leader's entries are in this leader's log,
+//! which answers nothing before it has committed an entry of its own term, and a later leader would have kept the
+//! majority from confirming. A follower that has applied up to the answer shows a state that is not older than the
+//! moment at which it began to ask, by its own clock and whatever happens to anybody afterwards.
 //!
 //! That a leader was heard proves nothing of the kind: it may be deposed without knowing, for as long as the others'
 //! promises last, and what it says of the commit index is bounded by what this replica is known to have.

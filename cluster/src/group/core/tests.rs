@@ -236,7 +236,7 @@ fn questions_that_nobody_asks_are_dropped() {
         cluster.at(1).core.receive(question(&contents));
         assert!(cluster.at(1).perform().is_empty(), "{contents:?}");
     }
-    cluster.at(1).core.receive(question(&[sound.clone()]));
+    cluster.at(1).core.receive(question(std::slice::from_ref(&sound)));
     assert_eq!(cluster.at(1).perform().len(), 2, "it asks the others whether it leads");
     // A follower passes nothing on.
     cluster.at(3).core.receive(question(&[sound]));

@@ -1,5 +1,5 @@
-//! Whether a request may be evaluated in a copy: now, when somebody has read what it names, when there is proof that the
-//! state is new enough; or not here.
+//! Whether a request may be evaluated in a copy: now, when somebody has read what it names, when there is proof that
+//! the state is new enough; or not here.
 //!
 //! What is in memory is put into a copy at once, on the network thread. What is not goes to threads that may wait for
 //! the disk, while the connection waits; then the request is looked at anew.
@@ -131,7 +131,7 @@ impl ReplicaReads {
     fn look_ahead(&self, cluster: &Cluster, copy: &Copy, bound: Option<Duration>) {
         let replica = self.replica(cluster);
         let Some(group) = replica.as_ref().and_then(|replica| replica.group()) else { return };
-        group.hurry_follower();
+        group.be_eager();
         if bound.is_some_and(|bound| copy.since.elapsed() > bound / 2) {
             group.prove();
         }

@@ -1,9 +1,9 @@
 //! Reads from a replica: what a client that has said READONLY is told by a node that follows in the slot's group.
 //!
 //! A follower holds nothing in memory. So each request, a command or a whole transaction, is evaluated in a keyspace of
-//! its own ([`copy`]), which has the keys that it names as they were after one entry of the group's log. That is a state
-//! that the leader once had. The node's own keyspace is neither looked at nor changed, and nothing expires, is evicted
-//! or is written: what is due is not there.
+//! its own ([`copy`]), which has the keys that it names as they were after one entry of the group's log. That is a
+//! state that the leader once had. The node's own keyspace is neither looked at nor changed, and nothing expires, is
+//! evicted or is written: what is due is not there.
 //!
 //! How old the state may be the client says (`CLIENT READ-STALENESS`); how old it is, is proven by a question to the
 //! leader ([`Group::prove`](basalt_cluster::group::Group::prove)), counted on this node's own clock from before the
