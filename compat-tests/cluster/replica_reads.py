@@ -8,7 +8,7 @@ import time
 from contextlib import contextmanager
 
 from load import surely
-from nodes import HOST, Client, Nodes, run_with_binary, until
+from nodes import HOST, Client, Nodes, is_settled, run_with_binary, until
 from resp import Closed, Connection
 
 OK = ("+", b"OK")
@@ -30,6 +30,9 @@ def form(nodes: Nodes, replicas: int = 2) -> list:
     is_shown = lambda node: sum("slave" in flags for flags, _ in node.nodes().values()) == replicas  # noqa: E731
     until("all know the roles", lambda: all(is_shown(node) for node in nodes.all))
     until("writes are served", lambda: master.call("SET", "first", "1") == OK)
+    # One that has no vote yet serves reads as well, but it cannot take over.
+    until("the replicas have votes", lambda: is_settled(nodes))
+    until("clients are told of them", lambda: len(master.call("CLUSTER", "SLOTS")[1][0][1]) == 3 + replicas)
     for node in others:
         until("it has a copy", lambda: Reader(node).call("GET", "first") == ("$", b"1"))  # noqa: B023
     return [master, *others]
