@@ -57,7 +57,9 @@ def has_moved(nodes: Nodes, source, target) -> bool:
 
 
 def key_count(nodes: Nodes) -> int:
-    return sum(node.call("DBSIZE")[1] for node in nodes.all)
+    """Of those who lead: a replica also counts what it has a copy of."""
+    leaders = [node for node in nodes.all if node.call("ROLE")[1][0] == ("$", b"master")]
+    return sum(node.call("DBSIZE")[1] for node in leaders)
 
 
 def slots_move_under_load(binary: str) -> str:

@@ -4,6 +4,7 @@
 //! here: an inbox for bytes that answer no request, orders to close or unblock, and counters that are written by the
 //! connection and read by anyone.
 
+use crate::cluster::replica_reads::Delivered;
 use crate::commands::{self, Command};
 use crate::error::CommandResult;
 use crate::resp::{Output, Protocol, ReplyBuf};
@@ -53,6 +54,8 @@ pub struct Inbox {
     pub loaded: Option<Result<(), Unreadable>>,
     /// The keys that the client waits for are served elsewhere by now, and it goes on waiting there.
     pub keys_have_left: bool,
+    /// What the request is to be evaluated in, on a node that does not lead its slot.
+    pub copy: Option<Delivered>,
     /// Shard channels that this node does not serve any more.
     pub left_channels: Vec<Box<[u8]>>,
     /// The connection must close, for this reason.

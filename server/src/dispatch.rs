@@ -5,6 +5,7 @@
 
 use crate::cluster::admission::{Entry, Stay};
 use crate::cluster::departure::BECAME_REPLICA;
+use crate::cluster::replica_reads;
 use crate::commands::ctx::{Attempt, Ctx, Outcome, SessionCtx};
 use crate::commands::spec::{Flags, Handler};
 use crate::commands::{self, Command};
@@ -19,7 +20,7 @@ use crate::server::Server;
 use crate::session::{Awaited, Queued, ReplyMode, Session, Waiting};
 use crate::transaction::Phase;
 use basalt_storage::keyspace::View;
-use basalt_storage::slot::StripeSet;
+use basalt_storage::slot::{Slot, StripeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -54,7 +55,11 @@ pub fn dispatch(server: &Server, session: &mut Session, args: Args<'_>, out: &mu
     let flow = match check(server, session, args) {
         Ok(Admission::Run(command)) => match session.held_since.take() {
             None => run(server, session, command, args, out),
-            Some(since) => run_held(server, session, command, args, out, since),
+            Some(since) => run_held(server, session, command, args, out, since, run),
+        },
+        Ok(Admission::RunInCopy(command)) => match session.held_since.take() {
+            None => replica_reads::run(server, session, command, args, out),
+            Some(since) => run_held(server, session, command, args, out, since, replica_reads::run),
         },
         Ok(Admission::Queue(command)) => {
             session.held_since = None;
@@ -98,6 +103,8 @@ fn dispatch_behind(server: &Server, session: &mut Session, args: Args<'_>, out: 
     end_with_care(session, Flow::Forwarded, out, mark);
     Flow::Forwarded
 }
+/// How a command that was let in is run.
+type Run = fn(&Server, &mut Session, &'static Command, Args<'_>, &mut ReplyBuf) -> Flow;
 
 /// Runs a command that has waited to be let in since then.
 #[cold]
@@ -108,6 +115,7 @@ fn run_held(
     args: Args<'_>,
     out: &mut ReplyBuf,
     since: Moment,
+    run: Run,
 ) -> Flow {
     let waited = Moment::now().since(since);
     let flow = run(server, session, command, args, out);
@@ -164,6 +172,8 @@ fn mute(session: &mut Session, out: &mut ReplyBuf, mark: crate::resp::reply::Mar
 
 enum Admission {
     Run(&'static Command),
+    /// In a copy of what it names: another node leads its slot.
+    RunInCopy(&'static Command),
     Queue(&'static Command),
     /// Another node evaluates it.
     Forward(&'static Command),
@@ -272,8 +282,10 @@ fn check(server: &Server, session: &mut Session, args: Args<'_>) -> Result<Admis
     if server.pause.holds(server, session, command) {
         return Ok(Admission::Pause);
     }
-    if entry == Entry::Elsewhere {
-        return Ok(Admission::Forward(command));
+    match entry {
+        Entry::Elsewhere => return Ok(Admission::Forward(command)),
+        Entry::FromCopy(slot) => return admit_to_copy(server, session, slot, command, args),
+        Entry::Now | Entry::AfterMail => {}
     }
     if let Some(durability) = server.durability() {
         return match durability.admit(server, session, command, args) {
@@ -284,6 +296,23 @@ fn check(server: &Server, session: &mut Session, args: Args<'_>) -> Result<Admis
         };
     }
     Ok(Admission::Run(command))
+}
+
+#[cold]
+fn admit_to_copy(
+    server: &Server,
+    session: &mut Session,
+    slot: Slot,
+    command: &'static Command,
+    args: Args<'_>,
+) -> Result<Admission, Refusal> {
+    let reads = server.cluster().and_then(|cluster| Some((cluster, cluster.replica_reads()?)));
+    let (cluster, reads) = reads.expect("only a node with replicas has copies");
+    match reads.admit(server, cluster, session, slot, command, args) {
+        Ok(replica_reads::Admitted::Now) => Ok(Admission::RunInCopy(command)),
+        Ok(replica_reads::Admitted::AfterMail) => Ok(Admission::Load),
+        Err(error) => Err(Refusal { command: Some(command), error, reason: Reason::Elsewhere }),
+    }
 }
 
 /// The command of a request. Clients tend to send the same one again and again, in the same spelling.
@@ -538,7 +567,7 @@ pub fn call_queued<'k>(ctx: &mut SessionCtx<'_, 'k>, view: &mut View<'k>, queued
 }
 
 #[inline]
-fn account(
+pub fn account(
     server: &Server,
     session: &Session,
     command: &Command,

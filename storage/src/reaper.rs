@@ -23,6 +23,7 @@ enum Garbage {
 }
 
 /// A handle to the freeing thread, which ends with its last handle.
+#[derive(Clone)]
 pub struct Reaper {
     sender: Sender<Garbage>,
     counters: Arc<Counters>,

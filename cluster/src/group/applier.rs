@@ -18,6 +18,9 @@ use super::shared::{Fatal, Shared};
 /// What an entry takes besides its payload, so that entries without one are bounded too.
 const ENTRY_OVERHEAD_BYTES: usize = 64;
 
+/// Whoever has just been read from is soon read from again, and should then be as new as can be.
+const EAGER_TIME: Duration = Duration::from_secs(1);
+
 /// Committed entries on their way. The group thread pushes, the apply thread takes.
 pub(super) struct ApplyQueue {
     /// How long entries may gather.
@@ -38,6 +41,8 @@ struct State {
     wanted: Seq,
     /// All that is here is wanted.
     is_hurried: bool,
+    /// Until then all that comes is wanted.
+    eager_until: Option<Instant>,
     is_closed: bool,
 }
 
@@ -95,6 +100,16 @@ impl ApplyQueue {
         self.filled.notify_one();
     }
 
+    /// Somebody reads from the state machine of a replica that does not lead: for a while nothing gathers.
+    pub(super) fn be_eager(&self) {
+        let mut state = self.state.lock();
+        state.eager_until = Some(Instant::now() + EAGER_TIME);
+        if state.since.is_some() {
+            drop(state);
+            self.filled.notify_one();
+        }
+    }
+
     /// Nothing more will come, or is wanted.
     pub(super) fn close(&self) {
         self.state.lock().is_closed = true;
@@ -127,7 +142,8 @@ impl State {
     /// When to take the entries; none if there are none.
     fn ripe_at(&self, haste: Haste, delay_max: Duration) -> Option<Ripe> {
         let since = self.since?;
-        let is_wanted = haste == Haste::All || self.is_hurried || self.wanted > self.taken;
+        let is_eager = || self.eager_until.is_some_and(|until| Instant::now() < until);
+        let is_wanted = haste == Haste::All || self.is_hurried || self.wanted > self.taken || is_eager();
         Some(if is_wanted || self.is_plenty() { Ripe::Now } else { Ripe::At(since + delay_max) })
     }
 
@@ -178,7 +194,7 @@ pub(super) fn run(shared: &Shared) -> Result<(), Fatal> {
         figures.applied_entries.fetch_add(count, Relaxed);
         figures.unapplied.fetch_sub(count, Relaxed);
         figures.unapplied_bytes.fetch_sub(bytes, Relaxed);
-        shared.progress.note_applied(last, up_to);
+        shared.note_applied(last, up_to);
         if let Some(up_to) = up_to {
             shared.observer.applied(up_to);
         }
@@ -223,6 +239,20 @@ mod tests {
         assert_eq!(queue.take(Haste::None).len(), 1);
         queue.push(vec![entry(5)]);
         assert_eq!(ripe(&queue), Some(Ripe::Now), "what is waited for has come");
+    }
+
+    #[test]
+    fn nothing_gathers_while_somebody_reads() {
+        let queue = ApplyQueue::new(APPLY_DELAY_MAX);
+        queue.push(vec![entry(1)]);
+        assert!(matches!(ripe(&queue), Some(Ripe::At(_))));
+        queue.be_eager();
+        assert_eq!(ripe(&queue), Some(Ripe::Now));
+        assert_eq!(queue.take(Haste::None).len(), 1);
+        queue.push(vec![entry(2)]);
+        assert_eq!(ripe(&queue), Some(Ripe::Now));
+        queue.state.lock().eager_until = Some(Instant::now());
+        assert!(matches!(ripe(&queue), Some(Ripe::At(_))), "nobody has read for a while");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::applier::bytes_of;
 use super::core::{Action, Core, Delivery, Queue, TICK, Verdict, WriteNumber};
+use super::freshness::{News, Proof};
 use super::ids::{LogIndex, Seq, Term};
 use super::inbox::{Batches, Room};
 use super::log::{Durability, LogError, LogWrite};
@@ -35,6 +36,10 @@ const GATHER_HALF_MAX: Duration = Duration::from_millis(3);
 const LEASE_ROUND: Duration = Duration::from_millis(100);
 const LEASE_RETRY: Duration = Duration::from_millis(10);
 
+/// How soon a follower asks again: each question is a round of heartbeats. And how soon if it has got no answer.
+const PROOF_PAUSE: Duration = Duration::from_millis(5);
+const PROOF_RETRY: Duration = Duration::from_millis(50);
+
 pub(super) struct Driver<'a> {
     shared: &'a Arc<Shared>,
     core: Core,
@@ -45,6 +50,7 @@ pub(super) struct Driver<'a> {
     /// The last batches of entries whose fate is open, and how many each has: other groups have numbers between.
     proposed: VecDeque<(Seq, u64)>,
     lease_round: Instant,
+    proof_asked: Instant,
     had_others: bool,
     /// The last term of which the leader was known.
     known_reign: Option<Term>,
@@ -66,6 +72,7 @@ impl<'a> Driver<'a> {
             staged: None,
             proposed: VecDeque::new(),
             lease_round: now,
+            proof_asked: now,
             had_others: true,
             known_reign: None,
             last_write,
@@ -87,8 +94,10 @@ impl<'a> Driver<'a> {
             self.note_applied();
             self.perform()?;
             self.note_progress();
+            self.ask_for_proof();
+            self.perform()?;
             let room = if self.core.accepts_proposals() { Room::Some } else { Room::None };
-            let patience = self.core.needs_ticks().then_some(TICK);
+            let patience = self.core.needs_ticks().then_some(if self.is_pausing() { PROOF_PAUSE } else { TICK });
             let taken = self.shared.inbox.take(room, patience, &self.shared.figures);
             self.core.set_fsync(self.shared.fsync());
             self.note_applied();
@@ -146,6 +155,7 @@ impl<'a> Driver<'a> {
                     shared.observer.role_changed(role);
                 }
                 Action::Lease { until } => self.note_lease(until),
+                Action::Proven { since, index } => self.note_proof(Proof { since: shared.began + since, index }),
                 Action::Send(message) => shared.options.transport.send(shared.options.group, message),
                 Action::Ship(message) => {
                     shared.options.transport.ship(shared.options.group, Shipment::new(shared, message));
@@ -258,7 +268,7 @@ impl<'a> Driver<'a> {
         let index = state.truncated.index;
         data.install(state).map_err(|error| Fatal(format!("a snapshot could not be installed: {error}")))?;
         self.handed_out = index;
-        shared.progress.note_applied(index, None);
+        shared.note_applied(index, None);
         shared.figures.snapshots_installed.fetch_add(1, Relaxed);
         shared.observer.installed(index);
         self.core.on_written(number);
@@ -276,6 +286,32 @@ impl<'a> Driver<'a> {
             self.shared.mailbox.wants_lease.store(false, Relaxed);
             self.lease_round = now;
             self.core.begin_lease_round(now.duration_since(self.shared.began));
+        }
+    }
+
+    fn ask_for_proof(&mut self) {
+        let wanted = &self.shared.mailbox.wants_proof;
+        let now = Instant::now();
+        let pause = if self.core.awaits_proof() { PROOF_RETRY } else { PROOF_PAUSE };
+        let is_due = now.duration_since(self.proof_asked) >= pause;
+        if is_due && wanted.load(Relaxed) && self.core.begin_proof(now.duration_since(self.shared.began)) {
+            wanted.store(false, Relaxed);
+            self.proof_asked = now;
+        }
+    }
+
+    /// Whether a question waits only for the last one to be long enough ago.
+    fn is_pausing(&self) -> bool {
+        let is_idle = || !self.core.awaits_proof() && self.proof_asked.elapsed() < PROOF_PAUSE;
+        self.shared.mailbox.wants_proof.load(Relaxed) && !self.core.leads() && is_idle()
+    }
+
+    fn note_proof(&self, proof: Proof) {
+        let shared = self.shared;
+        if shared.freshness.add(proof, || shared.progress.applied_index()) == News::Yes {
+            shared.observer.proven();
+        } else {
+            shared.apply_queue.hurry_all();
         }
     }
 

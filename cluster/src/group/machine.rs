@@ -86,6 +86,10 @@ pub trait Observer: Send + Sync {
     /// There was no lease for reads, and now there is one: see [`super::Group::lease_valid`].
     fn lease_renewed(&self) {}
 
+    /// It is known of a later moment than before that the state machine is not older: see
+    /// [`super::Group::fresh_since`].
+    fn proven(&self) {}
+
     /// The state machine has been replaced by a copy of another replica's, with everything up to this entry.
     fn installed(&self, _index: LogIndex) {}
 }

@@ -41,6 +41,8 @@ pub(super) struct Mailbox {
     waiting: Mutex<Waiting>,
     /// Somebody wants to read, and needs the lease for it.
     pub(super) wants_lease: AtomicBool,
+    /// Somebody wants to know how old this follower's state is.
+    pub(super) wants_proof: AtomicBool,
 }
 
 #[derive(Default)]

@@ -27,6 +27,7 @@ pub mod core;
 mod driver;
 pub mod entry;
 pub mod figures;
+mod freshness;
 mod ids;
 mod inbox;
 mod install;
@@ -204,6 +205,25 @@ impl Group {
             self.shared.inbox.poke();
         }
         is_valid
+    }
+
+    /// Begins to find out how old the state machine is, if this replica follows: [`Observer::proven`] says when there
+    /// is something new to be learnt from [`Group::fresh_since`]. From any thread; never waits.
+    pub fn prove(&self) {
+        if !self.shared.mailbox.wants_proof.swap(true, Relaxed) {
+            self.shared.inbox.poke();
+        }
+    }
+
+    /// A moment at which everything was in the group's log up to `applied` that had been committed by then, so that a
+    /// state with all of that is not older. None if nothing of the kind was proven yet.
+    pub fn fresh_since(&self, applied: LogIndex) -> Option<Instant> {
+        self.shared.freshness.since(applied)
+    }
+
+    /// Somebody reads from the state machine of this follower: for a while it applies at once what is committed.
+    pub fn be_eager(&self) {
+        self.shared.apply_queue.be_eager();
     }
 
     /// Hands the lead over. That it was begun is all this says: the role tells how it ends. Waits for the group thread.

@@ -130,6 +130,10 @@ impl Observer for Told {
     fn lease_renewed(&self) {
         self.0.ring();
     }
+
+    fn proven(&self) {
+        self.0.ring();
+    }
 }
 
 /// Connects the groups of a test. A replica that is taken out is cut off.
@@ -270,6 +274,32 @@ fn a_leader_has_a_lease_while_somebody_asks() {
     assert!(!leader.group.lease_valid(Instant::now() + Duration::from_secs(1)));
     let mut others = cluster.replicas.values().filter(|replica| !replica.group.role().serves());
     assert!(others.all(|replica| !replica.group.lease_valid(Instant::now())));
+}
+
+#[test]
+fn a_follower_learns_since_when_its_state_is_current_and_not_without_a_majority() {
+    let mut cluster = Cluster::of(3);
+    cluster.propose(&["a"]);
+    let (leader, _) = cluster.leader();
+    let asker = ReplicaId(leader.0 % 3 + 1);
+    let asker = cluster.replicas[&asker].clone();
+    let since = |asker: &Replica| asker.group.fresh_since(asker.contents.lock().index);
+    assert_eq!(since(&asker), None, "nobody has asked");
+    let asked = Instant::now();
+    cluster.bell.wait_until("proof", || {
+        asker.group.prove();
+        since(&asker).is_some_and(|since| since >= asked)
+    });
+    assert_eq!(asker.texts(), ["a"], "what was committed when it asked is applied");
+
+    cluster.wires.groups.lock().retain(|id, _| *id == asker.group.me());
+    let cut = Instant::now();
+    cluster.replicas.retain(|id, _| *id == asker.group.me());
+    asker.group.prove();
+    // By then it knows that it has no leader.
+    cluster.bell.wait_until("an election that fails", || !asker.group.role().knows_leader());
+    asker.group.prove();
+    assert!(since(&asker).is_none_or(|since| since < cut));
 }
 
 #[test]

@@ -8,6 +8,8 @@ use basalt_storage::clock::UnixMs;
 
 use super::applier::ApplyQueue;
 use super::figures::Figures;
+use super::freshness::{Freshness, News};
+use super::ids::{LogIndex, Seq};
 use super::inbox::Inbox;
 use super::log::LogStore;
 use super::machine::{Observer, StateMachine};
@@ -32,6 +34,7 @@ pub(super) struct Shared {
     pub apply_queue: ApplyQueue,
     pub sync_bell: SyncBell,
     pub progress: Progress,
+    pub freshness: Freshness,
     pub figures: Figures,
     fsync: AtomicU8,
     has_failed: AtomicBool,
@@ -66,10 +69,19 @@ impl Shared {
             apply_queue,
             sync_bell: SyncBell::default(),
             progress: Progress::default(),
+            freshness: Freshness::default(),
             figures: Figures::default(),
             fsync,
             has_failed: AtomicBool::new(false),
             is_installing: AtomicBool::new(false),
+        }
+    }
+
+    /// The state machine has written everything up to here.
+    pub(super) fn note_applied(&self, index: LogIndex, up_to: Option<Seq>) {
+        self.progress.note_applied(index, up_to);
+        if self.freshness.note_applied(index) == News::Yes {
+            self.observer.proven();
         }
     }
 

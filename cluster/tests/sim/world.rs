@@ -298,7 +298,7 @@ impl World {
                 self.outcome.compactions += 1;
             }
             Action::Role(_) | Action::Lease { .. } => (),
-            Action::Unknown(_) | Action::Send(_) | Action::Ship(_) | Action::Install { .. } => {
+            Action::Unknown(_) | Action::Send(_) | Action::Proven { .. } | Action::Ship(_) | Action::Install { .. } => {
                 unreachable!("a sole voter never stops leading")
             }
         }

@@ -8,6 +8,7 @@
 
 use super::control::Outcome;
 use super::order::Order;
+use super::replica_reads::Reads;
 use super::route::{self, Allowed, Asking, Decision, Effect, Here, Mode, Names, Presence, Request, Wanted};
 use super::slots::StatesEpoch;
 use super::{Cluster, Picture};
@@ -25,7 +26,7 @@ use basalt_cluster::ids::NodeId;
 use basalt_cluster::map::OpenSlot;
 use basalt_storage::effect::DbIndex;
 use basalt_storage::keyspace::{Key, View};
-use basalt_storage::slot::Slot;
+use basalt_storage::slot::{Slot, StripeSet};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -59,6 +60,8 @@ pub struct Routing {
     passage: Passage,
     /// Which one, if it is forwarded there.
     destination: Option<(Slot, Destination)>,
+    /// How it reads from a replica.
+    pub reads: Reads,
 }
 
 /// How far ASKING is in force: it holds for the next command, or for the next transaction.
@@ -82,6 +85,8 @@ struct Fence {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
     Now,
+    /// It may read the copy that this node has of the slot.
+    FromCopy(Slot),
     /// It is looked at again when the client gets mail.
     AfterMail,
     /// It is forwarded; see [`Routing::take_destination`].
@@ -121,6 +126,7 @@ impl Routing {
     pub fn end_request(&mut self, phase: &Phase) {
         self.fence = None;
         self.results = None;
+        self.reads.end_request();
         self.asked = match (self.asked, phase) {
             (Asked::JustNow, _) => Asked::Yes,
             (Asked::Yes, Phase::Queueing { .. }) => Asked::Yes,
@@ -169,10 +175,20 @@ impl Cluster {
             let presence = self.presence(&mut view, [(command, args)].into_iter());
             decision = self.decide(server, wanted, request, Some(presence));
         }
+        let has_copies = self.replica_reads.is_some();
+        if decision == Decision::FromCopy && !(has_copies && may_be_copied(session, command, args, scope)) {
+            decision = Decision::Moved;
+        }
         match self.carry_out(server, session, wanted, epoch, decision) {
             Ok(()) => {
                 session.routing().fence = Some(Fence { epoch, wanted, request, decision });
-                Ok(Entry::Now)
+                Ok(match (decision, wanted, &session.transaction.phase) {
+                    // It is only queued, or dropped.
+                    (_, _, Phase::Queueing { is_broken: true, .. }) => Entry::Now,
+                    (_, _, Phase::Queueing { .. }) if scope == Scope::Command => Entry::Now,
+                    (Decision::FromCopy, Wanted::One(slot), _) => Entry::FromCopy(slot),
+                    _ => Entry::Now,
+                })
             }
             Err(Stay::Held) => Ok(Entry::AfterMail),
             Err(Stay::Elsewhere) => Ok(Entry::Elsewhere),
@@ -242,6 +258,10 @@ impl Cluster {
             let presence = self.presence(view, commands);
             decision = self.decide(server, fence.wanted, fence.request, Some(presence));
         }
+        if decision == Decision::FromCopy {
+            // It was let in to be evaluated here, where nothing is to be seen any more.
+            decision = Decision::Moved;
+        }
         self.carry_out(server, session, fence.wanted, epoch, decision)
     }
 
@@ -273,7 +293,7 @@ impl Cluster {
     ) -> Result<(), Stay> {
         let (Wanted::One(slot) | Wanted::Several(slot)) = wanted else { return Ok(()) };
         let redirection = match decision {
-            Decision::Served | Decision::IfPresent => {
+            Decision::Served | Decision::FromCopy | Decision::IfPresent => {
                 session.routing().held_until = None;
                 return Ok(());
             }
@@ -459,6 +479,18 @@ impl Cluster {
         if !left.is_empty() {
             session.client.post(|inbox| inbox.left_channels.extend(left));
         }
+    }
+}
+
+/// Whether a copy of the keys that a request names is enough for it. What watches keys hears of their changes only
+/// where these are evaluated, and what looks at other keys too finds them there.
+fn may_be_copied(session: &Session, command: &Command, args: Args<'_>, scope: Scope) -> bool {
+    let looks_elsewhere = |command: &Command, args| command.stripes_in_transaction(args) == StripeSet::ALL;
+    match &session.transaction.phase {
+        Phase::Queueing { queue, .. } if scope == Scope::Transaction => {
+            !queue.iter().any(|queued| looks_elsewhere(queued.command, queued.args.as_args()))
+        }
+        _ => command.spec.name != "watch" && !looks_elsewhere(command, args),
     }
 }
 

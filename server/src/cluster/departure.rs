@@ -29,7 +29,7 @@ impl Cluster {
                 _ if self.cover() == Cover::Down => CLUSTER_DOWN,
                 SlotState::Absent => NOT_SERVED,
                 SlotState::Copied => BECAME_REPLICA,
-                SlotState::Waiting => BECAME_REPLICA,
+                SlotState::Waiting | SlotState::Orphaned => BECAME_REPLICA,
                 _ => self.moved(server, slot).unwrap_or(CLUSTER_DOWN),
             };
             server.blocked.end(server, client, End::Elsewhere(error));

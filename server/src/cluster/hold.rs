@@ -39,6 +39,13 @@ impl Holds {
         }
     }
 
+    /// Wakes a client, if it waits.
+    pub fn wake(&self, client: &Client) {
+        if let Some(held) = self.clients.lock().remove(&client.id) {
+            wake(&held.client);
+        }
+    }
+
     /// Something has changed.
     pub fn wake_all(&self) {
         for (_, held) in std::mem::take(&mut *self.clients.lock()) {

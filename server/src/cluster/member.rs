@@ -95,7 +95,8 @@ pub fn start(server: &Arc<Server>) -> Result<Arc<Member>, StartError> {
         in_touch: Mutex::new(Instant::now()),
     });
     member.orders.serve(&member, "cluster-order", THREADS, Member::carry_out_all)?;
-    server.become_clustered(Cluster::new(member.clone(), Some(replicas)));
+    let cluster = server.become_clustered(Cluster::new(member.clone(), Some(replicas)));
+    cluster.replica_reads().map_or(Ok(()), |reads| reads.start(server))?;
     stage.put_mover(Mover::start(server, &stage)?);
     stage.open(&node);
     weigh::start(server, &stage)?;

@@ -19,6 +19,7 @@ pub mod moving;
 mod neighbours;
 pub mod order;
 pub mod place;
+pub mod replica_reads;
 pub mod route;
 pub mod show;
 pub mod slots;
@@ -40,6 +41,7 @@ use hold::Holds;
 use moving::Moving;
 pub use neighbours::{Master, Neighbours, Replica};
 use parking_lot::{Mutex, RwLock};
+use replica_reads::ReplicaReads;
 use route::Cover;
 use show::Endpoint;
 use slots::{Layout, SlotState, SlotStates, Standing, StatesEpoch};
@@ -58,6 +60,8 @@ pub struct Cluster {
     states: SlotStates,
     tally: Tally,
     holds: Holds,
+    /// In durable mode: what clients read here of slots that another node leads.
+    replica_reads: Option<ReplicaReads>,
     moving: Moving,
     /// The map that redirections are taken from, and what follows from it.
     picture: RwLock<Arc<Picture>>,
@@ -101,6 +105,7 @@ impl Cluster {
         let picture = Picture::new(control.map(), BTreeMap::new());
         Cluster {
             control,
+            replica_reads: replicas.clone().map(ReplicaReads::new),
             replicas,
             states: SlotStates::new(),
             tally: Tally::default(),
@@ -153,6 +158,11 @@ impl Cluster {
         picture.map.nodes().keys().find(is_there).copied()
     }
 
+    /// What clients read here of slots that another node leads.
+    pub fn replica_reads(&self) -> Option<&ReplicaReads> {
+        self.replica_reads.as_ref()
+    }
+
     /// Keys that MIGRATE has in hand.
     pub fn moving(&self) -> &Moving {
         &self.moving
@@ -199,7 +209,7 @@ impl Cluster {
         if has_changed && self.cover() == Cover::Down {
             self.unblock_all(server);
         }
-        self.holds.wake_all();
+        self.wake();
     }
 
     /// Brings one stripe in line with a layout; returns the slots whose clients must go.
@@ -228,6 +238,10 @@ impl Cluster {
     /// where it is evaluated. Returns the slots whose clients must go; see [`Cluster::slots_left`], which is to be
     /// called without locks, and then [`Cluster::wake`].
     pub fn change(&self, view: &View<'_>, stripe: StripeIndex, changes: &[(Slot, SlotState)]) -> Vec<Slot> {
+        let is_new = |(slot, state): &(Slot, SlotState)| state.is_copied() && !self.states.at(*slot).is_copied();
+        if let Some(reads) = self.replica_reads.as_ref().filter(|_| changes.iter().any(is_new)) {
+            reads.note_more_copied();
+        }
         let former = self.states.put(view, stripe, changes);
         let has_left = |former: SlotState, state: SlotState| former.keeps_waiters() && !state.keeps_waiters();
         let both = former.into_iter().zip(changes);
@@ -237,14 +251,16 @@ impl Cluster {
     /// Has requests that are held back looked at anew.
     pub fn wake(&self) {
         self.holds.wake_all();
+        self.replica_reads.iter().for_each(ReplicaReads::note_change);
     }
 
     /// Ends the waiting of requests whose time is over, and looks whether the cluster is up; called regularly.
     pub fn tick(&self, server: &Server) {
         self.holds.wake_due(Instant::now());
+        self.replica_reads.iter().for_each(ReplicaReads::tick);
         if self.judge(server) {
             self.states.count_change();
-            self.holds.wake_all();
+            self.wake();
             if self.cover() == Cover::Down {
                 self.unblock_all(server);
             }
@@ -287,7 +303,7 @@ impl Cluster {
 
     /// Clients whose request is held back.
     pub fn held_clients(&self) -> usize {
-        self.holds.count()
+        self.holds.count() + self.replica_reads.as_ref().map_or(0, ReplicaReads::waiting)
     }
 
     fn hold(&self, epoch: StatesEpoch, client: &Arc<Client>, until: Instant) {

@@ -110,6 +110,8 @@ pub struct Presence {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     Served,
+    /// What this node has a copy of may do, as it is.
+    FromCopy,
     /// That depends on which keys are here.
     IfPresent,
     Moved,
@@ -166,11 +168,14 @@ fn decide_closely(wanted: Wanted, request: Request, here: Here, presence: Option
             Some(Presence { missing: 1.., are_several: true, .. }) => Decision::TryAgain,
             Some(_) => Decision::Served,
         },
-        SlotState::Copied if request.effect == Effect::Reads && (channels || request.mode == Mode::ReadOnly) => {
-            Decision::Served
+        SlotState::Copied if channels && request.effect == Effect::Reads => Decision::Served,
+        SlotState::Copied | SlotState::Orphaned
+            if request.mode == Mode::ReadOnly && request.effect == Effect::Reads && !channels =>
+        {
+            Decision::FromCopy
         }
         SlotState::Elsewhere | SlotState::Copied => Decision::Moved,
-        SlotState::Sealed | SlotState::Waiting => Decision::Hold,
+        SlotState::Sealed | SlotState::Waiting | SlotState::Orphaned => Decision::Hold,
         SlotState::Absent => unreachable!("answered above"),
     }
 }
@@ -187,8 +192,10 @@ fn refuse_while_down(request: Request, here: Here) -> Option<Decision> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Decision::{Ask, ClusterDown, CrossSlot, Hold, IfPresent, Moved, NotServed, OnlyReads, Served, TryAgain};
-    use SlotState::{Absent, Copied, Elsewhere, Importing, Migrating, Sealed, Serving, Waiting};
+    use Decision::{
+        Ask, ClusterDown, CrossSlot, FromCopy, Hold, IfPresent, Moved, NotServed, OnlyReads, Served, TryAgain,
+    };
+    use SlotState::{Absent, Copied, Elsewhere, Importing, Migrating, Orphaned, Sealed, Serving, Waiting};
 
     const ONE: Wanted = Wanted::One(match Slot::new(5) {
         Some(slot) => slot,
@@ -279,9 +286,14 @@ mod tests {
             (Elsewhere, reader(READ), Moved),
             (Elsewhere, asking(READ), Moved),
             (Copied, READ, Moved),
-            (Copied, reader(READ), Served),
+            (Copied, reader(READ), FromCopy),
             (Copied, reader(WRITE), Moved),
             (Copied, CHANNEL, Served),
+            (Copied, reader(CHANNEL), Served),
+            (Orphaned, READ, Hold),
+            (Orphaned, reader(READ), FromCopy),
+            (Orphaned, reader(WRITE), Hold),
+            (Orphaned, reader(CHANNEL), Hold),
             (Copied, Request { effect: Effect::Writes, ..CHANNEL }, Moved),
             (Migrating, WRITE, IfPresent),
             (Migrating, CHANNEL, Served),

@@ -23,6 +23,8 @@ pub enum SlotState {
     Elsewhere,
     /// Another node serves it, and this one is that one's replica: it may be read by those who say READONLY.
     Copied,
+    /// The same, but nobody knows at the moment who serves it.
+    Orphaned,
     Serving,
     /// Served, and on its way elsewhere key by key: for what is not here any more, clients are sent on.
     Migrating,
@@ -34,10 +36,11 @@ pub enum SlotState {
     Waiting,
 }
 
-const STATES: [SlotState; 8] = [
+const STATES: [SlotState; 9] = [
     SlotState::Absent,
     SlotState::Elsewhere,
     SlotState::Copied,
+    SlotState::Orphaned,
     SlotState::Serving,
     SlotState::Migrating,
     SlotState::Importing,
@@ -50,6 +53,11 @@ impl SlotState {
     pub fn keeps_waiters(self) -> bool {
         !matches!(self, SlotState::Absent | SlotState::Elsewhere | SlotState::Copied)
     }
+
+    /// Whether this node has a copy of the slot for those who read from replicas.
+    pub fn is_copied(self) -> bool {
+        matches!(self, SlotState::Copied | SlotState::Orphaned)
+    }
 }
 
 /// What this node knows of its own groups, which the map does not say or says later.
@@ -57,9 +65,9 @@ pub trait Standing {
     /// Who leads. A node that leads without being ready to serve calls the group leaderless.
     fn leader(&self, group: GroupId) -> Known;
 
-    /// Whether this node can show what it has a copy of and does not lead.
-    fn shows_copies(&self) -> bool {
-        true
+    /// Whether this node has a replica of the group, and follows in it.
+    fn follows(&self, group: GroupId) -> bool {
+        self.leader(group) != Known::AsMapped
     }
 
     /// Whether this node's memory shows what the group has: it leads, and has not lost the lead since it began to.
@@ -102,17 +110,16 @@ impl Layout {
             holders: Box::new([None; SLOT_COUNT]),
             leaders: BTreeMap::new(),
         };
-        let role = map.role(me);
+        let home = map.node(me).map(|info| info.home);
+        let is_replica = matches!(map.role(me), Some(Role::ReplicaOf(_)));
+        // Guests of a group show nothing of it: no client takes them for its replicas.
+        let copies = |group: GroupId| is_replica && home == Some(group) && standing.follows(group);
         for (range, seen) in map.seen_by(me, |group| standing.leader(group)) {
             let state = match seen {
                 Seen::Absent => SlotState::Absent,
                 Seen::Elsewhere { group, node } => {
                     layout.leaders.insert(group, node);
-                    let copies = standing.shows_copies()
-                        && map.node(me).is_some_and(|info| info.home == group)
-                        && matches!(role, Some(Role::ReplicaOf(_)))
-                        && standing.leader(group) != Known::AsMapped;
-                    if copies { SlotState::Copied } else { SlotState::Elsewhere }
+                    if copies(group) { SlotState::Copied } else { SlotState::Elsewhere }
                 }
                 Seen::Serving { .. } => SlotState::Serving,
                 Seen::Migrating { .. } => SlotState::Migrating,
@@ -120,6 +127,7 @@ impl Layout {
                     layout.leaders.insert(owner, node);
                     SlotState::Importing
                 }
+                Seen::Waiting { group } if copies(group) => SlotState::Orphaned,
                 Seen::Waiting { .. } => SlotState::Waiting,
             };
             let own = match seen {
@@ -291,6 +299,11 @@ mod tests {
         known.leaders.insert(home, Known::Leader(one));
         assert_eq!(Layout::of(&map, two, &known).at(slot(0)), SlotState::Copied);
         assert_eq!(Layout::of(&map, one, &known).at(slot(0)), SlotState::Serving);
+        // Without a leader they are still there to be read.
+        known.leaders.insert(home, Known::Leaderless);
+        assert_eq!(Layout::of(&map, two, &known).at(slot(0)), SlotState::Orphaned);
+        known.leaders.remove(&home);
+        assert_eq!(Layout::of(&map, two, &known).at(slot(0)), SlotState::Elsewhere, "it has no replica of the group");
     }
 
     #[test]

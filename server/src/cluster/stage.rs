@@ -8,6 +8,7 @@
 //! more can come to depend on batches that are lost; those who do depend on one are closed; only then does the mark of
 //! what is committed pass these batches.
 
+use super::Cluster;
 use super::migration::{self, Arrivals, Mover};
 use super::slots::Standing;
 use super::verify::{Digests, Verifier};
@@ -326,9 +327,8 @@ impl Standing for Roles<'_> {
         }
     }
 
-    /// A follower applies to its engine, and its memory shows nothing.
-    fn shows_copies(&self) -> bool {
-        false
+    fn follows(&self, group: GroupId) -> bool {
+        self.snapshot(group).is_some_and(|seen| matches!(seen.role, Role::Follower { .. }))
     }
 
     fn holds(&self, group: GroupId) -> bool {
@@ -466,6 +466,14 @@ impl group::Observer for Observer {
     fn lease_renewed(&self) {
         self.with_server(|_, server| server.gate.note_room());
     }
+
+    fn proven(&self) {
+        self.with_server(|_, server| {
+            if let Some(reads) = server.cluster().and_then(Cluster::replica_reads) {
+                reads.note_proof();
+            }
+        });
+    }
 }
 
 /// The state of a group, as the group sees it.
@@ -561,6 +569,8 @@ impl SnapshotSink for Import {
 
     fn install(self: Box<Self>, state: &LogState) -> Result<(), ApplyError> {
         let Contents::OnDisk(disk) = self.replica.contents() else { return Err(no_copies()) };
+        // The old store is emptied before the new one is in its place.
+        let _changing = self.replica.change_over();
         disk.place.move_to(self.store, state).map_err(unusable)?;
         let engine = Engine::open(disk.place.rocks().clone(), self.store, DATABASES).map_err(unusable)?;
         disk.put_engine(engine);

@@ -2,6 +2,7 @@
 
 use super::ctx::{Ctx, SessionCtx};
 use super::spec::{Flags, Group, Handler::Data, Handler::Session, Locks, Spec};
+use crate::cluster::replica_reads::CopiedKeys;
 use crate::error::{CommandError, CommandResult, DB_INDEX_OUT_OF_RANGE, SYNTAX};
 use crate::resp::Args;
 use basalt_storage::effect::DbIndex;
@@ -121,6 +122,7 @@ fn swap_db(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 
 fn db_size(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
     ctx.server.keyspace.see_all();
-    ctx.out.integer(ctx.server.keyspace.key_count(ctx.session.db) as i64);
+    let copied = CopiedKeys::of(ctx.server).map_or(0, |copied| copied.count().entries);
+    ctx.out.integer((ctx.server.keyspace.key_count(ctx.session.db) + copied) as i64);
     Ok(())
 }

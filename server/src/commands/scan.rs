@@ -8,6 +8,7 @@ use super::ctx::{Ctx, SessionCtx};
 use super::parse::{self, ScanOf, ScanOptions};
 use super::spec::{Flags, Handler::Session, Locks, Spec};
 use crate::algorithms::glob::{self, Case};
+use crate::cluster::replica_reads::CopiedKeys;
 use crate::commands::ctx::{self, Outcome};
 use crate::durability::admission::refuse;
 use crate::durability::errand::Errand;
@@ -17,7 +18,9 @@ use crate::server::Server;
 use crate::session::ReplyMode;
 use basalt_storage::clock::UnixMs;
 use basalt_storage::effect::DbIndex;
-use basalt_storage::keyspace::{Belongs, Collection, Drawn, Key, Keyspace, Place, Scanned, Unreadable, View, with_rng};
+use basalt_storage::keyspace::{
+    Belongs, Collection, Drawn, Key, Met, Place, Scanned, Stored, Unreadable, View, with_rng,
+};
 use basalt_storage::number::format_f64;
 use basalt_storage::slot::{SLOTS_PER_STRIPE, Slot, StripeIndex, StripeSet};
 use basalt_storage::value::Type;
@@ -76,9 +79,22 @@ pub struct Walk<'c, 'k> {
     /// The locks of the transaction that the command is part of.
     pub held: Option<&'c mut View<'k>>,
     pub outcome: &'c mut Outcome,
+    /// What this node has a copy of. It is walked over without locks.
+    copied: Option<CopiedKeys<'k>>,
 }
 
-impl<'k> Walk<'_, 'k> {
+impl<'c, 'k> Walk<'c, 'k> {
+    pub fn new(
+        server: &'k Server,
+        db: DbIndex,
+        now: UnixMs,
+        out: &'c mut ReplyBuf,
+        held: Option<&'c mut View<'k>>,
+        outcome: &'c mut Outcome,
+    ) -> Walk<'c, 'k> {
+        Walk { server, db, out, now, held, outcome, copied: CopiedKeys::of(server) }
+    }
+
     /// Runs `f` on the stripe of a slot.
     fn with_stripe<R>(&mut self, stripe: StripeIndex, f: impl FnOnce(&mut View<'k>) -> R) -> R {
         let held = self.held.as_deref_mut();
@@ -95,7 +111,36 @@ impl<'k> Walk<'_, 'k> {
 
     /// Keys that are looked at under one lock. Where keys are cold, that is also what is read from disk at once.
     fn slots_at_once(&self) -> usize {
-        if self.server.keyspace.has_cold() && self.held.is_none() { 1 } else { usize::MAX }
+        let reads_ahead = self.server.keyspace.has_cold() && self.held.is_none();
+        if reads_ahead || self.copied.is_some() { 1 } else { usize::MAX }
+    }
+
+    fn is_copied(&self, slot: Slot) -> bool {
+        self.copied.as_ref().is_some_and(|copied| copied.has(slot))
+    }
+
+    /// Shows about `count` keys of a slot that this node has a copy of; returns where to go on.
+    fn walk_copied(
+        &self,
+        slot: Slot,
+        place: Place,
+        count: usize,
+        mut visit: impl FnMut(Met<'_>),
+    ) -> Result<Option<Place>, CommandError> {
+        let Some(copied) = &self.copied else { return Ok(None) };
+        // A place in a table is one of a time when this node led the slot.
+        let from = if let Place::Engine(from) = place { from } else { 0 };
+        let now = self.now;
+        let next = copied.walk(slot, from, count, |Stored { key, value_type, expiry }| {
+            visit(Met { key, value_type, is_due: expiry.is_some_and(|at| at.is_due(now)) });
+        });
+        Ok(next.map_err(refuse)?.map(Place::Engine))
+    }
+
+    /// Keys of a stripe, without its lock.
+    fn stripe_key_count(&self, stripe: StripeIndex) -> u64 {
+        let copied = self.copied.as_ref().map_or(0, |copied| copied.count_in_stripe(stripe));
+        self.server.keyspace.stripe_key_count(self.db, stripe) + copied
     }
 }
 
@@ -104,24 +149,33 @@ impl<'k> Walk<'_, 'k> {
 fn here_or_elsewhere(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>, walk: Errand) -> CommandResult {
     let SessionCtx { server, session, out, now, held, outcome } = ctx;
     let may_wait = held.is_none() && session.reply_mode == ReplyMode::On && server.durability().is_some();
-    if may_wait && server.keyspace.has_cold() {
+    let is_on_disk = || server.keyspace.has_cold() || CopiedKeys::of(server).is_some();
+    if may_wait && is_on_disk() {
         outcome.send(walk);
         return Ok(());
     }
-    walk(&mut Walk { server, db: session.db, out, now: *now, held: held.as_deref_mut(), outcome }, args)
+    walk(&mut Walk::new(server, session.db, *now, out, held.as_deref_mut(), outcome), args)
 }
 
 fn keys(ctx: &mut Walk<'_, '_>, args: Args<'_>) -> CommandResult {
     let db = ctx.db;
     let mut listing = Listing::new(args.at(1), ctx);
     for stripe in StripeIndex::all() {
-        if ctx.server.keyspace.stripe_key_count(db, stripe) == 0 {
+        if ctx.stripe_key_count(stripe) == 0 {
             continue;
         }
         let mut slots = stripe.slots().peekable();
         // What is too much for the client is not looked for: it will be closed.
         while slots.peek().is_some() && !listing.found.is_excessive() {
             let (slot, most) = (*slots.peek().expect("it was just looked at"), ctx.slots_at_once());
+            if ctx.is_copied(slot) {
+                listing.place =
+                    ctx.walk_copied(slot, listing.place, PIECE, |met| listing.note(met))?.unwrap_or(Place::START);
+                if listing.place == Place::START {
+                    slots.next();
+                }
+                continue;
+            }
             ctx.read_ahead(slot, listing.place, PIECE)?;
             ctx.with_stripe(stripe, |view| listing.piece(view, db, &mut slots, most)).map_err(refuse)?;
         }
@@ -146,6 +200,15 @@ impl<'p> Listing<'p> {
     fn new(pattern: &'p [u8], ctx: &Walk<'_, '_>) -> Listing<'p> {
         let found = ctx.out.part();
         Listing { pattern, found, count: 0, place: Place::START, shown: HashSet::default() }
+    }
+
+    /// A key of a slot that is walked over without coming by any key twice.
+    fn note(&mut self, met: Met<'_>) {
+        let matches = self.pattern == b"*" || glob::matches(self.pattern, met.key, Case::Sensitive);
+        if matches && !met.is_due {
+            self.found.bulk(met.key);
+            self.count += 1;
+        }
     }
 
     /// Goes on until it has looked at a piece's worth of keys, or at the end of as many slots.
@@ -198,17 +261,25 @@ impl Position {
         Position { slot, place: Place::from_number(number) }
     }
 
+    /// Where to go on after a piece of a slot; its end leads to the next slot, if there is one.
+    fn behind(slot: Slot, next: Option<Place>) -> Option<Position> {
+        match next {
+            Some(place) => Some(Position { slot: slot.number(), place }),
+            None => Slot::new(slot.number() + 1).map(|next| Position { slot: next.number(), place: Place::START }),
+        }
+    }
+
     fn number(self) -> u64 {
         u64::from(self.slot) << Place::BITS | self.place.number()
     }
 
     /// The next place worth looking at: stripes without keys are passed over. None at the end of the database.
-    fn skip_empty(self, keyspace: &Keyspace, db: DbIndex) -> Option<Position> {
+    fn skip_empty(self, walk: &Walk<'_, '_>) -> Option<Position> {
         let mut slot = Slot::new(self.slot)?;
-        if keyspace.stripe_key_count(db, slot.stripe()) > 0 {
+        if walk.stripe_key_count(slot.stripe()) > 0 {
             return Some(self);
         }
-        while keyspace.stripe_key_count(db, slot.stripe()) == 0 {
+        while walk.stripe_key_count(slot.stripe()) == 0 {
             slot = Slot::new(slot.stripe().slot(SLOTS_PER_STRIPE - 1).number() + 1)?;
         }
         Some(Position { slot: slot.number(), place: Place::START })
@@ -218,16 +289,27 @@ impl Position {
 fn scan(ctx: &mut Walk<'_, '_>, args: Args<'_>) -> CommandResult {
     let start = Position::from_number(parse::scan_cursor(args.at(1))?);
     let options = ScanOptions::parse(args, 2, ScanOf::Keyspace)?;
-    let (db, server) = (ctx.db, ctx.server);
+    let db = ctx.db;
     let mut page = Page { options, found: ReplyBuf::new(ctx.out.protocol), count: 0, left: options.count };
-    let mut position = start.skip_empty(&server.keyspace, db);
+    let mut position = start.skip_empty(ctx);
     while let Some(from) = position
         && page.left > 0
     {
         let (slot, most) = (Slot::new(from.slot).expect("a position is at a slot"), ctx.slots_at_once());
-        ctx.read_ahead(slot, from.place, page.left.min(PIECE))?;
-        let next = ctx.with_stripe(slot.stripe(), |view| page.piece(view, db, from, most)).map_err(refuse)?;
-        position = next.and_then(|next| next.skip_empty(&server.keyspace, db));
+        let next = if ctx.is_copied(slot) {
+            let most = page.left.min(PIECE);
+            let mut looked_at = 0;
+            let next = ctx.walk_copied(slot, from.place, most, |met| {
+                looked_at += 1;
+                page.note(met);
+            })?;
+            page.left = page.left.saturating_sub(looked_at);
+            Position::behind(slot, next)
+        } else {
+            ctx.read_ahead(slot, from.place, page.left.min(PIECE))?;
+            ctx.with_stripe(slot.stripe(), |view| page.piece(view, db, from, most)).map_err(refuse)?
+        };
+        position = next.and_then(|next| next.skip_empty(ctx));
     }
     ctx.out.scan_page(position.map_or(0, Position::number), page.count, page.found);
     Ok(())
@@ -284,6 +366,14 @@ impl Page<'_> {
         Ok(Some(position))
     }
 
+    /// A key of a slot in which nothing is deleted here.
+    fn note(&mut self, met: Met<'_>) {
+        if !met.is_due && self.options.admits(met.key) && self.admits_type(met.value_type) {
+            self.found.bulk(met.key);
+            self.count += 1;
+        }
+    }
+
     /// Keys that are due are deleted once they are met, like everywhere else.
     fn finish_piece(&mut self, view: &mut View<'_>, db: DbIndex, looked_at: usize, due: &[Vec<u8>]) {
         self.left = self.left.saturating_sub(looked_at);
@@ -329,6 +419,10 @@ fn random_key(ctx: &mut Walk<'_, '_>, _: Args<'_>) -> CommandResult {
     /// Keys that are due are drawn again this often while expiry is suspended; then one of them is the answer.
     const DRAWS_MAX: usize = 100;
     let (db, server) = (ctx.db, ctx.server);
+    if let Some(key) = copied_key(ctx)? {
+        ctx.out.bulk(&key);
+        return Ok(());
+    }
     let mut draws = 0;
     // Each turn that finds no key has deleted one that was due, or met one that somebody else has just deleted.
     while let Some(stripe) = with_rng(|rng| server.keyspace.random_stripe(db, rng)) {
@@ -355,6 +449,36 @@ fn random_key(ctx: &mut Walk<'_, '_>, _: Args<'_>) -> CommandResult {
     }
     ctx.out.null();
     Ok(())
+}
+
+/// Any key of those that this node has a copy of. None if there are none, or if all that were met are due.
+fn copied_key(ctx: &Walk<'_, '_>) -> Result<Option<Vec<u8>>, CommandError> {
+    /// Slots that are looked at for a key that is not due.
+    const DRAWS_MAX: usize = 100;
+    let Some(copied) = &ctx.copied else { return Ok(None) };
+    for _ in 0..DRAWS_MAX {
+        let Some(last) = copied.count().entries.checked_sub(1) else { return Ok(None) };
+        let mut rank = with_rng(|rng| rng.below(last + 1));
+        let slot = Slot::all().find(|slot| {
+            let count = copied.count_in(*slot) as u64;
+            let is_here = rank < count;
+            rank = rank.saturating_sub(count);
+            is_here
+        });
+        let Some(slot) = slot else { continue };
+        for from in [with_rng(|rng| rng.below(1 << 32)) as u32, 0] {
+            let mut found = None;
+            ctx.walk_copied(slot, Place::Engine(from), 1, |met| {
+                if !met.is_due {
+                    found.get_or_insert_with(|| met.key.to_vec());
+                }
+            })?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// A cold key behind a hash, or if there is none, the first of its slot; and whether it is due.

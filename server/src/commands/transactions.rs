@@ -9,6 +9,7 @@ use crate::error::{CommandError, CommandResult};
 use crate::resp::Args;
 use crate::session::Queued;
 use crate::transaction::Phase;
+use basalt_storage::keyspace::View;
 use basalt_storage::slot::StripeSet;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -122,6 +123,17 @@ fn exec(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
     ctx.outcome.settle(ctx.server, &mut view);
     drop(view);
     ctx.session.unwatch(ctx.server);
+    Ok(())
+}
+
+/// EXEC of what only reads, in a copy. Nobody here can know whether what was watched has changed.
+pub fn exec_in_copy<'k>(ctx: &mut SessionCtx<'_, 'k>, view: &mut View<'k>, queue: &[Queued]) -> CommandResult {
+    if !ctx.session.transaction.watches.is_empty() {
+        ctx.out.null_array();
+        return Ok(());
+    }
+    ctx.out.array(queue.len());
+    queue.iter().for_each(|queued| dispatch::call_queued(ctx, view, queued));
     Ok(())
 }
 

@@ -103,12 +103,24 @@ fn add_missing(
     args: Args<'_>,
     missing: &mut Vec<Loading>,
 ) -> Result<(), Unreadable> {
-    let spec = command.spec;
     let mut result = Ok(());
-    let mut add = |index: usize, flags: KeyFlags| {
+    for_each_need(command, args, &mut |key, need| {
         if result.is_err() {
             return;
         }
+        let mut view = server.keyspace.lock(StripeSet::of(key.slot.stripe()), server.now());
+        match view.prepare(db, key, need) {
+            Ok(loading) => missing.extend(loading),
+            Err(unreadable) => result = Err(unreadable),
+        }
+    });
+    result
+}
+
+/// Calls `visit` with each key of a command, and with what the command needs of it.
+pub(crate) fn for_each_need(command: &Command, args: Args<'_>, visit: &mut dyn FnMut(&Key<'_>, Need<'_>)) {
+    let spec = command.spec;
+    let mut add = |index: usize, flags: KeyFlags| {
         let select = |len| match spec.looks {
             Looks::AtParts(parts) => parts(args, len),
             _ => None,
@@ -121,14 +133,8 @@ fn add_missing(
             Looks::AtValues if is_overwritten => Need::Outline,
             Looks::AtValues => Need::Value,
         };
-        let key = Key::new(args.at(index));
-        let mut view = server.keyspace.lock(StripeSet::of(key.slot.stripe()), server.now());
-        match view.prepare(db, &key, need) {
-            Ok(loading) => missing.extend(loading),
-            Err(unreadable) => result = Err(unreadable),
-        }
+        visit(&Key::new(args.at(index)), need);
     };
     // Arguments that name no keys are refused by the handler.
     let _ = spec.for_each_key_exactly(args, &mut add);
-    result
 }

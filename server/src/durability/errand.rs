@@ -44,7 +44,7 @@ fn run(server: &Server, job: Job) {
     let mut out = ReplyBuf::new(client.protocol());
     out.limit(server.client_limits.output_max(client.kind()));
     let mut outcome = Outcome::default();
-    let mut walk = Walk { server, db, out: &mut out, now: server.now(), held: None, outcome: &mut outcome };
+    let mut walk = Walk::new(server, db, server.now(), &mut out, None, &mut outcome);
     let result = errand(&mut walk, args.as_args());
     if let Err(error) = &result {
         out.clear();

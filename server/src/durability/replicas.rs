@@ -17,7 +17,7 @@ use basalt_storage::engine::{Engine, Rocks};
 use basalt_storage::keyspace::{ColdCount, View};
 use basalt_storage::seq::Seq;
 use basalt_storage::slot::{SLOT_COUNT, Slot};
-use parking_lot::{Condvar, Mutex, RwLock};
+use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -38,6 +38,9 @@ pub struct Replica {
     id: GroupId,
     me: ReplicaId,
     contents: Contents,
+    /// Locked while it is replaced by a snapshot: whoever reads from the state of a replica that follows makes sure that
+    /// it stays.
+    changing: RwLock<()>,
     group: OnceLock<Arc<Group>>,
     role: Mutex<Role>,
     /// It has served in this reign.
@@ -78,6 +81,7 @@ impl Replica {
             id,
             me,
             contents,
+            changing: RwLock::default(),
             group: OnceLock::new(),
             role: Mutex::new(role),
             has_served: AtomicBool::new(false),
@@ -112,6 +116,21 @@ impl Replica {
             Contents::OnDisk(disk) => Some(disk.engine()),
             Contents::Memory(_) => None,
         }
+    }
+
+    /// While this is held, the state is not replaced by a snapshot.
+    pub fn keep(&self) -> RwLockReadGuard<'_, ()> {
+        self.changing.read()
+    }
+
+    /// The same for whoever must not wait.
+    pub fn try_keep(&self) -> Option<RwLockReadGuard<'_, ()>> {
+        self.changing.try_read()
+    }
+
+    /// While this is held, nobody reads from the state who does not lead.
+    pub fn change_over(&self) -> RwLockWriteGuard<'_, ()> {
+        self.changing.write()
     }
 
     /// The group, once it runs.

@@ -1,8 +1,11 @@
 //! Who the server is, its clients, its databases, and what it does not have.
 
 use super::Fields;
+use crate::cluster::replica_reads::CopiedKeys;
 use crate::server::Server;
 use crate::version::{BASALT_VERSION, REDIS_VERSION};
+use basalt_storage::effect::DbIndex;
+use basalt_storage::engine::SlotCounts;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -147,8 +150,13 @@ pub fn cluster(server: &Server, fields: &mut Fields) {
 
 pub fn keyspace(server: &Server, fields: &mut Fields) {
     for number in 0..server.keyspace.databases() {
-        let db = basalt_storage::effect::DbIndex(number);
-        let (keys, expires) = (server.keyspace.key_count(db), server.keyspace.volatile_count(db));
+        let db = DbIndex(number);
+        let (mut keys, mut expires) = (server.keyspace.key_count(db), server.keyspace.volatile_count(db));
+        if let Some(copied) = CopiedKeys::of(server).filter(|_| db == DbIndex(0)) {
+            let SlotCounts { entries, volatile } = copied.count();
+            keys += entries;
+            expires += volatile;
+        }
         if keys > 0 {
             let avg_ttl = server.average_ttl.ms(db);
             fields.put(&format!("db{number}"), format!("keys={keys},expires={expires},avg_ttl={avg_ttl}"));

@@ -173,10 +173,22 @@ pub const METRICS: &[Metric] = &[
             each_verified(scrape, |group, known| samples.put_for(&[group], known.differing_slots));
         },
     ),
+    counter(
+        "basalt_replica_reads_total",
+        &["outcome"],
+        "Requests of clients that read here from a replica: `served`, or sent to the leader because nothing proved the \
+         replica's state to be as new as the client wants it (`too-old`).",
+        |scrape, samples| {
+            if let Some(reads) = scrape.server.cluster().and_then(Cluster::replica_reads) {
+                samples.put_for(&["served"], reads.figures.served.load(Relaxed));
+                samples.put_for(&["too-old"], reads.figures.too_old.load(Relaxed));
+            }
+        },
+    ),
     gauge(
         "basalt_cluster_held_clients",
         &[],
-        "Clients whose request waits until it is known who serves its slot.",
+        "Clients whose request waits until it is known who serves its slot, or how old a replica's state is.",
         |scrape, samples| with(scrape, |cluster| samples.put(cluster.held_clients())),
     ),
     gauge("basalt_cluster_links_down", &[], "Other nodes to which there is no connection.", |scrape, samples| {

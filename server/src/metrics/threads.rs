@@ -16,6 +16,7 @@ const KINDS: &[(&str, &str)] = &[
     ("snapshot", "snapshot"),
     ("load", "loader"),
     ("errand", "loader"),
+    ("replica-reads", "loader"),
     ("reaper", "reaper"),
     ("saver", "saver"),
     ("releases", "releases"),

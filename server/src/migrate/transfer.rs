@@ -172,7 +172,7 @@ impl<'a> Transfer<'a> {
         match cluster.states().at(slot) {
             SlotState::Serving => Ok(Footing::Loose),
             SlotState::Migrating | SlotState::Importing => Ok(Footing::Firm),
-            SlotState::Sealed | SlotState::Waiting => Ok(Footing::NotNow),
+            SlotState::Sealed | SlotState::Waiting | SlotState::Orphaned => Ok(Footing::NotNow),
             SlotState::Absent => Err(NOT_SERVED),
             SlotState::Elsewhere | SlotState::Copied => Err(cluster.moved(self.server, slot).unwrap_or(NOT_SERVED)),
         }

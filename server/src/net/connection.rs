@@ -429,6 +429,9 @@ impl Connection {
         if mail.trim {
             self.trim();
         }
+        if let Some(copy) = mail.copy {
+            self.session.routing().reads.take(copy);
+        }
         if let Some(loaded) = mail.loaded {
             self.is_loading = false;
             self.session.load_failure = loaded.err();

@@ -23,6 +23,7 @@
 //! | `news` | what is told of keys besides effects |
 //! | `pending`, `high_water` | what is evaluated and not applied yet, and which batch an output depends on |
 //! | `residency` | cold entries: loading from the engine, and dropping resident copies |
+//! | `excerpt` | a keyspace beside the node's, for one evaluation that only reads |
 //! | `handover` | slots that this node stops to hold, or takes in from where they were hidden |
 //! | `follow` | slots as batches that build them elsewhere, with what changes in them meanwhile |
 //! | `outlines` | large values of which memory knows the outline only: reading parts, completing |
@@ -32,6 +33,7 @@
 mod apply;
 mod database;
 pub mod dump;
+mod excerpt;
 mod expiry;
 pub mod follow;
 mod footprint;
@@ -58,6 +60,7 @@ mod view;
 mod walk;
 mod zsets;
 
+pub use excerpt::{Excerpt, Filled};
 pub use expiry::Swept;
 pub use handle::{Collection, Handle};
 pub use interest::WatchFlag;
@@ -132,6 +135,10 @@ pub struct Keyspace {
 
 impl Keyspace {
     pub fn new(databases: u16) -> Keyspace {
+        Keyspace::with_reaper(databases, Reaper::start())
+    }
+
+    fn with_reaper(databases: u16, reaper: Reaper) -> Keyspace {
         assert!(databases > 0, "a keyspace has at least one database");
         let stripe = || Stripe {
             databases: (0..databases).map(|_| None).collect(),
@@ -148,7 +155,7 @@ impl Keyspace {
             proposed: SeqMark::default(),
             applied: SeqMark::default(),
             cold: Cold::new(databases),
-            reaper: Reaper::start(),
+            reaper,
             settings: Arc::default(),
             stats: Stats::default(),
         }

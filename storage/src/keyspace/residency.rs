@@ -122,7 +122,7 @@ pub(super) enum What {
 }
 
 /// A [`PartName`] that outlives the request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum OwnedName {
     Named(Box<[u8]>),
     Index(i64),

@@ -54,6 +54,25 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Takes over what others have set.
+    pub(super) fn copy(&self, other: &Settings) {
+        let both = [
+            (&self.hash_max_listpack_entries, &other.hash_max_listpack_entries),
+            (&self.hash_max_listpack_value, &other.hash_max_listpack_value),
+            (&self.set_max_intset_entries, &other.set_max_intset_entries),
+            (&self.set_max_listpack_entries, &other.set_max_listpack_entries),
+            (&self.set_max_listpack_value, &other.set_max_listpack_value),
+            (&self.zset_max_listpack_entries, &other.zset_max_listpack_entries),
+            (&self.zset_max_listpack_value, &other.zset_max_listpack_value),
+            (&self.lfu_log_factor, &other.lfu_log_factor),
+            (&self.lfu_decay_time, &other.lfu_decay_time),
+            (&self.outline_above, &other.outline_above),
+        ];
+        both.iter().for_each(|(own, other)| own.store(other.load(Relaxed), Relaxed));
+        self.list_max_listpack_size.store(other.list_max_listpack_size.load(Relaxed), Relaxed);
+        self.put_access_policy(other.access_policy());
+    }
+
     pub fn hash_limits(&self) -> HashLimits {
         HashLimits {
             max_listpack_entries: self.hash_max_listpack_entries.load(Relaxed),

@@ -31,6 +31,9 @@ pub enum Action {
     /// Until when nobody else can have become the leader, by the clock of [`super::Core::begin_lease_round`];
     /// [`Duration::MAX`] for a replica that decides alone. Has to take effect before the next action.
     Lease { until: Option<Duration> },
+    /// All that had been committed anywhere at the moment `since`, by the clock of [`super::Core::begin_proof`], ends
+    /// at this entry: whoever has applied it is not older than that.
+    Proven { since: Duration, index: LogIndex },
     /// Make a copy of the data, complete this message by [`super::Core::describe_snapshot`], and send both. What became
     /// of it is to be told by [`super::Core::on_shipped`], always.
     Ship(PeerMessage),

@@ -14,9 +14,9 @@
 //! what is applied for committed.
 //!
 //! What [`ready`] does not say itself is in files of its own: whom this replica has promised not to vote against
-//! ([`promise`]), for how long nobody else can have become the leader ([`lease`]), how it hands over ([`transfer`]),
-//! who belongs to the group ([`members`]), how a replica gets a whole copy ([`snapshot`]), and which messages are let
-//! in ([`screen`]).
+//! ([`promise`]), for how long nobody else can have become the leader ([`lease`]), how a follower learns how old its
+//! state is ([`proof`]), how it hands over ([`transfer`]), who belongs to the group ([`members`]), how a replica gets a
+//! whole copy ([`snapshot`]), and which messages are let in ([`screen`]).
 //!
 //! Batches of a leader that stops leading are of unknown fate, and so are batches handed in afterwards: this is said
 //! once for each ([`Action::Unknown`]), and never followed by a commit notice for them.
@@ -25,6 +25,7 @@ mod action;
 mod lease;
 mod members;
 mod promise;
+mod proof;
 mod ready;
 mod record;
 mod restart;
@@ -59,6 +60,7 @@ use super::role::Role;
 use super::state::LogState;
 use lease::Lease;
 use promise::Promise;
+use proof::Questions;
 use ready::{InFlight, Proposal};
 use restart::{Found, IsNew};
 use size::{Keep, LogSize};
@@ -91,7 +93,8 @@ pub struct CoreOptions {
     pub log_bytes_max: u64,
     /// Usually [`ELECTION_TICKS`].
     pub election_ticks: Range<usize>,
-    /// Of the election timeouts: raft-rs draws from its own source of randomness, which nobody could repeat.
+    /// Of the election timeouts: raft-rs draws from its own source of randomness, which nobody could repeat. Another
+    /// one with each start of a replica: answers to questions of a former life are told from others by it.
     pub seed: u64,
 }
 
@@ -120,6 +123,7 @@ pub struct Core {
     patience: Patience,
     promise: Promise,
     lease: Lease,
+    questions: Questions,
     transfer: Option<Transfer>,
     desired: Vec<(ReplicaId, Desired)>,
     role: Role,
@@ -182,6 +186,7 @@ impl Core {
             patience,
             promise,
             lease: Lease::new(election_ticks.start),
+            questions: Questions::new(options.seed),
             transfer: None,
             desired: Vec::new(),
             role: Role::Follower { term: Term(0), leader: None },
@@ -264,6 +269,9 @@ impl Core {
             return;
         }
         let (kind, term) = (message.get_msg_type(), message.term);
+        if kind == MessageType::MsgReadIndex && !self.takes_questions() {
+            return;
+        }
         if let Err(error) = self.node.step(message) {
             tracing::debug!(%error, "message of another replica ignored");
         }

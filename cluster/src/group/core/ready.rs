@@ -62,7 +62,9 @@ impl Core {
         let mut ready = self.node.ready();
         self.give_up_proposals();
         self.note_role();
-        self.confirm_rounds(&ready.take_read_states());
+        let answers = ready.take_read_states();
+        self.confirm_rounds(&answers);
+        self.note_answers(&answers);
         self.note_lease();
         self.send(ready.take_messages());
         if !ready.snapshot().is_empty() {

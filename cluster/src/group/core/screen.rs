@@ -4,11 +4,12 @@
 use protobuf::Message as _;
 use raft::eraftpb::{ConfChange, ConfChangeV2, Entry, EntryType, Message, MessageType};
 
+use super::proof;
 use crate::group::entry::CommittedEntry;
 use crate::group::ids::{LogIndex, ReplicaId};
 
-/// Proposals and read index questions are never forwarded, and snapshots come with their data, another way.
-const KINDS: [MessageType; 9] = [
+/// Proposals are never forwarded, and snapshots come with their data, another way.
+const KINDS: [MessageType; 11] = [
     MessageType::MsgAppend,
     MessageType::MsgAppendResponse,
     MessageType::MsgRequestVote,
@@ -18,6 +19,8 @@ const KINDS: [MessageType; 9] = [
     MessageType::MsgHeartbeat,
     MessageType::MsgHeartbeatResponse,
     MessageType::MsgTimeoutNow,
+    MessageType::MsgReadIndex,
+    MessageType::MsgReadIndexResp,
 ];
 
 pub(super) fn is_welcome(message: &Message, me: ReplicaId, last_index: u64) -> bool {
@@ -25,8 +28,17 @@ pub(super) fn is_welcome(message: &Message, me: ReplicaId, last_index: u64) -> b
     let is_for_me = message.to == me.0 && message.from != me.0 && message.from != 0;
     // A leader never tells more than it knows the other to have.
     let is_beyond = kind == MessageType::MsgHeartbeat && message.commit > last_index;
-    // Term zero is raft-rs's word for a message from itself.
-    is_for_me && message.term != 0 && KINDS.contains(&kind) && !is_beyond && entries_are_sound(message)
+    // Term zero is raft-rs's word for a message from itself, and for a question, which any leader may answer.
+    let has_term = (message.term != 0) != (kind == MessageType::MsgReadIndex);
+    is_for_me && has_term && KINDS.contains(&kind) && !is_beyond && content_is_sound(message, me)
+}
+
+fn content_is_sound(message: &Message, me: ReplicaId) -> bool {
+    match message.get_msg_type() {
+        MessageType::MsgReadIndex => proof::is_sound(message, message.from),
+        MessageType::MsgReadIndexResp => proof::is_sound(message, me.0),
+        _ => entries_are_sound(message),
+    }
 }
 
 fn entries_are_sound(message: &Message) -> bool {

@@ -20,6 +20,7 @@ struct Replica {
     committed: Vec<String>,
     last_seq: Option<Seq>,
     unknown: Vec<RangeInclusive<Seq>>,
+    proven: Vec<(Duration, LogIndex)>,
     /// Writes that are begun and do not end, while the disk hangs.
     hanging: Option<Vec<(LogWrite, Durability, WriteNumber)>>,
 }
@@ -41,7 +42,16 @@ impl Replica {
             seed: 0,
         };
         let core = Core::start(&options, disk.clone(), applied).unwrap();
-        Replica { core, disk, taken: 0, committed: vec![], last_seq: None, unknown: vec![], hanging: None }
+        Replica {
+            core,
+            disk,
+            taken: 0,
+            committed: vec![],
+            last_seq: None,
+            unknown: vec![],
+            proven: vec![],
+            hanging: None,
+        }
     }
 
     fn propose(&mut self, text: &str) {
@@ -68,6 +78,7 @@ impl Replica {
                 }
                 Action::Unknown(batches) => self.unknown.push(batches),
                 Action::Compact { before } => self.disk.compact(before).unwrap(),
+                Action::Proven { since, index } => self.proven.push((since, index)),
                 Action::Role(_) | Action::Lease { .. } => (),
                 Action::Ship(_) | Action::Install { .. } => unreachable!("these logs are whole"),
             }
@@ -179,6 +190,57 @@ fn a_leader_that_is_overruled_says_that_fates_are_unknown_and_loses_its_tail() {
     again.perform();
     assert_eq!(again.committed[..2], ["kept", "new"]);
     assert!(!again.committed.iter().any(|text| text.contains("lost")));
+}
+
+#[test]
+fn a_follower_learns_how_old_its_state_is_only_from_a_leader_that_still_leads() {
+    let at = Duration::from_secs;
+    let mut cluster = Cluster::start();
+    assert_eq!(cluster.elect(&[1, 2, 3]), 1);
+    cluster.propose(1, "a");
+    assert!(!cluster.at(1).core.begin_proof(at(1)), "a leader has nobody to ask");
+    assert!(cluster.at(2).core.begin_proof(at(1)));
+    cluster.settle();
+    let committed = cluster.at(1).core.positions().committed;
+    assert_eq!(cluster.at(2).proven, [(at(1), committed)]);
+    assert_eq!(cluster.at(2).core.applied(), committed, "the answer says what is committed");
+
+    // Replica 2 still believes in replica 1, which cannot find a majority any more.
+    cluster.cut_off.insert(ReplicaId(3));
+    cluster.at(1).hanging = Some(Vec::new());
+    assert!(cluster.at(2).core.begin_proof(at(2)));
+    let questions = cluster.at(2).perform();
+    assert_eq!(questions.len(), 1);
+    cluster.cut_off.insert(ReplicaId(2));
+    questions.into_iter().for_each(|question| cluster.at(1).core.receive(question));
+    cluster.settle();
+    assert!(cluster.at(2).core.awaits_proof());
+    assert_eq!(cluster.at(2).proven.len(), 1);
+}
+
+#[test]
+fn questions_that_nobody_asks_are_dropped() {
+    use raft::eraftpb::{Entry, Message};
+    let mut cluster = Cluster::start();
+    assert_eq!(cluster.elect(&[1, 2, 3]), 1);
+    let question = |contents: &[Vec<u8>]| {
+        let mut message = Message { from: 2, to: 1, ..Message::default() };
+        message.set_msg_type(MessageType::MsgReadIndex);
+        let entry = |data: &Vec<u8>| Entry { data: data.clone().into(), ..Entry::default() };
+        message.set_entries(contents.iter().map(entry).collect::<Vec<_>>().into());
+        PeerMessage(message)
+    };
+    let sound = [2_u64, 9, 1].map(u64::to_be_bytes).concat();
+    let of_another = [3_u64, 9, 1].map(u64::to_be_bytes).concat();
+    for contents in [vec![], vec![sound[..8].to_vec()], vec![of_another], vec![sound.clone(), sound.clone()]] {
+        cluster.at(1).core.receive(question(&contents));
+        assert!(cluster.at(1).perform().is_empty(), "{contents:?}");
+    }
+    cluster.at(1).core.receive(question(std::slice::from_ref(&sound)));
+    assert_eq!(cluster.at(1).perform().len(), 2, "it asks the others whether it leads");
+    // A follower passes nothing on.
+    cluster.at(3).core.receive(question(&[sound]));
+    assert!(cluster.at(3).perform().is_empty());
 }
 
 #[test]

@@ -30,6 +30,8 @@ pub enum Bug {
     LeaseForever,
     /// The lease runs from the time at which the round is confirmed (22).
     LeaseFromTheEnd,
+    /// What a follower learns is taken to hold for the time at which it learns it.
+    ProofFromTheEnd,
     /// Reads are served before an entry of the leader's own term is applied (23).
     ReadsTooEarly,
     /// A commit notice is taken to cover all that was handed in.
@@ -43,7 +45,7 @@ pub enum Bug {
 }
 
 impl Bug {
-    pub const ALL: [Bug; 18] = [
+    pub const ALL: [Bug; 19] = [
         Bug::SaidBeforeSync,
         Bug::VoteNotSynced,
         Bug::TailKept,
@@ -57,6 +59,7 @@ impl Bug {
         Bug::NumberUsedAgain,
         Bug::LeaseForever,
         Bug::LeaseFromTheEnd,
+        Bug::ProofFromTheEnd,
         Bug::ReadsTooEarly,
         Bug::AckWholeQueue,
         Bug::UnknownAcknowledged,

@@ -25,10 +25,14 @@ pub struct Faults {
     pub proposals: u64,
     /// Whether the group thread does nothing else while it writes, as the real one, or goes on.
     pub blocks: bool,
+    /// Whether followers ask how old their state is. Each question is a round of heartbeats, which changes all that
+    /// follows.
+    pub asks: bool,
 }
 
 impl Faults {
-    pub fn draw(rng: &mut Rng) -> Faults {
+    /// Followers ask in one of four runs.
+    pub fn draw(seed: u64, rng: &mut Rng) -> Faults {
         let mut sometimes = |per_mille: u64, max: u64| if rng.chance(per_mille) { rng.below(max + 1) } else { 0 };
         Faults {
             loss: sometimes(500, 200),
@@ -49,6 +53,7 @@ impl Faults {
             log_bytes_max: 400 << sometimes(900, 6),
             proposals: 50 + sometimes(800, 600),
             blocks: sometimes(1000, 2) > 0,
+            asks: seed % 4 == 3,
         }
     }
 }

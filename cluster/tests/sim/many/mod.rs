@@ -119,7 +119,7 @@ struct Report {
 impl World {
     pub fn new(seed: u64, replicas: u64, bug: Bug) -> World {
         let mut rng = Rng::new(seed.wrapping_mul(31).wrapping_add(replicas));
-        let faults = Faults::draw(&mut rng);
+        let faults = Faults::draw(seed, &mut rng);
         let founders: Vec<_> = (1..=replicas).map(ReplicaId).collect();
         let start = Start::Found { voters: founders.clone() };
         let sites = founders.iter().map(|id| (id.0, Site::new(start.clone()))).collect();

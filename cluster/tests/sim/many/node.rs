@@ -52,6 +52,8 @@ pub struct Node {
     lease: Option<Duration>,
     ticked: u64,
     lease_round: u64,
+    /// What was acknowledged when this replica, as a follower, asked how old its state is.
+    asked: BTreeMap<Duration, LogIndex>,
     pub arrived: VecDeque<PeerMessage>,
     /// The data of a snapshot that its core has taken.
     staged: Option<Vec<Item>>,
@@ -120,6 +122,7 @@ impl Node {
             lease: None,
             ticked: now,
             lease_round: now,
+            asked: BTreeMap::new(),
             arrived: VecDeque::new(),
             staged: None,
             was_overruled: false,
@@ -227,6 +230,11 @@ impl Node {
         if world.now >= self.lease_round + LEASE_ROUND_MS {
             self.lease_round = world.now;
             self.core.begin_lease_round(millis(world.now));
+            // Not each time: a process takes few messages at a time.
+            let is_turn = (world.now / LEASE_ROUND_MS + self.replica) % 3 == 0;
+            if world.faults.asks && is_turn && self.core.begin_proof(millis(world.now)) {
+                self.asked.insert(millis(world.now), world.truth.last_acked());
+            }
         }
         let count = world.rng.below(4).min(self.inbox.len() as u64) as usize;
         if count > 0 && self.core.accepts_proposals() {
@@ -285,6 +293,14 @@ impl Node {
                     Bug::LeaseThroughTransfer if until.is_none() && self.core.leads() => (),
                     _ => self.lease = until,
                 }
+            }
+            Action::Proven { since, index } => {
+                let before = match self.bug {
+                    Bug::ProofFromTheEnd => world.truth.last_acked(),
+                    _ => self.asked[&since],
+                };
+                self.asked.retain(|asked, _| *asked > since);
+                world.truth.on_proof(self.replica, before, index)?;
             }
             Action::Ship(message) => {
                 let contents = self.disk.contents.lock();

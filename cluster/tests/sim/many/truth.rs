@@ -122,6 +122,18 @@ impl Truth {
         })
     }
 
+    /// A follower that has applied up to `index` shows all that was acknowledged when it began to ask.
+    pub fn on_proof(&self, replica: u64, acked_before: LogIndex, index: LogIndex) -> Checked {
+        require(acked_before <= index, "FreshCopies", || {
+            format!("{replica} is told of {index}, {acked_before} was acknowledged before it asked")
+        })
+    }
+
+    /// The last entry of which something was acknowledged.
+    pub fn last_acked(&self) -> LogIndex {
+        LogIndex(self.acked)
+    }
+
     pub fn last_committed(&self) -> LogIndex {
         LogIndex(self.committed.last_key_value().map_or(1, |(index, _)| *index))
     }

@@ -3,6 +3,7 @@
 
 use crate::blocked::End;
 use crate::client::ClientId;
+use crate::commands::cluster::cluster_of;
 use crate::commands::ctx::SessionCtx;
 use crate::error::{CommandError, CommandResult, NOT_INTEGER, SYNTAX};
 use crate::pause::Mode;
@@ -11,6 +12,7 @@ use crate::session::{ReplyMode, Switch};
 use basalt_storage::number;
 use basalt_storage::slot::StripeSet;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 fn switch(word: &[u8]) -> Result<Switch, CommandError> {
     match word.to_ascii_lowercase().as_slice() {
@@ -45,6 +47,24 @@ pub fn reply(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
         b"skip" => session.reply_mode = ReplyMode::SkipNext,
         _ => return Err(SYNTAX),
     }
+    Ok(())
+}
+
+/// How old what a replica shows after READONLY may be. Without an argument the bound is answered; 0 stands for none.
+pub fn read_staleness(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
+    cluster_of(ctx.server)?;
+    let reads = &mut ctx.session.routing().reads;
+    let Some(text) = args.maybe(2) else {
+        ctx.out.integer(reads.bound.map_or(0, |bound| bound.as_millis() as i64));
+        return Ok(());
+    };
+    if args.len() > 3 {
+        return Err(SYNTAX);
+    }
+    let milliseconds = number::parse_i64(text).ok_or(NOT_INTEGER)?;
+    let milliseconds = u64::try_from(milliseconds).map_err(|_| CommandError::new("ERR read staleness is negative"))?;
+    reads.bound = (milliseconds > 0).then(|| Duration::from_millis(milliseconds));
+    ctx.out.ok();
     Ok(())
 }
 

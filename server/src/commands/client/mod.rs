@@ -146,6 +146,15 @@ const SUBCOMMANDS: &[Spec] = &[
         ..SUB
     },
     Spec {
+        name: "read-staleness",
+        arity: -2,
+        since: "7.4.0",
+        summary: "Says how old may be what a replica shows to the connection after READONLY, or tells it.",
+        syntax: "[milliseconds]",
+        handler: Session(control::read_staleness),
+        ..SUB
+    },
+    Spec {
         name: "reply",
         arity: 3,
         since: "3.2.0",
@@ -239,6 +248,10 @@ fn help(ctx: &mut SessionCtx<'_, '_>, _: Args<'_>) -> CommandResult {
             ),
             ("UNPAUSE", "End a pause now."),
             ("PAUSE <timeout> [WRITE|ALL]", "Hold back all clients, or just writes, for <timeout> milliseconds."),
+            (
+                "READ-STALENESS [<milliseconds>]",
+                "How old what a replica shows after READONLY may be; 0 for any age, which is the default.",
+            ),
             ("REPLY (ON|OFF|SKIP)", "Whether this connection is answered."),
             ("SETNAME <name>", "Give this connection a name."),
             ("CAPA <capability> [<capability> ...]", "Say what the client can do: `redirect` to follow redirections."),

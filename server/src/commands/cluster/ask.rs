@@ -3,10 +3,12 @@
 use super::parse;
 use crate::cluster::Cluster;
 use crate::cluster::control::Traffic;
+use crate::cluster::replica_reads::CopiedKeys;
 use crate::cluster::route::Mode;
 use crate::cluster::show::{self, Scene};
 use crate::commands::ctx::SessionCtx;
 use crate::commands::parse::integer;
+use crate::durability::admission::refuse;
 use crate::error::{CommandError, CommandResult, SYNTAX};
 use crate::resp::Args;
 use crate::server::Server;
@@ -118,9 +120,15 @@ fn slot(number: i64) -> Option<Slot> {
 pub fn count_keys_in_slot(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
     cluster_of(ctx.server)?;
     let slot = slot(integer(args.at(2))?).ok_or(INVALID_SLOT)?;
-    let keys = ctx.with_stripes(StripeSet::of(slot.stripe()), |view| view.slot_len(DB, slot));
+    let keys = count_keys(ctx, slot);
     ctx.out.count(keys);
     Ok(())
+}
+
+/// How many keys there are in a slot here, whether this node leads it or has a copy.
+fn count_keys(ctx: &mut SessionCtx<'_, '_>, slot: Slot) -> usize {
+    let copied = CopiedKeys::of(ctx.server).map_or(0, |copied| copied.count_in(slot));
+    copied + ctx.with_stripes(StripeSet::of(slot.stripe()), |view| view.slot_len(DB, slot))
 }
 
 pub fn keys_in_slot(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult {
@@ -129,6 +137,14 @@ pub fn keys_in_slot(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResu
     let (slot_number, wanted) = (integer(args.at(2))?, integer(args.at(3))?);
     let slot = slot(slot_number).ok_or(INVALID)?;
     let wanted = usize::try_from(wanted).map_err(|_| INVALID)?;
+    if let Some(copied) = CopiedKeys::of(ctx.server).filter(|copied| copied.has(slot)) {
+        let mut keys: Vec<Box<[u8]>> = Vec::new();
+        copied.walk(slot, 0, wanted, |stored| keys.push(stored.key.into())).map_err(refuse)?;
+        keys.truncate(wanted);
+        ctx.out.array(keys.len());
+        keys.iter().for_each(|key| ctx.out.bulk(key));
+        return Ok(());
+    }
     let keys = ctx.with_stripes(StripeSet::of(slot.stripe()), |view| {
         let mut keys: Vec<Box<[u8]>> = Vec::new();
         let mut place = Some(Place::START);
@@ -146,7 +162,7 @@ pub fn keys_in_slot(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResu
         }
         Ok(keys)
     });
-    let keys = keys.map_err(crate::durability::admission::refuse)?;
+    let keys = keys.map_err(refuse)?;
     ctx.out.array(keys.len());
     keys.iter().for_each(|key| ctx.out.bulk(key));
     Ok(())
@@ -184,7 +200,7 @@ pub fn slot_stats(ctx: &mut SessionCtx<'_, '_>, args: Args<'_>) -> CommandResult
     slots.retain(|slot| picture.map.owner(*slot) == Some(shard));
     let mut counts: Vec<(Slot, usize)> = Vec::with_capacity(slots.len());
     for slot in slots {
-        counts.push((slot, ctx.with_stripes(StripeSet::of(slot.stripe()), |view| view.slot_len(DB, slot))));
+        counts.push((slot, count_keys(ctx, slot)));
     }
     if let Some((order, limit)) = order {
         match order {

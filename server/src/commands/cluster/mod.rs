@@ -5,4 +5,5 @@ mod change;
 pub mod parse;
 mod rows;
 
+pub use ask::cluster_of;
 pub use rows::COMMANDS;

@@ -76,6 +76,7 @@ struct Applying<'e> {
     flushed: Vec<PhysicalDb>,
     /// Those from now on, if they change.
     marks: Option<Vec<Mark>>,
+    sealed_version: u64,
 }
 
 impl<'e> Applying<'e> {
@@ -89,6 +90,7 @@ impl<'e> Applying<'e> {
             next_database: progress.next_database,
             flushed: Vec::new(),
             marks: None,
+            sealed_version: progress.sealed_version,
         }
     }
 
@@ -135,6 +137,9 @@ impl<'e> Applying<'e> {
             }
             Effect::Clear { db, slot, hashes } => self.clear(db, slot, hashes),
             Effect::Mark(mark) => {
+                if mark.passage == Passage::Sealed {
+                    self.sealed_version = self.sealed_version.max(mark.version);
+                }
                 self.unmark(mark.passage, &mark.name).push(mark);
                 Ok(())
             }
@@ -259,6 +264,7 @@ impl<'e> Applying<'e> {
             applied: self.staged.index,
             next_version: self.staged.next_version,
             next_database: self.next_database,
+            sealed_version: self.sealed_version,
         };
         let mut write = self.engine.rocks.begin_state_write();
         let deltas = self.write_records(&mut write);

@@ -54,6 +54,8 @@ pub(super) struct Progress {
     pub applied: LogIndex,
     pub next_version: u64,
     pub next_database: u32,
+    /// The newest version of the cluster's map by which slots were sealed.
+    pub sealed_version: u64,
 }
 
 /// The databases that clients name, and their counts.
@@ -93,6 +95,7 @@ impl Engine {
             applied: LogIndex(0),
             next_version: 1,
             next_database: 0,
+            sealed_version: 0,
         });
         let mut map = stored.unwrap_or_default();
         let is_saved = map.len() >= usize::from(databases);
@@ -134,6 +137,19 @@ impl Engine {
     pub fn counts(&self, db: DbIndex, slot: Slot) -> SlotCounts {
         let databases = self.databases.read();
         databases.of(db).map_or_else(SlotCounts::default, |counts| counts.slots[usize::from(slot.number())])
+    }
+
+    /// How many entries a database has in some slots.
+    pub fn count_in(&self, db: DbIndex, is_meant: impl Fn(Slot) -> bool) -> SlotCounts {
+        let mut sum = SlotCounts::default();
+        if let Some(counts) = self.databases.read().of(db) {
+            for slot in Slot::all().filter(|slot| is_meant(*slot)) {
+                let SlotCounts { entries, volatile } = counts.slots[usize::from(slot.number())];
+                sum.entries += entries;
+                sum.volatile += volatile;
+            }
+        }
+        sum
     }
 
     /// How many entries a database has.
@@ -224,6 +240,7 @@ impl Progress {
         put_varint(&mut out, self.applied.0);
         put_varint(&mut out, self.next_version);
         put_varint(&mut out, self.next_database.into());
+        put_varint(&mut out, self.sealed_version);
         out
     }
 }
@@ -238,7 +255,10 @@ fn load_progress(rocks: &Rocks, group: GroupId) -> Result<Option<Progress>, Engi
     let mut reader = Reader::new(&bytes);
     let mut read = || {
         let (applied, next_version) = (LogIndex(reader.varint()?), reader.varint()?);
-        Ok(Progress { applied, next_version, next_database: reader.varint()? as u32 })
+        let next_database = reader.varint()? as u32;
+        // Earlier versions did not write it.
+        let sealed_version = if reader.is_empty() { 0 } else { reader.varint()? };
+        Ok(Progress { applied, next_version, next_database, sealed_version })
     };
     read().map(Some).map_err(corrupt("the applied index"))
 }

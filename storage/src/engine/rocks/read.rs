@@ -79,23 +79,7 @@ impl Engine {
         extent: Extent,
         limits: &Limits,
     ) -> Result<Lookup, EngineError> {
-        self.read(db, key, tier, |meta, source| {
-            if let (DataRef::Parts(large), Extent::Outline { above }) = (meta.data, extent)
-                && is_above(&large, above)
-            {
-                let value = Value::Outline(Box::new(outline_of(&large)));
-                return Ok(Found::Found(Loaded { value, expiry: meta.expiry }));
-            }
-            let is_large = matches!(meta.data, DataRef::Parts(large) if parts_count(&large) > MEMORY_PARTS_MAX);
-            if is_large && tier == Tier::Memory {
-                return Ok(Found::NeedsDisk);
-            }
-            let value = source.value(meta.data, limits)?;
-            Ok(match value {
-                Some(value) => Found::Found(Loaded { value, expiry: meta.expiry }),
-                None => Found::NeedsDisk,
-            })
-        })
+        self.read(db, key, tier, |meta, source| load_from(meta, source, extent, limits))
     }
 
     /// Type, length and expiry of an entry.
@@ -115,18 +99,12 @@ impl Engine {
 
     /// One part of a value that `outline` stands for.
     pub fn part_of(&self, outline: &Outline, name: PartName<'_>, tier: Tier) -> Result<Found<Part>, EngineError> {
-        let source = Source { engine: self, snapshot: None, tier };
-        Ok(match source.part(&large_of(outline), name)? {
-            Found::Found(Some(part)) => Found::Found(part),
-            Found::Found(None) | Found::Absent => Found::Absent,
-            Found::NeedsDisk => Found::NeedsDisk,
-        })
+        Source { engine: self, snapshot: None, tier }.part_of(outline, name)
     }
 
     /// The value that `outline` stands for. To be called only while nobody can change it.
     pub fn value_of(&self, outline: &Outline, limits: &Limits) -> Result<Value, EngineError> {
-        let source = Source { engine: self, snapshot: None, tier: Tier::Disk };
-        Ok(source.value(DataRef::Parts(large_of(outline)), limits)?.expect("the disk was allowed"))
+        Source { engine: self, snapshot: None, tier: Tier::Disk }.value_of(outline, limits)
     }
 
     /// One part of an entry, without the rest of it. No part if the type has no parts of that name.
@@ -197,7 +175,45 @@ pub(super) struct Source<'a> {
     pub tier: Tier,
 }
 
+/// The entry that a record tells of.
+pub(super) fn load_from(
+    meta: MetaRef<'_>,
+    source: &Source<'_>,
+    extent: Extent,
+    limits: &Limits,
+) -> Result<Lookup, EngineError> {
+    if let (DataRef::Parts(large), Extent::Outline { above }) = (meta.data, extent)
+        && is_above(&large, above)
+    {
+        let value = Value::Outline(Box::new(outline_of(&large)));
+        return Ok(Found::Found(Loaded { value, expiry: meta.expiry }));
+    }
+    let is_large = matches!(meta.data, DataRef::Parts(large) if parts_count(&large) > MEMORY_PARTS_MAX);
+    if is_large && source.tier == Tier::Memory {
+        return Ok(Found::NeedsDisk);
+    }
+    let value = source.value(meta.data, limits)?;
+    Ok(match value {
+        Some(value) => Found::Found(Loaded { value, expiry: meta.expiry }),
+        None => Found::NeedsDisk,
+    })
+}
+
 impl Source<'_> {
+    /// One part of a value that `outline` stands for.
+    pub fn part_of(&self, outline: &Outline, name: PartName<'_>) -> Result<Found<Part>, EngineError> {
+        Ok(match self.part(&large_of(outline), name)? {
+            Found::Found(Some(part)) => Found::Found(part),
+            Found::Found(None) | Found::Absent => Found::Absent,
+            Found::NeedsDisk => Found::NeedsDisk,
+        })
+    }
+
+    /// The value that `outline` stands for. Only where the disk is allowed.
+    pub fn value_of(&self, outline: &Outline, limits: &Limits) -> Result<Value, EngineError> {
+        Ok(self.value(DataRef::Parts(large_of(outline)), limits)?.expect("the disk was allowed"))
+    }
+
     /// The value; none if that needs the disk and must not.
     pub fn value(&self, data: DataRef<'_>, limits: &Limits) -> Result<Option<Value>, EngineError> {
         match data {

@@ -2,6 +2,7 @@
 
 mod copying;
 mod digest;
+mod excerpt;
 mod former;
 mod large;
 mod law;
