@@ -38,8 +38,8 @@ pub struct Replica {
     id: GroupId,
     me: ReplicaId,
     contents: Contents,
-    /// Locked while it is replaced by a snapshot: whoever reads from the state of a replica that follows makes sure that
-    /// it stays.
+    /// Locked while they are replaced by a snapshot: whoever reads from a replica that follows makes sure that they
+    /// stay.
     changing: RwLock<()>,
     group: OnceLock<Arc<Group>>,
     role: Mutex<Role>,

@@ -183,8 +183,8 @@ impl Database {
         entry
     }
 
-    /// Lets go of the counts of sizes, for a database in which nothing is left. Tables that are still to be taken off them
-    /// may have left before.
+    /// Lets go of the counts of sizes, for a database in which nothing is left. Tables that have left before may still
+    /// have to be taken off them.
     pub(super) fn begin_counting_anew(&mut self) -> Arc<Sizes> {
         assert!(self.entries == 0, "what is left is counted");
         std::mem::replace(&mut self.sizes, Arc::new(Sizes::new()))

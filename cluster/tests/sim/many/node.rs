@@ -231,7 +231,7 @@ impl Node {
             self.lease_round = world.now;
             self.core.begin_lease_round(millis(world.now));
             // Not each time: a process takes few messages at a time.
-            let is_turn = (world.now / LEASE_ROUND_MS + self.replica) % 3 == 0;
+            let is_turn = (world.now / LEASE_ROUND_MS + self.replica).is_multiple_of(3);
             if world.faults.asks && is_turn && self.core.begin_proof(millis(world.now)) {
                 self.asked.insert(millis(world.now), world.truth.last_acked());
             }
