@@ -1,6 +1,7 @@
 """Starts servers for the tests: redis-server as the reference, and the binary under test from BASALT_BIN."""
 
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -92,14 +93,27 @@ def binary_under_test() -> str:
     return binary
 
 
-def free_port() -> int:
+# Below what the system gives to connections: a server that is started again would find its port taken by one of them.
+PORTS = range(11000, 20000)
+
+
+def is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port() -> int:
+    while not is_free(port := random.choice(PORTS)):
+        pass
+    return port
 
 
 def node_port() -> int:
     """For a node of a cluster: the other nodes dial the port plus 10000."""
-    while (port := free_port()) + 10000 > 65535:
+    while not is_free((port := free_port()) + 10000):
         pass
     return port

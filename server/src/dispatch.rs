@@ -103,6 +103,7 @@ fn dispatch_behind(server: &Server, session: &mut Session, args: Args<'_>, out: 
     end_with_care(session, Flow::Forwarded, out, mark);
     Flow::Forwarded
 }
+
 /// How a command that was let in is run.
 type Run = fn(&Server, &mut Session, &'static Command, Args<'_>, &mut ReplyBuf) -> Flow;
 

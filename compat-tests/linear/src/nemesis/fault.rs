@@ -18,6 +18,8 @@ pub enum Fault {
     Transfer,
     /// Slots are moved from one master to another.
     Move,
+    /// A node is emptied while it serves, and after a while no more.
+    Drain,
 }
 
 /// Where a fault is possible.
@@ -28,7 +30,7 @@ pub enum Scope {
 }
 
 impl Fault {
-    pub const ALL: [Fault; 8] = [
+    pub const ALL: [Fault; 9] = [
         Fault::Kill,
         Fault::Pause,
         Fault::Behind,
@@ -37,6 +39,7 @@ impl Fault {
         Fault::Slow,
         Fault::Transfer,
         Fault::Move,
+        Fault::Drain,
     ];
 
     pub fn name(self) -> &'static str {
@@ -49,6 +52,7 @@ impl Fault {
             Fault::Slow => "slow",
             Fault::Transfer => "transfer",
             Fault::Move => "move",
+            Fault::Drain => "drain",
         }
     }
 
@@ -59,7 +63,13 @@ impl Fault {
     pub fn scope(self) -> Scope {
         match self {
             Fault::Kill | Fault::Pause => Scope::Anywhere,
-            Fault::Behind | Fault::Cut | Fault::OneWay | Fault::Slow | Fault::Transfer | Fault::Move => Scope::Cluster,
+            Fault::Behind
+            | Fault::Cut
+            | Fault::OneWay
+            | Fault::Slow
+            | Fault::Transfer
+            | Fault::Move
+            | Fault::Drain => Scope::Cluster,
         }
     }
 }

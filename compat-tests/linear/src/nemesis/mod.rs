@@ -90,6 +90,7 @@ impl Nemesis {
             }
             Fault::Transfer => orders::take_over(deployment, &mut self.random),
             Fault::Move => orders::move_slots(deployment, &mut self.random),
+            Fault::Drain => orders::drain(deployment, victim, time),
         }
         Ok(())
     }

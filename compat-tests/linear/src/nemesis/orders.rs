@@ -56,6 +56,16 @@ pub fn move_slots(deployment: &Deployment, random: &mut Random) {
     let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
 }
 
+/// Has a node emptied for so long. What has moved by then stays where it is, until nodes are balanced again.
+pub fn drain(deployment: &Deployment, node: usize, time: Duration) {
+    let Some(Reply::Text(id)) = ask(deployment, node, &["CLUSTER", "MYID"]) else { return };
+    ask(deployment, node, &["CLUSTER", "DRAIN", &id]);
+    std::thread::sleep(time);
+    // Whoever is in reach can be asked; a node that stays drained only has nothing more to do.
+    let stops = |node: usize| ask(deployment, node, &["CLUSTER", "DRAIN", &id, "STOP"]) == Some(Reply::Ok);
+    let _ = (0..deployment.processes.len()).any(stops);
+}
+
 /// Has the first slots of a node's last range move, so many at most; whether it will.
 fn move_at_once(deployment: &Deployment, source: usize, to: &str, count: u64) -> bool {
     let Some(Reply::Text(nodes)) = ask(deployment, source, &["CLUSTER", "NODES"]) else { return false };
