@@ -460,4 +460,4 @@ CASES = [
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_with_binary("reads from replicas", CASES))
+    raise SystemExit(run_with_binary("replica-reads", CASES))
