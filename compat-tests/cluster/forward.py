@@ -6,10 +6,9 @@ import random
 import re
 import subprocess
 import sys
-import threading
 import time
 
-from load import COUNTERS, surely
+from load import COUNTERS, Load, surely
 from moving import begin_move, fill, has_moved, slots_of
 from nodes import HOST, PATIENCE, Client, Nodes, form_by_joining, is_settled, run_with_binary, until
 from resp import Closed, Connection, encode
@@ -357,18 +356,13 @@ def first_id(connection: Connection) -> str:
     return connection.call("CLUSTER", "MYID")[1].decode()
 
 
-class PlainLoad:
-    """Counts up through one node, in pipelines of mixed slots, and knows what was acknowledged."""
+class PlainLoad(Load):
+    """Counts up through one node, in pipelines of mixed slots."""
 
     def __init__(self, port: int):
-        self.port = port
-        self.acknowledged = dict.fromkeys(COUNTERS, 0)
-        self.uncertain = dict.fromkeys(COUNTERS, 0)
+        super().__init__([port], writers=3)
         self.refusals: dict = {}
         self.closings = 0
-        self.is_over = threading.Event()
-        self.failures: list = []
-        self.threads = [threading.Thread(target=self.run, args=(COUNTERS[start::3],)) for start in range(3)]
 
     def run(self, names: list) -> None:
         connection = None
@@ -378,12 +372,12 @@ class PlainLoad:
                 batch = [name for name in names for _ in range(2)]
                 rest: list = []
                 try:
-                    connection = connection or Connection(HOST, self.port, timeout=PATIENCE)
+                    connection = connection or Connection(HOST, self.ports[0], timeout=PATIENCE)
                     rest = batch
                     connection.send(b"".join(encode(["INCR", name]) for name in batch))
                     for done, name in enumerate(batch):
                         rest = batch[done:]
-                        self.note(name, connection.read())
+                        self.note_reply(name, connection.read())
                 except (Closed, OSError):
                     self.closings += bool(rest)
                     # They may have happened or not.
@@ -394,35 +388,14 @@ class PlainLoad:
         except Exception as error:  # noqa: BLE001: shown by the main thread
             self.failures.append(error)
 
-    def note(self, name: str, reply) -> None:
+    def note_reply(self, name: str, reply) -> None:
         kind, value = reply
         if kind == "-":
             word = value.split()[0].decode()
             assert word in ("CLUSTERDOWN", "TRYAGAIN", "LOADING"), reply
             self.refusals[word] = self.refusals.get(word, 0) + 1
-            return
-        low = self.acknowledged[name] + 1
-        assert low <= value <= low + self.uncertain[name], f"{name}: {value} after {self.acknowledged[name]}"
-        self.uncertain[name] -= value - low
-        self.acknowledged[name] = value
-
-    def __enter__(self) -> "PlainLoad":
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.is_over.set()
-        for thread in self.threads:
-            thread.join()
-        if self.failures:
-            raise self.failures[0]
-
-    def check(self, client: Client) -> int:
-        for name, least in self.acknowledged.items():
-            number = int(surely(client, "GET", name)[1] or 0)
-            assert least <= number <= least + self.uncertain[name], f"{name} is {number}, acknowledged were {least}"
-        return sum(self.acknowledged.values())
+        else:
+            self.note(name, value)
 
 
 def slots_move_under_clients_that_know_nothing(binary: str) -> str:

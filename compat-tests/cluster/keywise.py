@@ -294,15 +294,17 @@ def what_changes_on_its_way_is_not_lost(binary: str) -> str:
     with Server(binary, "--mode", "cache") as one, Server(binary, "--mode", "durable") as two:
         servers = [one, two]
         counted, there = 0, 0
-        is_over = threading.Event()
+        # Held while a write is under way, so that none is late for the place to which the key goes next.
+        writing, is_over = threading.Lock(), threading.Event()
 
         def count() -> None:
             nonlocal counted
             connections = [server.connect() for server in servers]
             while not is_over.is_set():
                 # While it is on its way it is written to where it comes from, and never made anew.
-                if connections[there].call("LPUSHX", "key", "x")[1] > 0:
-                    counted += 1
+                with writing:
+                    if connections[there].call("LPUSHX", "key", "x")[1] > 0:
+                        counted += 1
 
         one.connect().call("RPUSH", "key", "first")
         writer = threading.Thread(target=count)
@@ -311,7 +313,8 @@ def what_changes_on_its_way_is_not_lost(binary: str) -> str:
             source, target = servers[number % 2], servers[(number + 1) % 2]
             reply = source.connect().call("MIGRATE", HOST, target.port, "key", "0", "5000", "REPLACE")
             assert reply == ("+", b"OK"), reply
-            there = (number + 1) % 2
+            with writing:
+                there = (number + 1) % 2
         is_over.set()
         writer.join()
         lengths = [server.connect().call("LLEN", "key")[1] for server in servers]

@@ -13,7 +13,7 @@ COUNTERS = [f"counter:{number}" for number in range(24)]
 class Load:
     """Counts up on several connections, and knows what was acknowledged."""
 
-    def __init__(self, ports: list, names: list = COUNTERS):
+    def __init__(self, ports: list, names: list = COUNTERS, writers: int = 4):
         self.ports = ports
         self.acknowledged = dict.fromkeys(names, 0)
         self.uncertain = dict.fromkeys(names, 0)
@@ -21,7 +21,7 @@ class Load:
         self.gap = 0.0
         self.is_over = threading.Event()
         self.failures: list = []
-        self.threads = [threading.Thread(target=self.run, args=(names[start::4],)) for start in range(4)]
+        self.threads = [threading.Thread(target=self.run, args=(names[start::writers],)) for start in range(writers)]
 
     def run(self, names: list) -> None:
         client = Client(self.ports)
@@ -43,11 +43,15 @@ class Load:
                 self.uncertain[name] += 1
                 continue
             assert kind == ":", (name, kind, value)
-            low = self.acknowledged[name] + 1
-            assert low <= value <= low + self.uncertain[name], f"{name}: {value} after {self.acknowledged[name]}"
-            self.uncertain[name] -= value - low
-            self.acknowledged[name] = value
+            self.note(name, value)
             return
+
+    def note(self, name: str, value: int) -> None:
+        """So far has this name been counted, as is acknowledged."""
+        low = self.acknowledged[name] + 1
+        assert low <= value <= low + self.uncertain[name], f"{name}: {value} after {self.acknowledged[name]}"
+        self.uncertain[name] -= value - low
+        self.acknowledged[name] = value
 
     def __enter__(self) -> "Load":
         for thread in self.threads:

@@ -144,9 +144,11 @@ def is_settled(nodes: Nodes) -> bool:
     for node in nodes.all:
         lines = node.text("INFO", "groups").splitlines()
         led = [line for line in lines if "role=leader," in line and not line.startswith("#")]
-        if not node.nodes()[node.port][1]:
-            # Without slots there is nothing to copy.
-            led = [line for line in led if "kind=home," not in line]
+        if not node.nodes()[node.port][1] or any("kind=guest," in line for line in led):
+            # Without slots there is nothing to copy, and those of a node that was made anew are in a guest's group.
+            homes = [line.split(":")[0] for line in led if "kind=home," in line]
+            lone = [home for home in homes if not any(other.startswith(home + "_") for other in lines)]
+            led = [line for line in led if line.split(":")[0] not in lone]
         for line in led:
             name = line.split(":")[0]
             followers = [other for other in lines if other.startswith(name + "_")]

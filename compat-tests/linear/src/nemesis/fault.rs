@@ -63,13 +63,9 @@ impl Fault {
     pub fn scope(self) -> Scope {
         match self {
             Fault::Kill | Fault::Pause => Scope::Anywhere,
-            Fault::Behind
-            | Fault::Cut
-            | Fault::OneWay
-            | Fault::Slow
-            | Fault::Transfer
-            | Fault::Move
-            | Fault::Drain => Scope::Cluster,
+            Fault::Behind | Fault::Cut | Fault::OneWay | Fault::Slow | Fault::Transfer | Fault::Move | Fault::Drain => {
+                Scope::Cluster
+            }
         }
     }
 }
