@@ -160,7 +160,8 @@ def replies_are_those_of_one_server(binary: str) -> str:
                     assert other.call("FLUSHALL") == ("+", b"OK")
         shown = figures(nodes.all[0])
         assert shown["forwarded_requests"] > 1000 and shown["forwarded_unknown_fates"] == 0, shown
-        assert shown["forwarded_batches"] < shown["forwarded_requests"] / 2, "pipelines go together"
+        # What is for the node itself ends a batch: how many there are depends on which of the tags it has.
+        assert shown["forwarded_batches"] < shown["forwarded_requests"] * 0.8, ("pipelines go together", shown)
         calls = nodes.all[0].text("INFO", "commandstats")
         own = sum(int(number) for number in re.findall(r"cmdstat_geoadd:calls=(\d+)", calls))
         all_calls = sum(
