@@ -15,6 +15,7 @@ use super::{Cluster, Picture};
 use crate::commands::cluster::parse;
 use crate::commands::spec::{Flags, Group, KeyFlags};
 use crate::commands::{Command, spec::Spec};
+use crate::durability::replicas::DB;
 use crate::error::CommandError;
 use crate::forward::admission::{self as forward, Passage};
 use crate::forward::batch::{Destination, Way};
@@ -24,7 +25,6 @@ use crate::session::{Queued, Session};
 use crate::transaction::Phase;
 use basalt_cluster::ids::NodeId;
 use basalt_cluster::map::OpenSlot;
-use basalt_storage::effect::DbIndex;
 use basalt_storage::keyspace::{Key, View};
 use basalt_storage::slot::{Slot, StripeSet};
 use parking_lot::Mutex;
@@ -38,9 +38,6 @@ const ONLY_READS: CommandError = CommandError::new("CLUSTERDOWN The cluster is d
 const CROSS_SLOT: CommandError = CommandError::new("CROSSSLOT Keys in request don't hash to the same slot");
 const TRY_AGAIN: CommandError = CommandError::new("TRYAGAIN Multiple keys request during rehashing of slot");
 const READ_ONLY: CommandError = CommandError::new("READONLY You can't write against a read only replica.");
-
-/// The only database of a cluster.
-const DB: DbIndex = DbIndex(0);
 
 /// Results of a request's orders, filled in by whoever has carried them out.
 type Results = Arc<Mutex<Option<VecDeque<Result<Outcome, CommandError>>>>>;

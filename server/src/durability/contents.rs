@@ -3,16 +3,14 @@
 
 use super::log;
 use super::memory::InMemory;
+use super::replicas::DB;
 use basalt_cluster::group::{ApplyError, CommittedEntry, LogIndex};
 use basalt_cluster::node::Place;
-use basalt_storage::effect::{DbIndex, Mark, Passage};
+use basalt_storage::effect::{Mark, Passage};
 use basalt_storage::engine::{Engine, EngineError, Sample};
 use basalt_storage::slot::{Slot, SlotSet};
 use parking_lot::RwLock;
 use std::sync::Arc;
-
-/// The only database of a cluster.
-const DB: DbIndex = DbIndex(0);
 
 /// What a replica has.
 pub enum Contents {

@@ -5,21 +5,19 @@
 //! built in a keyspace beside the one that clients see ([`Memory::hidden`]), and taken over from there when they are
 //! this node's.
 
+use super::replicas::DB;
 use crate::server::Server;
 use basalt_cluster::group::{CommittedEntry, LogIndex};
 use basalt_storage::clock::UnixMs;
-use basalt_storage::effect::{Batch, DbIndex, Effect, Mark};
+use basalt_storage::effect::{Batch, Effect, Mark};
 use basalt_storage::engine::Sample;
 use basalt_storage::keyspace::follow::Followed;
 use basalt_storage::keyspace::{BatchSink, Keyspace, View};
 use basalt_storage::seq::Seq;
-use basalt_storage::slot::{Slot, SlotSet, StripeSet};
+use basalt_storage::slot::{SLOT_COUNT, Slot, SlotSet, StripeIndex, StripeSet};
 use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-
-/// The only database of a cluster.
-const DB: DbIndex = DbIndex(0);
 
 /// What the groups of a node have in common.
 pub struct Memory {
@@ -132,7 +130,12 @@ impl InMemory {
 
     /// How many keys of each slot clients see.
     pub fn entries_by_slot(&self) -> Vec<u64> {
-        Slot::all().map(|slot| self.memory.key_count(slot) as u64).collect()
+        let Some(server) = self.memory.server.upgrade() else { return vec![0; SLOT_COUNT] };
+        let of_stripe = |stripe: StripeIndex| -> Vec<u64> {
+            let view = server.keyspace.lock(StripeSet::of(stripe), server.now());
+            stripe.slots().map(|slot| view.slot_len(DB, slot) as u64).collect()
+        };
+        StripeIndex::all().flat_map(of_stripe).collect()
     }
 
     /// Looks at some entries of a slot that clients see.

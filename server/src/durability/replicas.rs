@@ -25,7 +25,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// The only database of a cluster.
-const DB: DbIndex = DbIndex(0);
+pub const DB: DbIndex = DbIndex(0);
 
 /// In the table of holders: none. No group has this number.
 const NOBODY: u32 = 0;

@@ -8,38 +8,26 @@ use crate::server::Server;
 use basalt_storage::effect::DbIndex;
 use basalt_storage::value::Type;
 
+/// The types in Redis's order, and what their lines are called.
+const LINES: [(Type, &str); 5] = [
+    (Type::String, "strings_sizes"),
+    (Type::List, "lists_items"),
+    (Type::Set, "sets_items"),
+    (Type::Zset, "zsets_items"),
+    (Type::Hash, "hashes_items"),
+];
+
 /// A line for each type of a database: how many values there are of at least so many bytes or elements, and of less
 /// than twice as many.
 pub fn keysizes(server: &Server, fields: &mut Fields) {
     for number in 0..server.keyspace.databases() {
-        let mut lines: Vec<_> = server.keyspace.size_distributions(DbIndex(number));
-        lines.sort_by_key(|(kind, _)| order(*kind));
-        for (kind, classes) in lines {
+        let by_type = server.keyspace.size_distributions(DbIndex(number));
+        for (kind, name) in LINES {
+            let Some((_, classes)) = by_type.iter().find(|(of, _)| *of == kind) else { continue };
             let classes: Vec<String> =
-                classes.into_iter().map(|(size, count)| format!("{}={count}", label(size))).collect();
-            fields.put(&format!("db{number}_distrib_{}", name(kind)), classes.join(","));
+                classes.iter().map(|(size, count)| format!("{}={count}", label(*size))).collect();
+            fields.put(&format!("db{number}_distrib_{name}"), classes.join(","));
         }
-    }
-}
-
-fn name(kind: Type) -> &'static str {
-    match kind {
-        Type::String => "strings_sizes",
-        Type::List => "lists_items",
-        Type::Set => "sets_items",
-        Type::Zset => "zsets_items",
-        Type::Hash => "hashes_items",
-    }
-}
-
-/// Redis shows sorted sets before hashes.
-fn order(kind: Type) -> u8 {
-    match kind {
-        Type::String => 0,
-        Type::List => 1,
-        Type::Set => 2,
-        Type::Zset => 3,
-        Type::Hash => 4,
     }
 }
 

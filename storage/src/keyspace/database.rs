@@ -132,9 +132,7 @@ impl Database {
         self.before_change(key, Some(loc));
         let (slot, sizes) = (self.slots.at_mut(key.slot.within_stripe()), &self.sizes);
         let (result, expiry) = slot.table.update(loc, |entry| {
-            let before = Class::of(entry.as_ref());
-            let result = change(entry);
-            sizes.pass(before, Class::of(entry.as_ref()));
+            let result = sizes.change(entry, change);
             (result, entry.as_ref().expiry())
         });
         if expiry.is_some() || slot.table.is_marked(loc) {
@@ -148,12 +146,7 @@ impl Database {
     pub(super) fn update_value<R>(&mut self, key: &Key<'_>, loc: Loc, change: impl FnOnce(&mut Entry) -> R) -> R {
         self.before_change(key, Some(loc));
         let sizes = &self.sizes;
-        self.slots.at_mut(key.slot.within_stripe()).table.update(loc, |entry| {
-            let before = Class::of(entry.as_ref());
-            let result = change(entry);
-            sizes.pass(before, Class::of(entry.as_ref()));
-            result
-        })
+        self.slots.at_mut(key.slot.within_stripe()).table.update(loc, |entry| sizes.change(entry, change))
     }
 
     /// Takes over the entries of a slot that has none, at its position in the stripe.

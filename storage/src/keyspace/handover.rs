@@ -35,7 +35,8 @@ impl View<'_> {
     }
 
     /// Takes over all entries of these slots, of which this view has none, from another keyspace's view. Costs the same
-    /// however many they are. Returns how many.
+    /// however many they are, unless others of their stripe are left there: then they are counted one by one. Returns
+    /// how many.
     ///
     /// # Panics
     /// If a view does not hold their stripes, or this one has entries of them.
@@ -90,18 +91,20 @@ impl View<'_> {
         let resident: u64 = gone.iter().map(|table| table.table.len() as u64).sum();
         let (stripe, _) = self.stripe_mut(index);
         let database = stripe.databases[db.0 as usize].as_deref_mut().expect("tables were taken from there");
-        if database.entries == 0 {
-            drop(database.begin_counting_anew());
-        }
-        match (database.dump.as_deref(), database.entries) {
-            (Some(progress), entries) => {
-                if entries > 0 {
-                    database.sizes.take_all(&gone);
-                }
+        let counted_in = match database.entries {
+            0 => {
+                database.begin_counting_anew();
+                None
+            }
+            _ => Some(database.sizes.clone()),
+        };
+        match (database.dump.as_deref(), counted_in) {
+            (Some(progress), counted_in) => {
+                counted_in.inspect(|sizes| sizes.take_all(&gone));
                 progress.part().hand_over_tables(gone);
             }
-            (None, 0) => keyspace.reaper().discard_tables(gone),
-            (None, _) => keyspace.reaper().discard_some_tables(gone, database.sizes.clone()),
+            (None, None) => keyspace.reaper().discard_tables(gone),
+            (None, Some(sizes)) => keyspace.reaper().discard_some_tables(gone, sizes),
         }
         resident + cold
     }

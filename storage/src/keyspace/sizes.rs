@@ -7,7 +7,7 @@
 use super::Keyspace;
 use super::slots::Slots;
 use crate::effect::DbIndex;
-use crate::entry::{EntryRef, ValueRef};
+use crate::entry::{Entry, EntryRef, ValueRef};
 use crate::number;
 use crate::slot::{StripeIndex, StripeSet};
 use crate::value::Type;
@@ -80,13 +80,17 @@ impl Sizes {
         });
     }
 
-    /// A value has changed.
+    /// Changes an entry, and counts it as what it is then.
     #[inline]
-    pub(super) fn pass(&self, before: Class, after: Class) {
+    pub(super) fn change<R>(&self, entry: &mut Entry, change: impl FnOnce(&mut Entry) -> R) -> R {
+        let before = Class::of(entry.as_ref());
+        let result = change(entry);
+        let after = Class::of(entry.as_ref());
         if before != after {
             self.take(before);
             self.add(after);
         }
+        result
     }
 }
 

@@ -2,10 +2,11 @@
 //! slots are its own.
 
 use super::figures::count;
-use super::reign::{DB, Reign};
+use super::reign::Reign;
 use super::way::{Attempt, Header, Opening};
 use super::{Hitch, mark_of};
 use crate::cluster::stage::Stage;
+use crate::durability::replicas::DB;
 use basalt_cluster::group::Term;
 use basalt_cluster::ids::MigrationId;
 use basalt_cluster::map::{Migration, Phase};

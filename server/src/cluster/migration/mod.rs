@@ -42,7 +42,7 @@ mod way;
 pub use arrival::Arrivals;
 pub use figures::Figures;
 pub use mover::Mover;
-pub use reign::{DB, Reign};
+pub use reign::Reign;
 pub use way::take_in;
 
 use basalt_cluster::map::Migration;

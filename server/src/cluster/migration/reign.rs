@@ -3,19 +3,17 @@
 use super::Hitch;
 use crate::durability::contents::Contents;
 use crate::durability::log;
+use crate::durability::replicas::DB;
 use crate::durability::replicas::{Replica, Replicas};
 use basalt_cluster::group::{self, Group, Role, Term, TooLate};
 use basalt_cluster::ids::GroupId;
-use basalt_storage::effect::{Batch, DbIndex, Effect, Mark, Passage, decode};
+use basalt_storage::effect::{Batch, Effect, Mark, Passage, decode};
 use basalt_storage::seq::Seq;
 use basalt_storage::slot::Slot;
 use std::sync::Arc;
 
 /// Keys that one log entry clears away, about: what one call of the state machine may take.
 const CLEARED_AT_ONCE: usize = 1000;
-
-/// The only database of a cluster.
-pub const DB: DbIndex = DbIndex(0);
 
 /// This node leads a group, in this term.
 #[derive(Clone)]

@@ -1,9 +1,9 @@
 //! Where a departure copies from: the engine and the log of its group, or the keyspace.
 
 use super::Hitch;
-use super::reign::DB;
 use crate::durability::contents::Contents;
 use crate::durability::memory::Following;
+use crate::durability::replicas::DB;
 use crate::durability::replicas::Replica;
 use crate::durability::tap::{Tap, Tapped};
 use crate::server::Server;

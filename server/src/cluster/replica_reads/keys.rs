@@ -1,16 +1,13 @@
 //! What names no keys, on a replica: like Redis's, it shows all that it has a copy of, to whoever asks, as it is.
 
 use crate::cluster::slots::SlotStates;
+use crate::durability::replicas::DB;
 use crate::durability::replicas::Replica;
 use crate::server::Server;
-use basalt_storage::effect::DbIndex;
 use basalt_storage::engine::{Engine, SlotCounts};
 use basalt_storage::keyspace::{Stored, Unreadable};
 use basalt_storage::slot::{Slot, StripeIndex};
 use std::sync::Arc;
-
-/// The only database of a cluster.
-const DB: DbIndex = DbIndex(0);
 
 /// The keys of the slots that this node follows in and shows.
 pub struct CopiedKeys<'s> {

@@ -9,18 +9,17 @@ use crate::cluster::show::{self, Scene};
 use crate::commands::ctx::SessionCtx;
 use crate::commands::parse::integer;
 use crate::durability::admission::refuse;
+use crate::durability::replicas::DB;
 use crate::error::{CommandError, CommandResult, SYNTAX};
 use crate::resp::Args;
 use crate::server::Server;
 use basalt_cluster::ids::NodeId;
 use basalt_cluster::map::Role;
-use basalt_storage::effect::DbIndex;
 use basalt_storage::keyspace::Place;
 use basalt_storage::slot::{Slot, StripeSet};
 
 const DISABLED: CommandError = CommandError::new("ERR This instance has cluster support disabled");
 const INVALID_SLOT: CommandError = CommandError::new("ERR Invalid slot");
-const DB: DbIndex = DbIndex(0);
 
 pub fn cluster_of(server: &Server) -> Result<&Cluster, CommandError> {
     server.cluster().ok_or(DISABLED)
