@@ -91,7 +91,9 @@ def slots_move_under_load(binary: str) -> str:
 
 def all_that_a_key_has_goes_along(binary: str) -> str:
     with Nodes(binary) as nodes:
-        ports = form(nodes)
+        form(nodes)
+        # Before that leaders change, and who leads no more sends waiting clients away.
+        until("there are copies", lambda: is_settled(nodes))
         source = next(node for node in nodes.all if node.call("SET", "{a}string", "1") == ("+", b"OK"))
         target = next(node for node in nodes.all if node is not source)
         here = Connection(HOST, source.port)
@@ -115,7 +117,8 @@ def all_that_a_key_has_goes_along(binary: str) -> str:
         assert listening.call("SSUBSCRIBE", "{a}channel")[1][0] == ("$", b"ssubscribe")
         until("the client waits", lambda: b"blocked_clients:1" in source.call("INFO", "clients")[1])
         begin_move(source, target)
-        assert waiting.read()[1].startswith(b"MOVED"), "who waits is sent after the keys"
+        told = waiting.read()
+        assert told[1].startswith(b"MOVED"), f"who waits is sent after the keys, and not told {told}"
         assert listening.read()[1][0] == ("$", b"sunsubscribe")
         until("the slots have moved", lambda: has_moved(nodes, source, target))
         there = Connection(HOST, target.port)

@@ -1,8 +1,9 @@
 //! One client's connection: reads, has its requests answered, writes; waits for whatever comes first.
 //!
-//! One wake-up handles all complete requests that have arrived and answers them with one write. Requests are decoded
-//! where they were read: in a buffer that all connections of a thread share, so that an idle connection holds none;
-//! only what is incomplete is copied into the connection's own. A connection stays on its thread.
+//! One wake-up handles all complete requests that have arrived and answers them with one write, which comes behind the
+//! reading of all connections that are ready at the same time. Requests are decoded where they were read: in a buffer
+//! that all connections of a thread share, so that an idle connection holds none; only what is incomplete is copied into
+//! the connection's own. A connection stays on its thread.
 
 mod forwarding;
 mod output;
@@ -30,6 +31,7 @@ use crate::server::Server;
 use crate::session::{Awaited, Session};
 use basalt_storage::seq::Seq;
 use forwarding::Forwarding;
+use output::{Left, others_first};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -135,7 +137,12 @@ impl Connection {
     pub async fn serve(mut self) {
         let ended = loop {
             let event = self.wait().await;
-            if let Err(ended) = event.and_then(|event| self.step(event)) {
+            let mut stepped = event.and_then(|event| self.step(event));
+            if let Ok(Left::Reply) = stepped {
+                others_first().await;
+                stepped = self.write_reply();
+            }
+            if let Err(ended) = stepped.and_then(|_| self.settle()) {
                 break ended;
             }
         };
@@ -144,7 +151,7 @@ impl Connection {
     }
 
     #[inline]
-    fn step(&mut self, event: Event) -> Result<(), Ended> {
+    fn step(&mut self, event: Event) -> Result<Left, Ended> {
         self.look_for_losses()?;
         match event {
             Event::Mail => self.on_mail()?,
@@ -175,7 +182,12 @@ impl Connection {
         if self.session.forwards.is_some() {
             self.start_forwarding();
         }
-        self.flush()?;
+        self.flush()
+    }
+
+    /// Ends a step, when what may leave has left.
+    #[inline]
+    fn settle(&mut self) -> Result<(), Ended> {
         if self.is_at_end && !self.waits_for_disk() {
             return Err(Ended::Eof);
         }
@@ -342,7 +354,7 @@ impl Connection {
             Flow::Next => {
                 *used = end;
                 if self.out.len() > self.flush_size || self.out.is_excessive() {
-                    self.flush()?;
+                    self.flush_now()?;
                     self.report_memory();
                 }
                 Ok(!self.session.closing && self.backlog.len() <= BACKLOG_MAX)

@@ -9,14 +9,44 @@ use crate::moment::Moment;
 use crate::net::outbound::Terms;
 use basalt_storage::keyspace::high_water::{self, Span};
 use basalt_storage::seq::Seq;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
 use std::time::Duration;
 
+/// Replies up to this size leave behind the reading of the others.
+const SHORT: usize = 16 * 1024;
+
+/// What is still to be written of a step's output.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    Nothing,
+    /// A reply in one piece, which nothing holds back.
+    Reply,
+}
+
+/// Lets the connections that are ready now have their turn.
+///
+/// Who reads everything before anything is written finds a client's process asleep once for many replies, and not once
+/// for each: waking it costs more than the rest of sending. Where the server is what clients wait for, that is a third
+/// of its time.
+pub(super) fn others_first() -> impl Future<Output = ()> {
+    let mut had_theirs = false;
+    poll_fn(move |cx| {
+        if std::mem::replace(&mut had_theirs, true) {
+            return Poll::Ready(());
+        }
+        // Behind those that are ready, but before the thread looks for more.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+}
+
 impl Connection {
-    /// Writes what the last wake-up has produced.
+    /// Writes what the last wake-up has produced, or leaves a short reply in `out` for [`Connection::write_reply`].
     #[inline]
-    pub(super) fn flush(&mut self) -> Result<(), Ended> {
+    pub(super) fn flush(&mut self) -> Result<Left, Ended> {
         if self.out.is_excessive() {
             return Err(Ended::OutputLimit);
         }
@@ -36,12 +66,9 @@ impl Connection {
                 self.backlog.hold(&mut self.out, Terms { depends_on, needs_lease }, self.session.clock);
             } else if !self.backlog.is_empty() {
                 self.backlog.add(&mut self.out);
-            } else if let Some(bytes) = self.out.in_one_piece() {
-                let written = self.try_write(bytes)?;
-                if written < bytes.len() {
-                    self.backlog.add(&mut self.out);
-                    self.backlog.note_written(written);
-                }
+            } else if self.out.in_one_piece().is_some() {
+                let is_short = self.out.len() <= SHORT && !self.session.closing;
+                return if is_short { Ok(Left::Reply) } else { self.write_reply() };
             } else {
                 self.backlog.add(&mut self.out);
                 self.write()?;
@@ -49,7 +76,34 @@ impl Connection {
             self.publish_output();
             self.out.clear();
         }
-        if self.session.closing && self.backlog.is_empty() { Err(Ended::Done) } else { Ok(()) }
+        self.end_if_done()
+    }
+
+    /// Writes what the last requests have produced, since there are more.
+    pub(super) fn flush_now(&mut self) -> Result<(), Ended> {
+        match self.flush()? {
+            Left::Nothing => Ok(()),
+            Left::Reply => self.write_reply().map(drop),
+        }
+    }
+
+    /// Writes a reply that is in one piece; what the client has no room for waits in the backlog.
+    #[inline]
+    pub(super) fn write_reply(&mut self) -> Result<Left, Ended> {
+        let bytes = self.out.in_one_piece().unwrap_or_default();
+        let written = self.try_write(bytes)?;
+        if written < bytes.len() {
+            self.backlog.add(&mut self.out);
+            self.backlog.note_written(written);
+        }
+        self.publish_output();
+        self.out.clear();
+        self.end_if_done()
+    }
+
+    #[inline]
+    fn end_if_done(&self) -> Result<Left, Ended> {
+        if self.session.closing && self.backlog.is_empty() { Err(Ended::Done) } else { Ok(Left::Nothing) }
     }
 
     /// Ends the connection if output that it holds must not leave any more. Called before anything is evaluated and
@@ -151,5 +205,38 @@ impl Connection {
     fn note_sent(&self, bytes: usize) {
         self.session.client.info.sent_bytes.fetch_add(bytes as u64, Relaxed);
         self.server.stats.note_write(self.session.client.thread, bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    #[test]
+    fn all_that_are_ready_read_before_one_writes() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let seen = Rc::new(RefCell::new(Vec::new()));
+        let connection = || {
+            let seen = seen.clone();
+            async move {
+                for _ in 0..2 {
+                    seen.borrow_mut().push("reads");
+                    others_first().await;
+                    seen.borrow_mut().push("writes");
+                    tokio::task::yield_now().await;
+                }
+            }
+        };
+        let local = tokio::task::LocalSet::new();
+        let tasks: Vec<_> = (0..3).map(|_| local.spawn_local(connection())).collect();
+        runtime.block_on(local.run_until(async move {
+            for task in tasks {
+                task.await.expect("it ends");
+            }
+        }));
+        let once = [["reads"; 3], ["writes"; 3]].concat();
+        assert_eq!(*seen.borrow(), once.repeat(2));
     }
 }
