@@ -11,6 +11,8 @@ const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Slots that are moved at a time.
 const SLOTS_MAX: u64 = 2000;
+/// And key by key, which takes several orders for each slot: nothing else goes wrong meanwhile.
+const KEYWISE_SLOTS_MAX: u64 = 200;
 
 /// Nodes that say that they are masters of something.
 pub fn masters(deployment: &Deployment) -> Vec<usize> {
@@ -46,7 +48,8 @@ pub fn move_slots(deployment: &Deployment, random: &mut Random) {
     }
     let mut command = Command::new(&deployment.redis_cli);
     command.args(["--cluster", "reshard", &deployment.processes[masters[source]].address.to_string()]);
-    command.args(["--cluster-from", &from, "--cluster-to", &to, "--cluster-slots", &count.to_string()]);
+    let count = count.min(KEYWISE_SLOTS_MAX).to_string();
+    command.args(["--cluster-from", &from, "--cluster-to", &to, "--cluster-slots", &count]);
     command.args(["--cluster-yes", "--cluster-pipeline", "100"]).stdin(Stdio::null());
     // What it says is that it has moved slots, or which of them it could not; the next reshard mends nothing either.
     let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
