@@ -3,6 +3,7 @@
 nodes, nor who uses the huge key itself. `huge.py MEMBERS [case]` does it with so many members.
 """
 
+import os
 import sys
 import threading
 import time
@@ -14,8 +15,9 @@ from nodes import HOST, Client, Nodes, is_settled, run_with_binary, until
 from resp import Closed, Connection
 
 MEMBERS = next((int(word) for word in sys.argv[1:] if word.isdigit()), 400_000)
-# In seconds, for a call that has nothing to do with what moves. Far more than one takes, far less than to copy all.
-CALM_MAX = 0.5
+# In seconds, for a call that has nothing to do with what moves. Far more than one takes, far less than to copy all. What
+# is written in durable mode shares the disk with what moves, three times on this machine.
+CALM_MAX = 0.5 if os.environ.get("BASALT_MODE") == "cache" else 2.0
 # For one at the huge key, whose slot is served by nobody for a moment.
 SEAL_MAX = 5.0
 # How long each call is watched before anything moves.
@@ -118,7 +120,9 @@ def move_one(binary: str, command: str, words_of, touch: tuple) -> str:
         client = Client(ports)
         assert surely(client, "EXPIRE", huge, "100000") == (":", 1)
         near, far, theirs = beside(huge, here), name_on(here, "far"), name_on(owned(target), "theirs")
+        bystander = name_on(owned(nodes.all[2]), "bystander")
         watches = [
+            Watch(ports, "bystander", "SET", bystander, "#"),
             Watch(ports, "same stripe", "SET", near, "#"),
             Watch(ports, "same node", "SET", far, "#"),
             Watch(ports, "target", "SET", theirs, "#"),
@@ -144,7 +148,9 @@ def move_one(binary: str, command: str, words_of, touch: tuple) -> str:
         figures = "; ".join(f"{name} {shown(moving[name])} (quiet {shown(quiet[name])})" for name in moving)
         for name, (worst, _) in moving.items():
             limit = SEAL_MAX if name == "huge key" else CALM_MAX
-            assert worst < max(limit, 3 * quiet[name][0]), f"{name} had to wait for {worst:.2f} s: {figures}"
+            # Whoever has nothing to do with it shows how busy the machine is.
+            noise = 3 * max(quiet[name][0], moving["bystander"][0])
+            assert worst < max(limit, noise), f"{name} had to wait for {worst:.2f} s: {figures}"
     return f"{MEMBERS} members in {took:.1f} s; max/p99: {figures}"
 
 
