@@ -15,8 +15,8 @@ from nodes import HOST, Client, Nodes, is_settled, run_with_binary, until
 from resp import Closed, Connection
 
 MEMBERS = next((int(word) for word in sys.argv[1:] if word.isdigit()), 400_000)
-# In seconds, for a call that has nothing to do with what moves. Far more than one takes, far less than to copy all. What
-# is written in durable mode shares the disk with what moves, three times on this machine.
+# In seconds, for a call that has nothing to do with what moves. Far more than one takes, far less than to copy all.
+# What is written in durable mode shares the disk with what moves, three times on this machine.
 CALM_MAX = 0.5 if os.environ.get("BASALT_MODE") == "cache" else 2.0
 # For one at the huge key, whose slot is served by nobody for a moment.
 SEAL_MAX = 5.0
