@@ -172,6 +172,29 @@ def a_very_large_transaction(server, sizes) -> None:
         expect(client.call("GET", f"key:{n}") == ("$", value), True, f"GET key:{n}")
 
 
+def a_transaction_of_many_small_writes(server, sizes) -> None:
+    """As long as it is evaluated nobody else is served, and who uses its keys waits until it is on disk."""
+    client = server.connect(timeout=300)
+    value, at_once = random.Random(5).randbytes(500).hex(), 1000
+    count = sizes["transaction"] // len(value)
+    watch = Watch(server, sizes)
+    ok(client, "MULTI")
+    for first in range(0, count, at_once):
+        numbers = range(first, min(first + at_once, count))
+        client.send(b"".join(encode(["SET", f"small:{n}", value]) for n in numbers))
+        for _ in numbers:
+            expect(client.read(), ("+", b"QUEUED"))
+    started = time.monotonic()
+    expect(client.call("EXEC"), ("*", [("+", b"OK")] * count), "EXEC")
+    print(f"    EXEC of {count} SETs in {time.monotonic() - started:.2f} s", flush=True)
+    watch.finish(f"a transaction of {count} writes", base(server) + 9 * sizes["transaction"])
+    restart(server, kill=True)
+    client = server.connect(timeout=300)
+    expect(client.call("DBSIZE"), (":", count), "DBSIZE")
+    for n in range(0, count, max(1, count // 100)):
+        expect(client.call("GET", f"small:{n}"), bulk(value), f"GET small:{n}")
+
+
 def a_transaction_that_is_too_large(server, sizes) -> None:
     client = server.connect(timeout=300)
     ok(client, "SET", "value", b"x" * (16 * MIB))
@@ -197,6 +220,7 @@ CASES = [
     a_value_at_proto_max_bulk_len,
     a_very_large_collection,
     a_very_large_transaction,
+    a_transaction_of_many_small_writes,
     a_transaction_that_is_too_large,
 ]
 

@@ -8,6 +8,7 @@
 //! | `client` | a client of one server or of a cluster |
 //! | `load` | what clients do, and to which keys |
 //! | `target`, `deployment`, `process` | the servers: one, or a cluster |
+//! | `volume` | a small volume for the data of one of them |
 //! | `network` | the links between the nodes of a cluster |
 //! | `nemesis` | what goes wrong meanwhile |
 //! | `run` | all of it together |
@@ -24,3 +25,4 @@ pub mod process;
 pub mod random;
 pub mod run;
 pub mod target;
+pub mod volume;

@@ -15,7 +15,7 @@ linear [options]: clients against servers that are started for it, under faults;
   --form FORM      how they become a cluster: join (--cluster-join), meet, or create:N (redis-cli, N replicas).
                    These three come behind --target.
   --faults LIST    none (default), all, or some of kill,pause; in clusters also
-                   behind,cut,one-way,slow,transfer,move,drain
+                   behind,cut,one-way,slow,transfer,move,drain,join; where it is durable also fill-disk (as root)
   --seconds N      of load (default 10)
   --rounds N       as often, each with servers and a seed of its own (default 1)
   --clients N      threads (default 12)

@@ -1,12 +1,19 @@
 //! One server as a process: started in a directory of its own, killed, paused, started again.
 
 use crate::network::Pid;
+use crate::target::Disk;
+use crate::volume::Volume;
 use std::fs::{File, OpenOptions};
 use std::io::{Error, Result};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::Ordering::Relaxed;
+
+/// Below a process's directory: what it prints.
+const OUTPUT: &str = "output";
+/// Of what it prints, what counts as its last lines.
+const LAST_BYTES: usize = 8 << 10;
 
 /// A process that exists, or could be started.
 pub struct Process {
@@ -17,13 +24,39 @@ pub struct Process {
     args: Vec<String>,
     directory: PathBuf,
     child: Option<Child>,
+    /// Where its data is, if it has a volume of its own. Behind the process, since it is unmounted after its end.
+    pub volume: Option<Volume>,
 }
 
+/// Below a process's directory: what it keeps.
+pub const DATA: &str = "data";
+
 impl Process {
-    /// It runs in `directory`, which is made.
-    pub fn new(address: SocketAddr, program: PathBuf, args: Vec<String>, directory: PathBuf) -> Result<Process> {
-        std::fs::create_dir_all(&directory)?;
-        Ok(Process { address, pid: Pid::default(), program, args, directory, child: None })
+    /// It runs in `directory`, which is made, and keeps its data in [`DATA`] there, on the volume that it is given.
+    pub fn new(
+        address: SocketAddr,
+        program: PathBuf,
+        args: Vec<String>,
+        directory: PathBuf,
+        disk: Disk,
+    ) -> Result<Process> {
+        let data = directory.join(DATA);
+        std::fs::create_dir_all(&data)?;
+        let volume = match disk {
+            Disk::OfMachine => None,
+            Disk::Small => Some(Volume::mount(&data)?),
+        };
+        Ok(Process { address, pid: Pid::default(), program, args, directory, child: None, volume })
+    }
+
+    /// Removes all that it has kept; it does not run. The next start is that of another server.
+    pub fn wipe(&mut self) -> Result<()> {
+        self.kill();
+        for entry in std::fs::read_dir(self.directory.join(DATA))? {
+            let path = entry?.path();
+            if path.is_dir() { std::fs::remove_dir_all(&path)? } else { std::fs::remove_file(&path)? }
+        }
+        Ok(())
     }
 
     /// More options, from the next start on.
@@ -69,6 +102,19 @@ impl Process {
         self.child.as_mut().is_some_and(|child| !matches!(child.try_wait(), Ok(None)))
     }
 
+    /// Whether it has ended by itself, and has said this in its last lines. Then it may be started again.
+    pub fn has_ended_saying(&mut self, words: &str) -> Result<bool> {
+        if !self.has_died() {
+            return Ok(false);
+        }
+        let output = std::fs::read(self.directory.join(OUTPUT))?;
+        let last = String::from_utf8_lossy(&output[output.len().saturating_sub(LAST_BYTES)..]).into_owned();
+        if last.contains(words) {
+            self.kill();
+        }
+        Ok(self.child.is_none())
+    }
+
     /// The standard library can only kill.
     fn signal(&self, name: &str) -> Result<()> {
         let Some(child) = &self.child else { return Ok(()) };
@@ -77,7 +123,7 @@ impl Process {
     }
 
     fn output(&self) -> Result<File> {
-        OpenOptions::new().create(true).append(true).open(self.directory.join("output"))
+        OpenOptions::new().create(true).append(true).open(self.directory.join(OUTPUT))
     }
 }
 

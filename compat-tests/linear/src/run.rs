@@ -7,7 +7,8 @@ use crate::history::{ClientId, Clock, Operation, by_group};
 use crate::load::{Board, Client, Kind, tag_of};
 use crate::nemesis::{Fault, Nemesis};
 use crate::random::Random;
-use crate::target::{Layout, Programs};
+use crate::target::{Disk, Guests, Layout, Programs};
+use crate::volume::Volume;
 use std::fmt::Write;
 use std::io::{Error, Result};
 use std::path::Path;
@@ -56,9 +57,10 @@ pub struct Report {
 
 pub fn run(options: &Options, programs: &Programs, home: &Path) -> Result<Report> {
     let mut random = Random::seeded(options.seed);
-    let mut deployment = Deployment::start(&options.layout, programs, home, &mut random.fork())?;
+    let (layout, faults) = prepare(options, home);
+    let mut deployment = Deployment::start(&layout, programs, home, &mut random.fork())?;
     let board = Board::new(&Kind::ALL);
-    let mut nemesis = Nemesis::new(&options.faults, options.layout.target.sharding(), random.fork());
+    let mut nemesis = Nemesis::new(&faults, random.fork());
     let history = load(options, &mut deployment, &board, &mut nemesis, random)?;
     if let Some(address) = deployment.find_dead() {
         return Err(Error::other(format!("the server at {address} has ended by itself")));
@@ -68,6 +70,26 @@ pub fn run(options: &Options, programs: &Programs, home: &Path) -> Result<Report
     let mut report = Report { faults: nemesis.done, carried, ..history.report };
     check_all(history.operations, &board, &mut report);
     Ok(report)
+}
+
+/// What the faults that are possible need of the servers.
+fn prepare(options: &Options, home: &Path) -> (Layout, Vec<Fault>) {
+    let mut layout = options.layout.clone();
+    let mut faults = options.faults.clone();
+    faults.retain(|fault| fault.is_possible(layout.target));
+    if faults.contains(&Fault::FillDisk) {
+        match Volume::mount(&home.join("probe")) {
+            Ok(_) => layout.disk = Disk::Small,
+            Err(why) => {
+                println!("no small volumes can be mounted here, so no disk is filled: {why}");
+                faults.retain(|fault| *fault != Fault::FillDisk);
+            }
+        }
+    }
+    if faults.contains(&Fault::Join) {
+        layout.guests = Guests::One;
+    }
+    (layout, faults)
 }
 
 struct History {

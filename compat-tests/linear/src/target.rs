@@ -31,6 +31,24 @@ pub struct Layout {
     pub form: Form,
     /// More options of the servers.
     pub options: Vec<String>,
+    pub disk: Disk,
+    pub guests: Guests,
+}
+
+/// What the data of each server lies on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disk {
+    OfMachine,
+    /// A volume of its own, which can be filled.
+    Small,
+}
+
+/// Whether a cluster gets nodes that come and go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guests {
+    None,
+    /// One at a time.
+    One,
 }
 
 /// How several servers become one cluster.
@@ -80,7 +98,8 @@ impl Target {
     }
 
     pub fn layout(self) -> Layout {
-        Layout { target: self, nodes: self.nodes(), form: self.form(), options: Vec::new() }
+        let (nodes, form, options) = (self.nodes(), self.form(), Vec::new());
+        Layout { target: self, nodes, form, options, disk: Disk::OfMachine, guests: Guests::None }
     }
 
     fn form(self) -> Form {
@@ -119,6 +138,11 @@ impl Target {
                 options
             }
         }
+    }
+
+    /// Whether it keeps what it has acknowledged on disk, and refuses what would not fit there.
+    pub fn is_durable(self) -> bool {
+        matches!(self, Target::Basalt | Target::BasaltCluster)
     }
 
     pub fn is_basalt(self) -> bool {

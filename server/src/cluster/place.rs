@@ -157,11 +157,13 @@ fn find_ip(config: &Config) -> IpAddr {
     {
         return *ip;
     }
-    if is_protected(config) {
+    if explicit.is_empty() && is_protected(config) {
         return IpAddr::V4(Ipv4Addr::LOCALHOST);
     }
+    // Where nobody listens, others would not find it.
+    let is_possible = |ip: &IpAddr| if explicit.is_empty() { !ip.is_unspecified() } else { explicit.contains(ip) };
     let towards = others.into_iter().chain([OUTSIDE]);
-    let seen = towards.filter_map(|there| leaves_from(there).ok()).find(|ip| !ip.is_unspecified());
+    let seen = towards.filter_map(|there| leaves_from(there).ok()).find(is_possible);
     seen.or_else(|| explicit.first().copied()).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 
@@ -171,4 +173,26 @@ fn leaves_from(there: SocketAddr) -> std::io::Result<IpAddr> {
     let socket = UdpSocket::bind((here, 0))?;
     socket.connect(there)?;
     Ok(socket.local_addr()?.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::file::read_arguments;
+
+    fn found_ip(options: &[&str]) -> IpAddr {
+        let arguments: Vec<String> = options.iter().map(|&word| word.to_owned()).collect();
+        let directives = read_arguments(&arguments).expect("options");
+        find_ip(&Config::from_directives(directives, None).expect("valid options"))
+    }
+
+    #[test]
+    fn a_node_is_announced_where_it_listens_though_packets_to_others_leave_from_elsewhere() {
+        let others = ["--cluster-join", "127.0.0.1:7000"];
+        let bound = IpAddr::from([127, 9, 9, 9]);
+        assert_eq!(found_ip(&["--bind", "127.9.9.9"]), bound);
+        assert_eq!(found_ip(&[&others[..], &["--bind", "127.9.9.9"]].concat()), bound);
+        assert_eq!(found_ip(&[&others[..], &["--bind", "127.9.9.9 127.0.0.1"]].concat()), Ipv4Addr::LOCALHOST);
+        assert_eq!(found_ip(&others), Ipv4Addr::LOCALHOST);
+    }
 }

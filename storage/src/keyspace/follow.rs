@@ -6,17 +6,24 @@
 //! passing on begins under one lock of its stripe. While a slot is being copied, keys that are touched in it are only
 //! noted, and copied once more. What changes in a slot whose turn has not come is in the copy anyway.
 //!
+//! Large collections are left for the end of their slot as well, and copied in pieces (`large`). From the first piece
+//! on, what changes in one is passed on. What is passed on and what is copied comes in one order, that of the locks.
+//!
 //! Bound: more than [`WAITING_BYTES_MAX`] of changes does not wait. Whoever does not fetch them in time has to begin
 //! anew.
 
+mod large;
+#[cfg(test)]
+mod tests;
+
 use super::{Key, Keyspace, View};
 use crate::clock::UnixMs;
-use crate::effect::{Batch, Cause, DbIndex, Effect, Former, KeyEffect, bytes_about};
+use crate::effect::{Batch, DbIndex, Effect, Former, KeyEffect, bytes_about};
 use crate::entry::EntryRef;
 use crate::slot::{Slot, SlotSet, StripeSet};
 use crate::table::ScanCursor;
-use crate::value::{Str, Value};
 use hashbrown::HashSet;
+use large::{Partial, Piece, Response};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 
@@ -28,6 +35,9 @@ const STEP_ENTRIES: usize = 64;
 /// A slot in which keys are touched faster than they are copied gets the rest of them under one lock after so many
 /// steps.
 const TOUCHED_STEPS_MAX: usize = 1000;
+
+/// When large collections had to be copied anew so often in one slot, the rest of them is copied whole.
+const RESTARTS_MAX: usize = 16;
 
 /// Why what was followed cannot be built elsewhere any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,10 +67,23 @@ pub struct Followed {
 struct State {
     copied: SlotSet,
     is_complete: bool,
-    walked: Option<(Slot, HashSet<Box<[u8]>>)>,
+    walk: Option<Walk>,
     waiting: VecDeque<Change>,
     bytes: usize,
     lost: Option<Lost>,
+}
+
+/// The slot that is being copied.
+struct Walk {
+    slot: Slot,
+    /// Keys that were touched since, or are large: they are copied behind the others.
+    left: HashSet<Box<[u8]>>,
+    /// Large ones whose copy has begun: what changes in them is passed on.
+    told: HashSet<Box<[u8]>>,
+    /// The one of them that is on its way.
+    partial: Option<(Box<[u8]>, Partial)>,
+    steps: usize,
+    restarts: usize,
 }
 
 impl Followed {
@@ -75,9 +98,10 @@ impl Followed {
         let state = &mut *self.state.lock();
         let mut ours = Batch::new();
         for effect in batch {
-            let is_told = match effect {
-                Effect::Key { db, key, .. } if *db == self.db => state.is_told(&self.slots, &[key]),
-                Effect::Rename { from, to, .. } => state.is_told(&self.slots, &[from, to]),
+            match effect {
+                Effect::Key { db, key, .. } if *db == self.db => state.note_change(&self.slots, key, effect, &mut ours),
+                // Both names are of one slot, or nobody could have renamed.
+                Effect::Rename { from, .. } => state.note_change(&self.slots, from, effect, &mut ours),
                 Effect::Flush { db } if *db == self.db => {
                     ours.clear();
                     if state.is_complete {
@@ -85,12 +109,8 @@ impl Followed {
                     } else {
                         state.lost = Some(Lost::Flushed);
                     }
-                    false
                 }
-                _ => false,
-            };
-            if is_told {
-                ours.push(effect.clone());
+                _ => {}
             }
         }
         if !ours.is_empty() {
@@ -99,46 +119,42 @@ impl Followed {
         }
     }
 
-    /// What has changed next in slots that were copied. Everything that was copied so far has to be sent before.
+    /// What has changed next since the last slot was copied.
     pub fn next(&self) -> Result<Option<Change>, Lost> {
-        let mut state = self.state.lock();
-        if let Some(lost) = state.lost {
-            return Err(lost);
-        }
-        let change = state.waiting.pop_front();
-        if let Some(Change::Batch(batch)) = &change {
-            state.bytes -= bytes_about(batch);
-        }
-        Ok(change)
+        self.state.lock().next()
     }
 
-    /// Hands out a slot as effects that make it where it is empty. They are whole after the last call of `sink`, which
-    /// holds up nobody.
+    /// Hands out a slot as effects that make it where it is empty, and what has changed in those that were copied
+    /// before, in the order in which it has to be applied. The slot is whole after the last call of `sink`, which holds
+    /// up nobody.
     ///
     /// # Errors
-    /// What `sink` returns, which ends the copying.
-    pub fn copy<E>(
+    /// If something was lost, and what `sink` returns, which ends the copying.
+    pub fn copy<E: From<Lost>>(
         &self,
         keyspace: &Keyspace,
         slot: Slot,
         now: impl Fn() -> UnixMs,
         mut sink: impl FnMut(Batch) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.state.lock().walked = Some((slot, HashSet::new()));
+        self.state.lock().walk = Some(Walk::of(slot));
         let mut cursor = Some(ScanCursor::START);
-        let mut steps = 0;
         loop {
             let mut batch = Batch::new();
-            let is_whole = {
+            let (before, is_whole) = {
                 let mut view = keyspace.lock(StripeSet::of(slot.stripe()), now());
                 view.stop_expiring();
-                cursor = cursor.and_then(|cursor| view.copy_entries(self.db, slot, cursor, &mut batch));
-                cursor.is_none() && {
-                    steps += 1;
-                    self.copy_touched(&mut view, slot, steps, &mut batch)
-                }
+                let before = self.state.lock().take_waiting()?;
+                let is_whole = match cursor {
+                    Some(from) => {
+                        cursor = self.copy_entries(&view, slot, from, &mut batch);
+                        false
+                    }
+                    None => self.copy_left(&view, &mut batch),
+                };
+                (before, is_whole)
             };
-            if !batch.is_empty() {
+            for batch in before.into_iter().chain([batch]).filter(|batch| !batch.is_empty()) {
                 sink(batch)?;
             }
             if is_whole {
@@ -152,39 +168,147 @@ impl Followed {
         self.state.lock().is_complete = true;
     }
 
-    /// Copies keys that were touched since the slot's walk began; whether these were all. If so, what changes from now
-    /// on is passed on.
-    fn copy_touched(&self, view: &mut View<'_>, slot: Slot, steps: usize, batch: &mut Batch) -> bool {
+    /// Adds some entries from a cursor on; returns where to go on, if there are more. Large ones are left.
+    fn copy_entries(&self, view: &View<'_>, slot: Slot, cursor: ScanCursor, batch: &mut Batch) -> Option<ScanCursor> {
+        let mut large = Vec::new();
+        let next = view.scan_slot(self.db, slot, cursor, STEP_ENTRIES, |entry| match large::is_large(entry) {
+            true => large.push(Box::from(entry.key())),
+            false => batch.push(whole(self.db, entry)),
+        });
+        self.state.lock().walk().left.extend(large);
+        (!next.is_end()).then_some(next)
+    }
+
+    /// Adds a piece of the large collection that is on its way, or some keys that were left; whether these were all. If
+    /// so, what changes from now on is passed on.
+    fn copy_left(&self, view: &View<'_>, batch: &mut Batch) -> bool {
         let state = &mut *self.state.lock();
-        let (_, touched) = state.walked.as_mut().expect("the slot that is copied is walked");
-        let count = if steps > TOUCHED_STEPS_MAX { usize::MAX } else { STEP_ENTRIES };
-        let keys: Vec<Box<[u8]>> = touched.iter().take(count).cloned().collect();
-        for key in keys {
-            touched.remove(&key);
-            view.copy_key(self.db, &Key::new(&key), batch);
+        let walk = state.walk();
+        match walk.partial.take() {
+            Some((key, partial)) => walk.copy_piece(view, self.db, key, partial, batch),
+            None => walk.copy_keys(view, self.db, batch),
         }
-        if !touched.is_empty() {
+        if walk.partial.is_some() || !walk.left.is_empty() {
             return false;
         }
-        state.walked = None;
+        let slot = walk.slot;
+        state.walk = None;
         state.copied.insert(slot);
         true
     }
 }
 
+impl Walk {
+    fn of(slot: Slot) -> Walk {
+        Walk { slot, left: HashSet::new(), told: HashSet::new(), partial: None, steps: 0, restarts: 0 }
+    }
+
+    fn copy_piece(&mut self, view: &View<'_>, db: DbIndex, key: Box<[u8]>, mut partial: Partial, batch: &mut Batch) {
+        // If it has become empty since, so has what was copied.
+        let Some(entry) = view.revisit(db, &Key::new(&key)) else { return };
+        match partial.next(entry) {
+            Piece::More(change) => {
+                batch.push(Effect::Key { db, key: key.clone(), change });
+                self.partial = Some((key, partial));
+            }
+            Piece::Last(changes) => batch.extend(changes.into_iter().map(|change| of_key(db, &key, change))),
+        }
+    }
+
+    /// Up to a large one, whose pieces come next.
+    fn copy_keys(&mut self, view: &View<'_>, db: DbIndex, batch: &mut Batch) {
+        self.steps += 1;
+        let count = if self.steps > TOUCHED_STEPS_MAX { usize::MAX } else { STEP_ENTRIES };
+        let keys: Vec<Box<[u8]>> = self.left.iter().take(count).cloned().collect();
+        for key in keys {
+            self.left.remove(&key);
+            match view.revisit(db, &Key::new(&key)) {
+                Some(entry) if large::is_large(entry) && self.restarts <= RESTARTS_MAX => {
+                    // Nobody knows what is there: what it was before it was touched, or a part of that.
+                    batch.extend(large::absence().into_iter().map(|change| of_key(db, &key, change)));
+                    self.told.insert(key.clone());
+                    self.partial = Some((key, Partial::of(entry)));
+                    return;
+                }
+                Some(entry) => batch.push(whole(db, entry)),
+                None => batch.extend(large::absence().into_iter().map(|change| of_key(db, &key, change))),
+            }
+        }
+    }
+
+    fn note_change(&mut self, effect: &Effect, ours: &mut Batch) {
+        let (db, key, change) = match effect {
+            Effect::Key { db, key, change } => (*db, key, change),
+            Effect::Rename { from, to, .. } => return [from, to].into_iter().for_each(|name| self.leave(name)),
+            _ => unreachable!("what has a key is a change of it or a new name"),
+        };
+        if !self.told.contains(key) {
+            self.left.insert(key.clone());
+            return;
+        }
+        let Some((_, partial)) = self.partial.as_mut().filter(|(copied, _)| copied == key) else {
+            ours.push(effect.clone());
+            return;
+        };
+        match partial.follow(change) {
+            Response::Goes(changes) => ours.extend(changes.into_iter().map(|change| of_key(db, key, change))),
+            Response::IsWhole(changes) => {
+                self.partial = None;
+                ours.extend(changes.into_iter().map(|change| of_key(db, key, change)));
+            }
+            Response::BeginsAnew => self.leave(key),
+        }
+    }
+
+    /// Has a key copied at the end, whatever of it was copied or passed on before.
+    fn leave(&mut self, key: &[u8]) {
+        self.left.insert(key.into());
+        if self.told.remove(key) {
+            self.restarts += 1;
+        }
+        self.partial.take_if(|(copied, _)| **copied == *key);
+    }
+}
+
 impl State {
-    /// Whether a change of these keys, which are of one slot, is passed on.
-    fn is_told(&mut self, slots: &SlotSet, keys: &[&[u8]]) -> bool {
-        let slot = Slot::of_key(keys[0]);
+    fn walk(&mut self) -> &mut Walk {
+        self.walk.as_mut().expect("the slot that is copied is walked")
+    }
+
+    /// A key has changed.
+    fn note_change(&mut self, slots: &SlotSet, key: &[u8], effect: &Effect, ours: &mut Batch) {
+        let slot = Slot::of_key(key);
         if !slots.contains(slot) {
-            return false;
+            return;
         }
-        if let Some((walked, touched)) = &mut self.walked
-            && *walked == slot
-        {
-            touched.extend(keys.iter().map(|key| Box::from(*key)));
+        match &mut self.walk {
+            Some(walk) if walk.slot == slot => walk.note_change(effect, ours),
+            _ if self.copied.contains(slot) => ours.push(effect.clone()),
+            _ => {}
         }
-        self.copied.contains(slot)
+    }
+
+    fn next(&mut self) -> Result<Option<Change>, Lost> {
+        if let Some(lost) = self.lost {
+            return Err(lost);
+        }
+        let change = self.waiting.pop_front();
+        if let Some(Change::Batch(batch)) = &change {
+            self.bytes -= bytes_about(batch);
+        }
+        Ok(change)
+    }
+
+    /// All that waits while slots are copied, when nothing may be flushed.
+    fn take_waiting(&mut self) -> Result<Vec<Batch>, Lost> {
+        let mut batches = Vec::new();
+        while let Some(change) = self.next()? {
+            match change {
+                Change::Batch(batch) => batches.push(batch),
+                Change::Flushed => unreachable!("a flush while slots are copied ends the copying"),
+            }
+        }
+        Ok(batches)
     }
 
     fn push(&mut self, change: Change, bytes: usize) {
@@ -197,180 +321,11 @@ impl State {
     }
 }
 
-impl View<'_> {
-    /// Adds some entries from a cursor on; returns where to go on, if there are more.
-    fn copy_entries(&self, db: DbIndex, slot: Slot, cursor: ScanCursor, batch: &mut Batch) -> Option<ScanCursor> {
-        let next = self.scan_slot(db, slot, cursor, STEP_ENTRIES, |entry| batch.push(whole(db, entry)));
-        (!next.is_end()).then_some(next)
-    }
-
-    /// Makes a key there as it is here. Nobody knows what is there.
-    fn copy_key(&mut self, db: DbIndex, key: &Key<'_>, batch: &mut Batch) {
-        match self.revisit(db, key) {
-            Some(entry) => batch.push(whole(db, entry)),
-            None => {
-                // A deletion is only for what is there.
-                let effect = |change| Effect::Key { db, key: key.bytes.into(), change };
-                let value = Value::Str(Str::Int(0));
-                batch.push(effect(KeyEffect::Put { value, expiry: None, former: Former::Unknown }));
-                batch.push(effect(KeyEffect::Delete(Cause::Deleted)));
-            }
-        }
-    }
+fn of_key(db: DbIndex, key: &[u8], change: KeyEffect) -> Effect {
+    Effect::Key { db, key: key.into(), change }
 }
 
 fn whole(db: DbIndex, entry: EntryRef<'_>) -> Effect {
     let (value, expiry) = (entry.to_value(), entry.expiry());
     Effect::Key { db, key: entry.key().into(), change: KeyEffect::Put { value, expiry, former: Former::Unknown } }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::{BatchSink, NewExpiry};
-    use super::*;
-    use crate::rng::Rng;
-    use crate::seq::Seq;
-    use crate::types::{End, Hash, List};
-    use crate::value::StrForm;
-    use std::collections::BTreeMap;
-    use std::sync::Arc;
-
-    const DB: DbIndex = DbIndex(0);
-
-    struct Teller(Arc<Followed>);
-
-    impl BatchSink for Teller {
-        fn propose(&self, batch: Batch) -> Seq {
-            self.0.note(&batch);
-            Seq::NONE
-        }
-    }
-
-    /// Most keys share two slots, one of which is walked in many steps.
-    fn name(rng: &mut Rng) -> String {
-        match rng.below(8) {
-            0 => format!("{{small}}{}", rng.below(20)),
-            1 => format!("key{}", rng.below(300)),
-            _ => format!("{{tag}}{}", rng.below(500)),
-        }
-    }
-
-    fn change(keyspace: &Keyspace, rng: &mut Rng, now: UnixMs) {
-        let (name, other) = (name(rng), format!("{{tag}}{}", rng.below(500)));
-        let (key, other) = (Key::new(name.as_bytes()), Key::new(other.as_bytes()));
-        let mut view = keyspace.lock(StripeSet::of(key.slot.stripe()).union(StripeSet::of(other.slot.stripe())), now);
-        match rng.below(20) {
-            0..4 => drop(view.delete(DB, &key)),
-            4 if key.slot == other.slot => drop(view.rename(DB, &key, DB, &other)),
-            5 => drop(view.put_expiry(DB, &key, Some(UnixMs(now.0 + 5)))),
-            6..10 => {
-                if let Ok(mut list) = view.existing_or_new::<List>(DB, &key) {
-                    list.push(End::Back, std::iter::once(&b"element"[..]));
-                }
-            }
-            10..12 => {
-                if let Ok(mut hash) = view.existing_or_new::<Hash>(DB, &key) {
-                    hash.put([(&rng.next_u64().to_be_bytes()[..], &b"value"[..])].into_iter());
-                }
-            }
-            _ => view.put_string(DB, &key, &rng.next_u64().to_be_bytes(), NewExpiry::Clear),
-        }
-    }
-
-    fn contents(keyspace: &Keyspace, slots: &SlotSet) -> BTreeMap<Box<[u8]>, (String, Option<UnixMs>)> {
-        let mut found = BTreeMap::new();
-        keyspace.lock(StripeSet::ALL, UnixMs(0)).for_each_entry(DB, |entry| {
-            if slots.contains(Slot::of_key(entry.key())) {
-                let mut bytes = Vec::new();
-                crate::effect::encode(&[whole(DB, entry)], &mut bytes);
-                found.insert(entry.key().into(), (format!("{bytes:?}"), entry.expiry()));
-            }
-        });
-        found
-    }
-
-    fn follow(keyspace: &Keyspace, slots: &SlotSet) -> Arc<Followed> {
-        let followed = Arc::new(Followed::new(DB, slots.iter().collect()));
-        keyspace.offer_to(Arc::new(Teller(followed.clone())));
-        keyspace.start_recording();
-        followed
-    }
-
-    /// Whatever is changed meanwhile, the copy is what was there at the end.
-    #[test]
-    fn a_copy_with_what_has_changed_meanwhile_is_the_same() {
-        for seed in 0..15 {
-            let mut rng = Rng::seeded(seed);
-            let (keyspace, now) = (Keyspace::new(1), std::cell::Cell::new(0));
-            let tick = || UnixMs(now.get());
-            (0..2000).for_each(|_| change(&keyspace, &mut rng, tick()));
-            let slots: SlotSet = Slot::all().filter(|slot| slot.number() % 3 != 1).collect();
-            let followed = follow(&keyspace, &slots);
-            let there = keyspace.beside();
-            let changes = |followed: &Followed| {
-                while let Some(change) = followed.next().unwrap() {
-                    let Change::Batch(batch) = change else { panic!("nothing was flushed") };
-                    there.apply(batch, UnixMs(0));
-                }
-            };
-            for slot in slots.iter() {
-                let copied = followed.copy(&keyspace, slot, tick, |batch| {
-                    there.apply(batch, UnixMs(0));
-                    for _ in 0..rng.below(200) {
-                        now.set(now.get() + 1);
-                        change(&keyspace, &mut rng, tick());
-                    }
-                    Ok::<(), ()>(())
-                });
-                copied.unwrap();
-                changes(&followed);
-            }
-            followed.note_complete();
-            (0..500).for_each(|_| change(&keyspace, &mut rng, tick()));
-            changes(&followed);
-            assert_eq!(contents(&there, &slots), contents(&keyspace, &slots), "seed {seed}");
-            assert_eq!(there.key_count(DB), contents(&keyspace, &slots).len() as u64);
-            keyspace.stop_recording();
-            change(&keyspace, &mut rng, tick());
-            assert!(followed.next().unwrap().is_none());
-        }
-    }
-
-    #[test]
-    fn a_flush_ends_a_copying_and_is_passed_on_after_it() {
-        let keyspace = Keyspace::new(1);
-        let slot = Slot::of_key(b"key");
-        let slots: SlotSet = [slot].into_iter().collect();
-        let put = || {
-            let mut view = keyspace.lock(StripeSet::ALL, UnixMs(0));
-            view.put_string(DB, &Key::new(b"key"), b"value", NewExpiry::Clear);
-        };
-        let followed = follow(&keyspace, &slots);
-        followed.copy(&keyspace, slot, || UnixMs(0), |_| Ok::<(), ()>(())).unwrap();
-        followed.note_complete();
-        put();
-        keyspace.lock(StripeSet::ALL, UnixMs(0)).flush(DB);
-        put();
-        assert!(matches!(followed.next(), Ok(Some(Change::Batch(_)))));
-        assert!(matches!(followed.next(), Ok(Some(Change::Flushed))));
-        assert!(matches!(followed.next(), Ok(Some(Change::Batch(_)))));
-        assert!(matches!(followed.next(), Ok(None)));
-        let other = Followed::new(DB, slots);
-        other.note(&[Effect::Flush { db: DB }]);
-        assert_eq!(other.next().err(), Some(Lost::Flushed));
-    }
-
-    #[test]
-    fn what_nobody_fetches_is_lost_and_not_kept() {
-        let slot = Slot::of_key(b"key");
-        let followed = Followed::new(DB, [slot].into_iter().collect());
-        let keyspace = Keyspace::new(1);
-        followed.copy(&keyspace, slot, || UnixMs(0), |_| Ok::<(), ()>(())).unwrap();
-        let value = Value::Str(Str::Bytes(vec![b'x'; 1 << 20], StrForm::Plain));
-        let put = KeyEffect::Put { value, expiry: None, former: Former::Unknown };
-        let batch = vec![Effect::Key { db: DB, key: b"key"[..].into(), change: put }];
-        (0..=WAITING_BYTES_MAX >> 20).for_each(|_| followed.note(&batch));
-        assert_eq!(followed.next().err(), Some(Lost::Overflow));
-        assert!(followed.state.lock().waiting.is_empty());
-    }
 }

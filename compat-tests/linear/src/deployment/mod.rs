@@ -5,16 +5,20 @@ mod form;
 use crate::client::{Connection, Sharding};
 use crate::model::Reply;
 use crate::network::{Network, Passage, Pid};
-use crate::process::Process;
+use crate::process::{DATA, Process};
 use crate::random::Random;
-use crate::target::{Form, Layout, Programs, Target};
+use crate::target::{Disk, Form, Guests, Layout, Programs, Target};
 use std::io::{Error, Result};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long servers may take until they serve.
 const START_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// What the engine may take of memory where volumes are small, so that it keeps little there that is not flushed.
+const ENGINE_MEMORY: &str = "16mb";
 
 /// Nodes talk to each other at their port plus this.
 const BUS: u16 = 10_000;
@@ -22,7 +26,11 @@ const BUS: u16 = 10_000;
 /// Servers that run.
 pub struct Deployment {
     pub target: Target,
+    /// Those that are there from the beginning, and behind them the guest while it is here.
     pub processes: Vec<Process>,
+    /// A node that could come; it has a place in the network.
+    away: Option<Process>,
+    residents: usize,
     /// What nodes of a cluster reach each other through.
     pub network: Option<Network>,
     pub redis_cli: PathBuf,
@@ -32,26 +40,23 @@ impl Deployment {
     /// Starts all, each below `home`, and waits until they serve every key.
     pub fn start(layout: &Layout, programs: &Programs, home: &Path, random: &mut Random) -> Result<Deployment> {
         let target = layout.target;
-        let addresses = free_addresses(layout.nodes, random)?;
+        let guests = usize::from(layout.guests == Guests::One);
+        let addresses = free_addresses(layout.nodes + guests, random)?;
         let program = if target.is_basalt() { &programs.basalt } else { &programs.redis_server };
         let mut processes = Vec::new();
-        for address in &addresses {
-            let mut args: Vec<String> = ["--port".to_owned(), address.port().to_string()].into();
-            args.extend(["--bind".to_owned(), address.ip().to_string()]);
-            args.extend(target.options().into_iter().map(str::to_owned));
-            args.extend(layout.options.iter().cloned());
-            if layout.form == Form::Join && *address != addresses[0] {
-                args.extend(["--cluster-join".to_owned(), addresses[0].to_string()]);
-            }
+        for (node, address) in addresses.iter().enumerate() {
+            let args = args(layout, &addresses, node);
             let directory = home.join(address.port().to_string());
-            processes.push(Process::new(*address, program.clone(), args, directory)?);
+            processes.push(Process::new(*address, program.clone(), args, directory, layout.disk)?);
         }
         let network = match target.sharding() {
             Sharding::None => None,
             Sharding::Slots => Some(between(&mut processes)?),
         };
+        let away = if guests > 0 { processes.pop() } else { None };
         processes.iter_mut().try_for_each(Process::start)?;
-        let mut deployment = Deployment { target, processes, network, redis_cli: programs.redis_cli.clone() };
+        let (residents, redis_cli) = (layout.nodes, programs.redis_cli.clone());
+        let mut deployment = Deployment { target, processes, away, residents, network, redis_cli };
         deployment.wait_until("a server answers", says_pong)?;
         form::form(&mut deployment, layout.form)?;
         Ok(deployment)
@@ -59,6 +64,34 @@ impl Deployment {
 
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.processes.iter().map(|process| process.address).collect()
+    }
+
+    /// The nodes that stay.
+    pub fn residents(&self) -> Range<usize> {
+        0..self.residents
+    }
+
+    /// The node that has come, if it is here.
+    pub fn guest(&self) -> Option<usize> {
+        (self.processes.len() > self.residents).then_some(self.residents)
+    }
+
+    /// Starts a new node, which is to join the others.
+    pub fn admit_guest(&mut self) -> Result<()> {
+        let Some(mut guest) = self.away.take() else { return Err(Error::other("there is nobody who could come")) };
+        guest.start()?;
+        self.processes.push(guest);
+        Ok(())
+    }
+
+    /// Ends it, and removes what it had: who comes next is another one.
+    pub fn dismiss_guest(&mut self) -> Result<()> {
+        if let Some(guest) = self.guest() {
+            let mut guest = self.processes.remove(guest);
+            guest.wipe()?;
+            self.away = Some(guest);
+        }
+        Ok(())
     }
 
     /// Ends all faults: everybody runs, and everything passes.
@@ -89,6 +122,25 @@ impl Deployment {
         }
         Ok(())
     }
+}
+
+/// How a node is started. Guests are told whom to join, however the others have found each other.
+fn args(layout: &Layout, addresses: &[SocketAddr], node: usize) -> Vec<String> {
+    let (target, address) = (layout.target, addresses[node]);
+    let mut args: Vec<String> = ["--port".to_owned(), address.port().to_string()].into();
+    args.extend(["--bind".to_owned(), address.ip().to_string(), "--dir".to_owned(), DATA.to_owned()]);
+    args.extend(target.options().into_iter().map(str::to_owned));
+    if layout.disk == Disk::Small {
+        args.extend(["--engine-memory".to_owned(), ENGINE_MEMORY.to_owned()]);
+    }
+    args.extend(layout.options.iter().cloned());
+    let joins = match node {
+        _ if node >= layout.nodes => &addresses[..layout.nodes],
+        1.. if layout.form == Form::Join => &addresses[..1],
+        _ => &[],
+    };
+    args.extend(joins.iter().flat_map(|other| ["--cluster-join".to_owned(), other.to_string()]));
+    args
 }
 
 /// Puts proxies in front of the ports at which nodes listen to each other, and has the nodes announced there.

@@ -1,5 +1,8 @@
 //! The names of what can go wrong.
 
+use crate::client::Sharding;
+use crate::target::Target;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// A node is killed, and started again at once or after a while.
@@ -20,17 +23,14 @@ pub enum Fault {
     Move,
     /// A node is emptied while it serves, and after a while no more.
     Drain,
-}
-
-/// Where a fault is possible.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    Anywhere,
-    Cluster,
+    /// A new node joins; when it is the turn of this fault again, the node is emptied, and then it goes.
+    Join,
+    /// Somebody else takes the room on a node's volume, and gives it back.
+    FillDisk,
 }
 
 impl Fault {
-    pub const ALL: [Fault; 9] = [
+    pub const ALL: [Fault; 11] = [
         Fault::Kill,
         Fault::Pause,
         Fault::Behind,
@@ -40,6 +40,8 @@ impl Fault {
         Fault::Transfer,
         Fault::Move,
         Fault::Drain,
+        Fault::Join,
+        Fault::FillDisk,
     ];
 
     pub fn name(self) -> &'static str {
@@ -53,6 +55,8 @@ impl Fault {
             Fault::Transfer => "transfer",
             Fault::Move => "move",
             Fault::Drain => "drain",
+            Fault::Join => "join",
+            Fault::FillDisk => "fill-disk",
         }
     }
 
@@ -60,12 +64,13 @@ impl Fault {
         Fault::ALL.into_iter().find(|fault| fault.name() == name)
     }
 
-    pub fn scope(self) -> Scope {
+    pub fn is_possible(self, target: Target) -> bool {
+        let is_cluster = target.sharding() == Sharding::Slots;
         match self {
-            Fault::Kill | Fault::Pause => Scope::Anywhere,
-            Fault::Behind | Fault::Cut | Fault::OneWay | Fault::Slow | Fault::Transfer | Fault::Move | Fault::Drain => {
-                Scope::Cluster
-            }
+            Fault::Kill | Fault::Pause => true,
+            Fault::Behind | Fault::Cut | Fault::OneWay | Fault::Slow | Fault::Transfer | Fault::Move => is_cluster,
+            Fault::Drain | Fault::Join => is_cluster && target.is_basalt(),
+            Fault::FillDisk => target.is_durable(),
         }
     }
 }

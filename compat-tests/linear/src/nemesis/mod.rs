@@ -1,19 +1,28 @@
 //! What goes wrong while clients are served: from a seed, so that a run can be repeated as far as timing allows.
 //!
-//! At most one fault is under way at a time, and every one is mended again. `fault` has their names, `orders` those
-//! that a cluster is asked for.
+//! At most one fault is under way at a time, and every one is mended again; only a node that has come stays for a
+//! while, whatever happens meanwhile.
+//!
+//! | file | has |
+//! |---|---|
+//! | `fault` | their names, and where they are possible |
+//! | `orders` | what a cluster is asked for |
+//! | `visit` | the node that comes and goes |
+//! | `shortage` | a volume without room |
 
 mod fault;
 mod orders;
+mod shortage;
+mod visit;
 
-pub use fault::{Fault, Scope};
+pub use fault::Fault;
 
-use crate::client::Sharding;
 use crate::deployment::Deployment;
 use crate::network::Passage;
 use crate::random::{Chance, Random};
 use std::io::Result;
 use std::time::{Duration, Instant};
+use visit::Visit;
 
 /// How much later things come on a slow network.
 const LATE_MS: u64 = 150;
@@ -21,15 +30,15 @@ const LATE_MS: u64 = 150;
 pub struct Nemesis {
     faults: Vec<Fault>,
     random: Random,
+    visit: Visit,
     /// What was done, for the report.
     pub done: Vec<String>,
 }
 
 impl Nemesis {
-    /// Those faults are left out that are not possible without a cluster.
-    pub fn new(faults: &[Fault], sharding: Sharding, random: Random) -> Nemesis {
-        let possible = |fault: &Fault| sharding == Sharding::Slots || fault.scope() == Scope::Anywhere;
-        Nemesis { faults: faults.iter().copied().filter(possible).collect(), random, done: Vec::new() }
+    /// All of the faults have to be possible where they are to happen.
+    pub fn new(faults: &[Fault], random: Random) -> Nemesis {
+        Nemesis { faults: faults.into(), random, visit: Visit::default(), done: Vec::new() }
     }
 
     /// Breaks and mends until the time is over.
@@ -91,6 +100,18 @@ impl Nemesis {
             Fault::Transfer => orders::take_over(deployment, &mut self.random),
             Fault::Move => orders::move_slots(deployment, &mut self.random),
             Fault::Drain => orders::drain(deployment, victim, time),
+            Fault::Join => {
+                let step = self.visit.go_on(deployment, &mut self.random)?;
+                self.done.push(format!("  {step}"));
+            }
+            Fault::FillDisk => {
+                // Now and then not even what was accepted has room.
+                let room_max =
+                    if self.random.percent(30) == Chance::Yes { shortage::NO_ROOM_MAX } else { shortage::ROOM_MAX };
+                let room = self.random.below(room_max);
+                let end = shortage::fill(deployment, victim, room, time)?;
+                self.done.push(format!("  with {room} bytes left; {end}"));
+            }
         }
         Ok(())
     }

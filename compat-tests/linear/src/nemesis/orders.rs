@@ -2,7 +2,7 @@
 
 use crate::client::Connection;
 use crate::deployment::Deployment;
-use crate::model::Reply;
+use crate::model::{Reply, Text};
 use crate::random::{Chance, Random};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -11,6 +11,8 @@ const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Slots that are moved at a time.
 const SLOTS_MAX: u64 = 2000;
+/// And key by key, which takes several orders for each slot: nothing else goes wrong meanwhile.
+const KEYWISE_SLOTS_MAX: u64 = 200;
 
 /// Nodes that say that they are masters of something.
 pub fn masters(deployment: &Deployment) -> Vec<usize> {
@@ -40,17 +42,14 @@ pub fn move_slots(deployment: &Deployment, random: &mut Random) {
     let source = random.index(masters.len());
     let target = (source + 1 + random.index(masters.len() - 1)) % masters.len();
     let count = 1 + random.below(SLOTS_MAX);
-    let id = |node: usize| match ask(deployment, node, &["CLUSTER", "MYID"]) {
-        Some(Reply::Text(id)) => Some(id),
-        _ => None,
-    };
-    let (Some(from), Some(to)) = (id(masters[source]), id(masters[target])) else { return };
+    let (Some(from), Some(to)) = (id(deployment, masters[source]), id(deployment, masters[target])) else { return };
     if random.percent(70) == Chance::Yes && move_at_once(deployment, masters[source], &to, count) {
         return;
     }
     let mut command = Command::new(&deployment.redis_cli);
     command.args(["--cluster", "reshard", &deployment.processes[masters[source]].address.to_string()]);
-    command.args(["--cluster-from", &from, "--cluster-to", &to, "--cluster-slots", &count.to_string()]);
+    let count = count.min(KEYWISE_SLOTS_MAX).to_string();
+    command.args(["--cluster-from", &from, "--cluster-to", &to, "--cluster-slots", &count]);
     command.args(["--cluster-yes", "--cluster-pipeline", "100"]).stdin(Stdio::null());
     // What it says is that it has moved slots, or which of them it could not; the next reshard mends nothing either.
     let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -58,7 +57,7 @@ pub fn move_slots(deployment: &Deployment, random: &mut Random) {
 
 /// Has a node emptied for so long. What has moved by then stays where it is, until nodes are balanced again.
 pub fn drain(deployment: &Deployment, node: usize, time: Duration) {
-    let Some(Reply::Text(id)) = ask(deployment, node, &["CLUSTER", "MYID"]) else { return };
+    let Some(id) = id(deployment, node) else { return };
     ask(deployment, node, &["CLUSTER", "DRAIN", &id]);
     std::thread::sleep(time);
     // Whoever is in reach can be asked; a node that stays drained only has nothing more to do.
@@ -80,7 +79,16 @@ fn move_at_once(deployment: &Deployment, source: usize, to: &str, count: u64) ->
     ask(deployment, source, &words) == Some(Reply::Ok)
 }
 
-fn ask(deployment: &Deployment, node: usize, words: &[&str]) -> Option<Reply> {
+/// The name of a node in its cluster.
+pub fn id(deployment: &Deployment, node: usize) -> Option<Text> {
+    match ask(deployment, node, &["CLUSTER", "MYID"])? {
+        Reply::Text(id) => Some(id),
+        _ => None,
+    }
+}
+
+/// Nothing if the node does not answer in time.
+pub fn ask(deployment: &Deployment, node: usize, words: &[&str]) -> Option<Reply> {
     let mut connection = Connection::open(deployment.processes[node].address, PATIENCE).ok()?;
     connection.call(words).ok()
 }

@@ -99,27 +99,14 @@ fn copy_from_memory(
                     return Ok(());
                 }
                 bytes = 0;
-                send(written(&std::mem::take(&mut copied)))?;
-                // Only now: what has changed comes behind what it has changed.
-                send_changes(followed, &mut send)
+                send(written(&std::mem::take(&mut copied)))
             },
         )?;
     }
     if !copied.is_empty() {
         send(written(&copied))?;
     }
-    send_changes(followed, &mut send)?;
     followed.note_complete();
-    Ok(())
-}
-
-fn send_changes(followed: &Followed, send: &mut impl FnMut(Vec<u8>) -> Result<(), Hitch>) -> Result<(), Hitch> {
-    while let Some(change) = followed.next()? {
-        match change {
-            Change::Batch(batch) => send(written(&batch))?,
-            Change::Flushed => unreachable!("a flush while slots are copied ends the copying"),
-        }
-    }
     Ok(())
 }
 

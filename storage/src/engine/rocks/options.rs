@@ -8,8 +8,8 @@ use super::layout::{KEYS, LOG, PARTS, SLOT_PREFIX, VERSION_PREFIX};
 use rocksdb::WriteBufferManager;
 use rocksdb::statistics::StatsLevel;
 use rocksdb::{
-    BlockBasedOptions, BottommostLevelCompaction, Cache, CompactOptions, DBCompressionType, DBRecoveryMode, LogLevel,
-    Options, SliceTransform,
+    BlockBasedIndexType, BlockBasedOptions, BottommostLevelCompaction, Cache, CompactOptions, DBCompressionType,
+    DBRecoveryMode, LogLevel, Options, SliceTransform,
 };
 
 const MIB: usize = 1 << 20;
@@ -107,6 +107,11 @@ pub(super) fn family(name: &str, options: &RocksOptions, memory: &Memory) -> Opt
     blocks.set_block_cache(&memory.cache);
     blocks.set_cache_index_and_filter_blocks(true);
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    // In pieces. The filter of a large table is megabytes, more than a shard of the cache may hold: it would be read
+    // and checked anew for every key that is looked for.
+    blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    blocks.set_partition_filters(true);
+    blocks.set_pin_top_level_index_and_filter(true);
     blocks.set_format_version(5);
     blocks.set_block_size(8 << 10);
     family.set_write_buffer_size(MEMTABLE_BYTES_MAX);

@@ -6,6 +6,7 @@ use super::layout::{
 };
 use super::meta::{DataRef, MetaRef};
 use super::open::Rocks;
+use super::options::whole_compaction;
 use crate::engine::{GroupId, SlotCounts};
 use crate::value::Type;
 use rocksdb::{DB, Options};
@@ -27,6 +28,11 @@ pub fn flush(rocks: &Rocks) {
     for name in FAMILIES {
         rocks.db.flush_cf(rocks.family(name)).unwrap();
     }
+}
+
+/// Makes one table of all keys, or few.
+pub fn compact(rocks: &Rocks) {
+    rocks.db.compact_range_cf_opt(rocks.family(KEYS), None::<&[u8]>, None::<&[u8]>, &whole_compaction());
 }
 
 pub fn log_value(rocks: &Rocks, group: GroupId, index: u64) -> Vec<u8> {
