@@ -1,5 +1,6 @@
 //! How fast the transport is between two nodes of one process over loopback: `cargo run -p basalt-cluster --example
-//! peer_speed`. Both ends share the machine, so that each figure is what one core does for both.
+//! peer_speed`. Both ends share the machine, so that each figure is what one core does for both. With the files of a
+//! certificate, its key and its authority as arguments, the same by TLS.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use basalt_cluster::group::{GroupId, ReplicaId};
 use basalt_cluster::ids::{ClusterId, Incarnation, NodeId};
 use basalt_cluster::peer::{
     AddressBook, BulkReceiver, Caller, Lane, Message, PeerHandler, PeerOptions, PeerTransport, RaftMessage, Responder,
-    Timing,
+    Timing, Tls, TlsFiles,
 };
 use basalt_storage::clock::UnixMs;
 use bytes::Bytes;
@@ -47,7 +48,16 @@ impl AddressBook for Book {
     }
 }
 
+/// What the command line says of TLS.
+fn tls() -> Option<Tls> {
+    let mut paths = std::env::args().skip(1).map(Into::into);
+    let (certificate, key, authorities) = (paths.next()?, paths.next()?, paths.next()?);
+    let files = TlsFiles { certificate, key, authorities, ..TlsFiles::default() };
+    Some(Tls::read(&files).unwrap_or_else(|error| panic!("{error}")))
+}
+
 fn main() {
+    let tls = tls();
     let ids = [1, 2].map(|number| NodeId::new([number; 20]));
     let listeners = ids.map(|_| TcpListener::bind("127.0.0.1:0").expect("a port"));
     let address = |listener: &TcpListener| listener.local_addr().expect("its address");
@@ -60,6 +70,7 @@ fn main() {
             incarnation: Incarnation(1),
             cluster: ClusterId(1),
             secret: None,
+            tls: tls.clone(),
             listeners: listeners.by_ref().take(1).collect(),
             timing: Timing::default(),
             chance: Box::new(|| 0),

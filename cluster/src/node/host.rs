@@ -37,7 +37,9 @@ use crate::group::{self, Clock, Group, GroupOptions, LogError, LogStore, Observe
 use crate::ids::{ClusterId, GroupId, Incarnation, NodeId, ReplicaId, ShardId};
 use crate::map::codec::CodecError;
 use crate::map::{Address, Change, ClusterMap, FIRST_REPLICA, Founding, Members, Mode, ReplicaInfo, Settings, Wanted};
-use crate::peer::{BulkReceiver, BulkSender, Lane, Message, PeerOptions, PeerTransport, Secret, StreamError, Timing};
+use crate::peer::{
+    BulkReceiver, BulkSender, Lane, Message, PeerOptions, PeerTransport, Secret, StreamError, Timing, Tls,
+};
 use crate::placement::{SlotLoad, Step};
 use basalt_storage::effect::wire::Malformed;
 use basalt_storage::engine::{EngineError, HOME_STORE, LogIndex, ReplicaRecord, Rocks};
@@ -70,6 +72,8 @@ pub struct NodeOptions {
     pub timing: Timing,
     /// What all nodes of the cluster know, if that is asked for.
     pub secret: Option<Secret>,
+    /// What connections between nodes are encrypted with, if they are.
+    pub tls: Option<Tls>,
     /// Nodes of the cluster that this one should belong to; nothing is done if it belongs to one already.
     pub join: Option<Seeds>,
     pub clock: Clock,
@@ -194,6 +198,7 @@ impl Node {
             incarnation: record.incarnation,
             cluster: record.cluster,
             secret: options.secret,
+            tls: options.tls,
             listeners: options.listeners,
             timing: options.timing,
             chance: chance(),

@@ -249,6 +249,7 @@ impl TestNode {
             listeners: vec![listener],
             timing: Timing::default(),
             secret: None,
+            tls: None,
             join: seeds(listens),
             clock: Arc::new(|| UnixMs(0)),
         };

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use thiserror::Error;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use super::limits::{READ_BYTES, WRITE_BYTES};
 use super::outbox::Outbox;
+use super::socket::Socket;
 use super::status::Traffic;
+use super::tls::failure;
 use super::wire::frame::{FrameError, next_frame};
 use super::wire::hello::{Hello, Refusal};
 use super::wire::packet::{Kind, Malformed, Packet};
@@ -26,13 +26,19 @@ pub(super) enum Closed {
     #[error("its address is not known")]
     NoAddress,
     #[error("{0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
     #[error("the other side has closed the connection")]
     ByPeer,
     #[error("no connection within {0:?}")]
     NotInTime(Duration),
     #[error("this is {0}")]
     NotABasalt(&'static str),
+    #[error("it has `tls-cluster no`, and this node has `tls-cluster yes`")]
+    NoTlsThere,
+    #[error("it has ended the connection where TLS should begin: has it `tls-cluster yes`?")]
+    NoTlsAnswer,
+    #[error("{0}")]
+    Tls(String),
     #[error("refused here: {0}")]
     Refused(#[from] Refusal),
     #[error("refused by the other side: {0}")]
@@ -67,15 +73,24 @@ pub(super) enum Closed {
     Stopping,
 }
 
+impl From<io::Error> for Closed {
+    fn from(error: io::Error) -> Closed {
+        match failure::tls_error(&error) {
+            Some(error) => Closed::Tls(failure::why(error)),
+            None => Closed::Io(error),
+        }
+    }
+}
+
 /// A connection both sides of which have said hello.
 pub(super) struct Introduced {
     pub hello: Hello,
     pub reader: PacketReader,
-    pub writer: OwnedWriteHalf,
+    pub writer: WriteHalf<Socket>,
 }
 
-pub(super) fn introduced(stream: TcpStream, hello: Hello, buffer: BytesMut) -> Introduced {
-    let (half, writer) = stream.into_split();
+pub(super) fn introduced(socket: Socket, hello: Hello, buffer: BytesMut) -> Introduced {
+    let (half, writer) = tokio::io::split(socket);
     Introduced {
         hello,
         reader: PacketReader { half, buffer, assembler: Assembler::default(), wanted: QUIET_BYTES },
@@ -85,7 +100,7 @@ pub(super) fn introduced(stream: TcpStream, hello: Hello, buffer: BytesMut) -> I
 
 /// Packets out of a socket.
 pub(super) struct PacketReader {
-    half: OwnedReadHalf,
+    half: ReadHalf<Socket>,
     buffer: BytesMut,
     assembler: Assembler,
     /// Room to read into.
@@ -110,7 +125,7 @@ impl PacketReader {
                     self.wanted = if count == room { READ_BYTES } else { self.wanted };
                     traffic.note_received(count);
                 }
-                Err(error) => return Closed::Io(error),
+                Err(error) => return error.into(),
             }
         }
     }
@@ -137,7 +152,7 @@ impl PacketReader {
 }
 
 /// Writes what the outbox holds, until the connection breaks.
-pub(super) async fn write_all(writer: &mut OwnedWriteHalf, outbox: &Outbox, traffic: &Traffic) -> Closed {
+pub(super) async fn write_all(writer: &mut WriteHalf<Socket>, outbox: &Outbox, traffic: &Traffic) -> Closed {
     let mut buffer = Vec::new();
     loop {
         outbox.fill(&mut buffer, WRITE_BYTES);
@@ -147,14 +162,16 @@ pub(super) async fn write_all(writer: &mut OwnedWriteHalf, outbox: &Outbox, traf
             outbox.filled().await;
             continue;
         }
-        let mut written = 0;
-        while written < buffer.len() {
-            match writer.write(&buffer[written..]).await {
-                Ok(count) => written += count,
-                Err(error) => return Closed::Io(error),
-            }
+        if let Err(error) = hand_over(writer, &buffer).await {
+            return error.into();
         }
-        traffic.note_sent(written);
+        traffic.note_sent(buffer.len());
         buffer.clear();
     }
+}
+
+/// Returns when the kernel has all of it.
+async fn hand_over(writer: &mut WriteHalf<Socket>, bytes: &[u8]) -> io::Result<()> {
+    writer.write_all(bytes).await?;
+    writer.flush().await
 }

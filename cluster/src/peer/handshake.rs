@@ -20,18 +20,18 @@
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use super::call::{shown, text};
 use super::connection::{Closed, Introduced, QUIET_BYTES, introduced};
 use super::secret::{self, Nonce, Occasion, Proof, Secret, Side};
+use super::socket::Socket;
 use super::wire::frame::{Frame, next_frame};
 use super::wire::hello::{Hello, MAGIC, Refusal, what_is_it};
 use super::wire::packet::{Kind, Packet};
 
 /// The dialer's part: says hello, and waits for the answer, which is not judged here.
-pub(super) async fn introduce(stream: TcpStream, hello: Hello, secret: Option<&Secret>) -> Result<Introduced, Closed> {
-    let mut opening = Opening::new(stream)?;
+pub(super) async fn introduce(socket: Socket, hello: Hello, secret: Option<&Secret>) -> Result<Introduced, Closed> {
+    let mut opening = Opening::new(socket)?;
     opening.put_magic();
     opening.put(Packet::Hello(hello));
     match secret {
@@ -42,16 +42,16 @@ pub(super) async fn introduce(stream: TcpStream, hello: Hello, secret: Option<&S
         Some(secret) => opening.prove(hello, secret).await?,
     }
     let theirs = opening.hello().await?;
-    Ok(introduced(opening.stream, theirs, opening.buffer))
+    Ok(introduced(opening.socket, theirs, opening.buffer))
 }
 
 /// The acceptor's part: waits for a hello, and answers with what `judge` makes of it.
 pub(super) async fn welcome<T>(
-    stream: TcpStream,
+    socket: Socket,
     secret: Option<&Secret>,
     judge: impl FnOnce(&Hello) -> Result<(Hello, T), Refusal>,
 ) -> Result<(Introduced, T), Closed> {
-    let mut opening = Opening::new(stream)?;
+    let mut opening = Opening::new(socket)?;
     opening.hear_magic().await?;
     let theirs = opening.hello().await?;
     opening.put_magic();
@@ -63,7 +63,7 @@ pub(super) async fn welcome<T>(
         Ok((mine, judgement)) => {
             opening.put(Packet::Hello(mine));
             opening.send().await?;
-            Ok((introduced(opening.stream, theirs, opening.buffer), judgement))
+            Ok((introduced(opening.socket, theirs, opening.buffer), judgement))
         }
         Err(refusal) => {
             opening.put(Packet::Refusal { reason: refusal.reason(), text: text(&refusal.to_string()) });
@@ -75,7 +75,7 @@ pub(super) async fn welcome<T>(
 
 /// A connection that is being made.
 struct Opening {
-    stream: TcpStream,
+    socket: Socket,
     /// What has been read.
     buffer: BytesMut,
     /// What is to be written.
@@ -83,9 +83,9 @@ struct Opening {
 }
 
 impl Opening {
-    fn new(stream: TcpStream) -> Result<Opening, Closed> {
-        stream.set_nodelay(true)?;
-        Ok(Opening { stream, buffer: BytesMut::with_capacity(QUIET_BYTES), out: Vec::new() })
+    fn new(socket: Socket) -> Result<Opening, Closed> {
+        socket.set_nodelay()?;
+        Ok(Opening { socket, buffer: BytesMut::with_capacity(QUIET_BYTES), out: Vec::new() })
     }
 
     /// The dialer's side of the proofs, with which its hello leaves.
@@ -94,7 +94,8 @@ impl Opening {
         self.put(Packet::Challenge { nonce: dialer });
         self.send().await?;
         self.hear_magic().await?;
-        let occasion = Occasion { dialer, acceptor: self.challenge().await?, hello };
+        let binding = self.socket.binding()?;
+        let occasion = Occasion { dialer, acceptor: self.challenge().await?, hello, binding };
         if !secret.accepts(Side::Acceptor, &occasion, &self.proof().await?) {
             return Err(Closed::AnotherSecret);
         }
@@ -109,7 +110,8 @@ impl Opening {
         // Before the dialer's is awaited: one that knows of no secret would wait as well.
         self.send().await?;
         let unproven = |closed| if matches!(closed, Closed::ByPeer) { Closed::Unproven } else { closed };
-        let occasion = Occasion { dialer: self.challenge().await.map_err(unproven)?, acceptor, hello };
+        let binding = self.socket.binding()?;
+        let occasion = Occasion { dialer: self.challenge().await.map_err(unproven)?, acceptor, hello, binding };
         self.put(Packet::Proof { code: secret.proof(Side::Acceptor, &occasion) });
         self.send().await?;
         let proof = self.proof().await.map_err(unproven)?;
@@ -125,7 +127,8 @@ impl Opening {
     }
 
     async fn send(&mut self) -> Result<(), Closed> {
-        self.stream.write_all(&std::mem::take(&mut self.out)).await?;
+        self.socket.write_all(&std::mem::take(&mut self.out)).await?;
+        self.socket.flush().await?;
         Ok(())
     }
 
@@ -133,7 +136,7 @@ impl Opening {
         let mut magic = [0; MAGIC.len()];
         let mut len = 0;
         while len < magic.len() {
-            let count = self.stream.read(&mut magic[len..]).await?;
+            let count = self.socket.read(&mut magic[len..]).await?;
             if count == 0 {
                 return Err(Closed::ByPeer);
             }
@@ -178,7 +181,7 @@ impl Opening {
                     packet => Ok((kind, packet)),
                 };
             }
-            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+            if self.socket.read_buf(&mut self.buffer).await? == 0 {
                 return Err(Closed::ByPeer);
             }
         }

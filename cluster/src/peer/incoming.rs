@@ -77,8 +77,11 @@ pub(super) async fn accept_all(shared: Arc<Shared>, listener: TcpListener) {
 async fn run(shared: Arc<Shared>, stream: TcpStream, address: SocketAddr) {
     let situation = shared.situation();
     let limit = shared.timing.connect;
-    let welcomed =
-        timeout(limit, welcome(stream, shared.secret.as_ref(), |hello| judge(&shared, hello, address))).await;
+    let welcomed = timeout(limit, async {
+        let socket = shared.accept(stream).await?;
+        welcome(socket, shared.secret.as_ref(), |hello| judge(&shared, hello, address)).await
+    });
+    let welcomed = welcomed.await;
     shared.sessions.lock().handshakes -= 1;
     let (introduced, session) = match welcomed.unwrap_or(Err(Closed::NotInTime(limit))) {
         Ok(welcomed) => welcomed,

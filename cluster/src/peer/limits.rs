@@ -19,6 +19,9 @@ pub const WRITE_BYTES: usize = 128 << 10;
 /// What is read from a socket with one call.
 pub const READ_BYTES: usize = 64 << 10;
 
+/// What is read from a socket with one call, if it is encrypted. Held by each such connection.
+pub const TLS_READ_BYTES: usize = 32 << 10;
+
 /// Calls that one connection may have begun and not answered. Those above are told that this node is busy.
 pub const INCOMING_CALLS_MAX: usize = 4096;
 

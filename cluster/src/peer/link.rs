@@ -19,7 +19,6 @@ use std::time::{Duration, Instant};
 use basalt_storage::clock::UnixMs;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{timeout, timeout_at};
 
@@ -274,11 +273,10 @@ impl Link {
 
     async fn connect(&self, shared: &Shared, situation: Situation) -> Result<Introduced, Closed> {
         let address = shared.addresses.address(self.node).ok_or(Closed::NoAddress)?;
-        let limit = shared.timing.connect;
-        let stream = timeout(limit, TcpStream::connect(address)).await.map_err(|_| Closed::NotInTime(limit))??;
+        let socket = shared.dial(address).await?;
         let me = shared.me();
         let hello = me.hello(Some(situation.cluster), Some(self.node), self.lane);
-        let introduced = introduce(stream, hello, shared.secret.as_ref()).await?;
+        let introduced = introduce(socket, hello, shared.secret.as_ref()).await?;
         me.judge_answer(Some(self.node), &introduced.hello)?;
         Ok(introduced)
     }

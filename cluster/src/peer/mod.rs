@@ -11,7 +11,7 @@
 //! Each node dials those it has something to say to, so that two nodes have connections in both directions; what comes
 //! back on one is only what answers it. [`wire`] is what passes, and pure; [`link`] is the side that dials,
 //! [`incoming`] the side that is dialled, [`stranger`] a call to somebody unknown. [`outbox`] decides what goes first,
-//! [`limits`] how much may wait.
+//! [`limits`] how much may wait. A [`socket`] is encrypted or not; by what is for [`tls`] to know.
 //!
 //! Invariants:
 //! - nobody who sends ever waits for the network, but for senders of streams, who do it on purpose;
@@ -32,11 +32,13 @@ mod link;
 mod outbox;
 mod secret;
 mod shared;
+mod socket;
 pub mod status;
 mod stranger;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod wait;
 pub mod wire;
 
@@ -59,6 +61,7 @@ pub use link::Dropped;
 pub use secret::{Secret, TooShort};
 pub use status::{Direction, LinkState, LinkStatus, NodeStatus, PeerFigures};
 pub use stream::{BulkReceiver, BulkSender, StreamError};
+pub use tls::{Tls, TlsError, TlsFiles};
 pub use wait::{block_on, block_on_for};
 pub use wire::hello::{Lane, Standing};
 pub use wire::packet::RaftMessage;
@@ -80,6 +83,8 @@ pub struct PeerOptions {
     pub cluster: ClusterId,
     /// What others have to know to be talked to; none if whoever reaches the port is trusted.
     pub secret: Option<Secret>,
+    /// What connections are encrypted with, if they are: then there are no others.
+    pub tls: Option<Tls>,
     /// Where other nodes dial.
     pub listeners: Vec<TcpListener>,
     pub timing: Timing,
@@ -109,13 +114,14 @@ impl PeerTransport {
         handler: Arc<dyn PeerHandler>,
         addresses: Arc<dyn AddressBook>,
     ) -> io::Result<PeerTransport> {
-        let PeerOptions { node, incarnation, cluster, secret, listeners, timing, chance, clock } = options;
+        let PeerOptions { node, incarnation, cluster, secret, tls, listeners, timing, chance, clock } = options;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let (situation, mut stopping) = watch::channel(Situation { cluster, is_stopping: false });
         let shared = Arc::new(Shared {
             node,
             incarnation,
             secret,
+            tls: RwLock::new(tls),
             timing,
             handler,
             addresses,
@@ -222,6 +228,14 @@ impl PeerTransport {
         self.shared
             .situation
             .send_if_modified(|situation| std::mem::replace(&mut situation.cluster, cluster) != cluster);
+    }
+
+    /// Certificates have changed: connections are made with these from now on. Those that there are stay. Does nothing
+    /// if connections are not encrypted, which stays as it is.
+    pub fn put_tls(&self, tls: Tls) {
+        if let Some(present) = &mut *self.shared.tls.write() {
+            *present = tls;
+        }
     }
 
     /// Closes what there is to a node that has left, and forgets it.

@@ -2,13 +2,15 @@
 //!
 //! Each side of a new connection draws a nonce, and proves that it knows the secret by a code (HMAC-SHA-256, RFC 2104)
 //! over its side, both nonces and the dialer's hello. So the secret itself never passes, and a proof is worth nothing
-//! on another connection, for another node, or sent back to whoever made it. What passes afterwards is neither
-//! encrypted nor signed.
+//! on another connection, for another node, or sent back to whoever made it. With TLS the code is also over what only
+//! the two ends of that connection know ([`Binding`]): a node in between that has a certificate, but not the secret,
+//! cannot pass proofs on. Without TLS, what passes afterwards is neither encrypted nor signed.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use thiserror::Error;
 
+use super::socket::Binding;
 use super::wire::hello::Hello;
 use super::wire::packet::{NONCE_BYTES, PROOF_BYTES};
 
@@ -45,6 +47,8 @@ pub(super) struct Occasion {
     pub acceptor: Nonce,
     /// The dialer's.
     pub hello: Hello,
+    /// That of the connection, if it is encrypted.
+    pub binding: Option<Binding>,
 }
 
 impl Secret {
@@ -73,7 +77,11 @@ impl Secret {
         });
         code.update(&occasion.dialer);
         code.update(&occasion.acceptor);
+        // Of a certain length, so that nothing can be taken for what comes behind it.
         occasion.hello.put(&mut |bytes| code.update(bytes));
+        if let Some(binding) = &occasion.binding {
+            code.update(binding);
+        }
         code
     }
 }
@@ -94,7 +102,7 @@ mod tests {
     fn occasion() -> Occasion {
         let me = Me { cluster: ClusterId(7), node: NodeId::new([1; 20]), incarnation: Incarnation(1) };
         let hello = me.hello(Some(ClusterId(7)), None, Lane::Control);
-        Occasion { dialer: draw().unwrap(), acceptor: draw().unwrap(), hello }
+        Occasion { dialer: draw().unwrap(), acceptor: draw().unwrap(), hello, binding: None }
     }
 
     #[test]
@@ -108,6 +116,11 @@ mod tests {
         let other = Occasion { hello: Hello { lane: Lane::Bulk, ..at.hello }, ..occasion() };
         let changed = Occasion { dialer: at.dialer, acceptor: at.acceptor, ..other };
         assert!(!secret.accepts(Side::Dialer, &changed, &proof), "for another lane");
+        for binding in [[0; 32], [1; 32]] {
+            let bound = Occasion { binding: Some(binding), ..at };
+            assert!(!secret.accepts(Side::Dialer, &bound, &proof), "over another connection");
+            assert!(secret.accepts(Side::Dialer, &bound, &secret.proof(Side::Dialer, &bound)));
+        }
         assert!(!Secret::new("correct horse batterY").unwrap().accepts(Side::Dialer, &at, &proof));
     }
 

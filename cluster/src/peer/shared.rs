@@ -1,12 +1,15 @@
 //! What all tasks of the transport share, and how they are told that something has changed for all of them.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use parking_lot::{Mutex, RwLock};
+use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::backoff::Chance;
 use super::connection::Closed;
@@ -15,7 +18,9 @@ use super::incoming::Sessions;
 use super::limits::Timing;
 use super::link::Peer;
 use super::secret::Secret;
+use super::socket::Socket;
 use super::status::PeerFigures;
+use super::tls::Tls;
 use super::wire::hello::Me;
 use super::wire::packet::{CallNumber, StreamNumber};
 use crate::group::Clock;
@@ -25,6 +30,8 @@ pub(super) struct Shared {
     pub node: NodeId,
     pub incarnation: Incarnation,
     pub secret: Option<Secret>,
+    /// Another one for connections to come, when certificates are changed; never from or to none.
+    pub tls: RwLock<Option<Tls>>,
     pub timing: Timing,
     pub handler: Arc<dyn PeerHandler>,
     pub addresses: Arc<dyn AddressBook>,
@@ -59,6 +66,28 @@ impl Shared {
 
     pub fn is_stopping(&self) -> bool {
         self.situation().is_stopping
+    }
+
+    /// Connects to a node, up to where it is told who dials. Takes no longer than that may take.
+    pub async fn dial(&self, to: SocketAddr) -> Result<Socket, Closed> {
+        let limit = self.timing.connect;
+        let stream = timeout(limit, TcpStream::connect(to)).await.map_err(|_| Closed::NotInTime(limit))??;
+        match self.tls() {
+            Some(tls) => tls.dial(stream, to).await,
+            None => Ok(Socket::Plain(stream)),
+        }
+    }
+
+    /// The same for a connection that a node has made.
+    pub async fn accept(&self, stream: TcpStream) -> Result<Socket, Closed> {
+        match self.tls() {
+            Some(tls) => tls.accept(stream).await,
+            None => Ok(Socket::Plain(stream)),
+        }
+    }
+
+    fn tls(&self) -> Option<Tls> {
+        self.tls.read().clone()
     }
 
     pub fn next_call(&self) -> CallNumber {

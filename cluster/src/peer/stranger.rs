@@ -9,7 +9,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::call::{CallError, CallResult, result_of};
@@ -37,8 +36,8 @@ async fn ask(shared: &Arc<Shared>, to: SocketAddr, question: Bytes, patience: Du
     let me = shared.me();
     let limit = shared.timing.connect;
     let introduced = timeout(limit, async {
-        let stream = TcpStream::connect(to).await?;
-        let introduced = introduce(stream, me.hello(None, None, Lane::Control), shared.secret.as_ref()).await?;
+        let socket = shared.dial(to).await?;
+        let introduced = introduce(socket, me.hello(None, None, Lane::Control), shared.secret.as_ref()).await?;
         me.judge_answer(None, &introduced.hello)?;
         Ok(introduced)
     });

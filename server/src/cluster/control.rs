@@ -12,6 +12,7 @@ use crate::error::CommandError;
 use basalt_cluster::group::{Figures, Positions, ReplicaProgress, Role};
 use basalt_cluster::ids::{ConfigEpoch, GroupId, MigrationId, NodeId, ReplicaId};
 use basalt_cluster::map::{ClusterMap, Refusal};
+use basalt_cluster::peer::Tls;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -70,6 +71,9 @@ pub trait Control: Send + Sync {
 
     /// Settings of this node have changed that others must hear of.
     fn note_settings(&self) {}
+
+    /// Connections to other nodes are encrypted with this from now on, if they are encrypted.
+    fn put_tls(&self, _: Tls) {}
 
     /// How this node stands with another one.
     fn contact(&self, _: NodeId) -> Contact {

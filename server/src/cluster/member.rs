@@ -20,7 +20,7 @@ use basalt_cluster::group::Role;
 use basalt_cluster::ids::{MapVersion, MigrationId, NodeId};
 use basalt_cluster::map::{self, Change, ClusterMap, Ending, Failure, Mode, Phase, SlotRange};
 use basalt_cluster::node::{Decision, Hosted, Node, NodeOptions, Seeds};
-use basalt_cluster::peer::{self, Timing};
+use basalt_cluster::peer::{self, Timing, Tls};
 use basalt_cluster::placement::{self, Budget, Scope};
 use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::Ordering::Relaxed;
@@ -122,6 +122,7 @@ fn start_node(
         listeners,
         timing: Timing::default(),
         secret: place::secret(config).map_err(StartError::Peers)?,
+        tls: place::tls(config).map_err(StartError::Peers)?,
         join,
         clock: Arc::new(move || clock.now()),
     };
@@ -144,6 +145,8 @@ impl Member {
     fn reset(&self, identity: Identity) -> Answer {
         let failed = |error: &dyn std::fmt::Display| Denied::Impossible(error.to_string());
         let Some(server) = self.server.upgrade() else { return Err(Denied::NoQuorum) };
+        // Files that have gone bad must not leave it without a cluster.
+        place::tls(&server.config).map_err(Denied::Impossible)?;
         let node = self.node();
         if self.map().member_count() > 1 {
             match node.decide(Change::Leave { node: node.id() }) {
@@ -324,6 +327,10 @@ impl Control for Member {
         if let Err(error) = std::thread::Builder::new().name("cluster-settings".into()).spawn(configure) {
             tracing::error!(%error, "the system refused a thread");
         }
+    }
+
+    fn put_tls(&self, tls: Tls) {
+        self.node().peers().put_tls(tls);
     }
 
     fn contact(&self, node: NodeId) -> Contact {

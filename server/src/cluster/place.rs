@@ -3,7 +3,7 @@
 use crate::config::Config;
 use basalt_cluster::map::{Address, AutoBalance, Mode, Settings};
 use basalt_cluster::node::Seeds;
-use basalt_cluster::peer::Secret;
+use basalt_cluster::peer::{Secret, Tls, TlsFiles};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
 
@@ -92,6 +92,21 @@ pub fn secret(config: &Config) -> Result<Option<Secret>, String> {
         return Ok(None);
     }
     Secret::new(&text).map(Some).map_err(|error| format!("cluster-secret: {error}"))
+}
+
+/// What connections between nodes are encrypted with, if `tls-cluster` is set. Reads files.
+pub fn tls(config: &Config) -> Result<Option<Tls>, String> {
+    if !config.is_yes("tls-cluster") {
+        return Ok(None);
+    }
+    let path = |name: &str| config.text(name).into();
+    let files = TlsFiles {
+        certificate: path("tls-cert-file"),
+        key: path("tls-key-file"),
+        authorities: path("tls-ca-cert-file"),
+        authorities_dir: path("tls-ca-cert-dir"),
+    };
+    Tls::read(&files).map(Some).map_err(|error| error.to_string())
 }
 
 /// The nodes of `cluster-join`, by host and the port for other nodes. Each is named as clients know it.

@@ -1,6 +1,7 @@
 //! What happens when a setting changes: the parts that keep copies get the new value.
 
 use super::setting::Value;
+use crate::cluster::place;
 use crate::server::Server;
 use basalt_cluster::map::HOSTNAME_LEN_MAX;
 use basalt_storage::keyspace::AccessPolicy;
@@ -231,6 +232,17 @@ pub fn log_filter(_: &Server, value: &Value) -> Applied {
 pub fn cluster(server: &Server, _: &Value) -> Applied {
     if let Some(cluster) = server.cluster() {
         cluster.note_settings(server);
+    }
+    Ok(())
+}
+
+/// Certificates are taken over as a whole, or not at all: the files are read, and have to fit each other.
+pub fn tls_files(server: &Server, _: &Value) -> Applied {
+    if let Some(cluster) = server.cluster()
+        && let Some(tls) = place::tls(&server.config)?
+    {
+        cluster.control().put_tls(tls);
+        tracing::info!("new connections between nodes use the certificates that the files have now");
     }
     Ok(())
 }

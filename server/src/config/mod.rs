@@ -357,13 +357,18 @@ pub fn set(server: &Server, session: &Session, pairs: &[(String, String)]) -> Re
         changes.push((index, setting.kind.read(&words, &present).map_err(|reason| failed(name, reason))?));
     }
     let before: Vec<_> = changes.iter().map(|(index, _)| (*index, config.values.read()[*index].clone())).collect();
-    for (at, (index, value)) in changes.iter().enumerate() {
+    // All are known before any is applied, since some only fit each other: a certificate and its key.
+    for (index, value) in &changes {
         config.store(*index, value.clone());
+    }
+    for (at, (index, value)) in changes.iter().enumerate() {
         if let Role::Applied(apply) = SETTINGS[*index].role
             && let Err(reason) = apply(server, value)
         {
+            for (index, value) in &before {
+                config.store(*index, value.clone());
+            }
             for (index, value) in before.into_iter().take(at + 1) {
-                config.store(index, value.clone());
                 if let Role::Applied(apply) = SETTINGS[index].role {
                     // It held before, so it holds again; if not, the log says so.
                     let _ = apply(server, &value).inspect_err(|reason| tracing::warn!(reason, "taking a setting back"));

@@ -60,15 +60,15 @@ const ROOT_PLACES_REPLICAS: &str = "The cluster as a whole decides where copies 
 const RAFT_ELECTS: &str = "A copy that lacks something that was acknowledged is never elected.";
 const NO_DEFRAG: &str = "The allocator gives memory back by itself.";
 const ALWAYS_LAZY: &str = "What takes long to free is always freed in the background.";
-const NO_TLS: &str = "TLS is not supported yet.";
+const NO_TLS: &str = "TLS for clients is not supported yet; for connections between nodes see `tls-cluster`.";
 const PROCESS: &str = "Left to the service manager.";
 const NO_SCRIPTS: &str = "Scripts and functions are not supported yet.";
 const NO_STREAMS: &str = "Streams are not supported yet.";
 const NO_ACL: &str = "ACL users are not supported yet.";
 const NO_TRACKING: &str = "Client-side caching is not supported yet.";
 
-/// Settings that patterns of CONFIG GET leave out: the debugging aids that Redis hides, and what Redis does not have
-/// and a client that writes back all it read could not set.
+/// Settings that patterns of CONFIG GET leave out: the debugging aids that Redis hides, and what a client that writes
+/// back all it read could not set, but could in Redis, or would not find there.
 pub const HIDDEN: &[&str] = &[
     "mode",
     "fsync",
@@ -82,6 +82,7 @@ pub const HIDDEN: &[&str] = &[
     "cluster-zone",
     "cluster-forward",
     "cluster-forward-port",
+    "tls-cluster",
     "key-load-delay",
     "rdb-key-save-delay",
 ];
@@ -724,8 +725,8 @@ pub static SETTINGS: &[Setting] = &[
         AtStart,
         Read,
         "What all nodes of a cluster know and nobody else, 16 random bytes or more: connections between nodes are made \
-         only if both sides prove that they know it. They are not encrypted. Empty: whoever reaches the port for other \
-         nodes is trusted.",
+         only if both sides prove that they know it. It encrypts nothing: see `tls-cluster`. Empty: whoever reaches \
+         the port for other nodes is trusted, or with `tls-cluster yes` whoever has a certificate.",
     ),
     row("cluster-config-file", Kind::Text, "nodes.conf", AtStart, Irrelevant, NO_CLUSTER_FILE),
     row(
@@ -900,9 +901,52 @@ pub static SETTINGS: &[Setting] = &[
         row("cluster-replica-validity-factor", int(0, I32_MAX), "10", AtRunTime, Irrelevant, RAFT_ELECTS),
     ),
     row("tls-port", int(0, 65535), "0", AtStart, Irrelevant, NO_TLS),
-    row("tls-cert-file", Kind::Text, "", AtStart, Irrelevant, NO_TLS),
-    row("tls-key-file", Kind::Text, "", AtStart, Irrelevant, NO_TLS),
-    row("tls-ca-cert-file", Kind::Text, "", AtStart, Irrelevant, NO_TLS),
+    row(
+        "tls-cluster",
+        Kind::Bool,
+        "no",
+        AtStart,
+        Read,
+        "Whether connections between nodes are encrypted (TLS 1.3), and made only if both sides show a certificate of \
+         the authorities. The same on all nodes: those with and without it do not talk. What nodes say to the ports of \
+         clients (MIGRATE, `cluster-forward`) is not encrypted.",
+    ),
+    row(
+        "tls-cert-file",
+        Kind::Text,
+        "",
+        AtRunTime,
+        Applied(apply::tls_files),
+        "With `tls-cluster yes`: this node's certificate in PEM, then those between it and an authority. For both \
+         sides of a connection; no name in it is looked at. Set again at run time, it is read again; connections that \
+         exist stay.",
+    ),
+    row(
+        "tls-key-file",
+        Kind::Text,
+        "",
+        AtRunTime,
+        Applied(apply::tls_files),
+        "With `tls-cluster yes`: the private key of `tls-cert-file` in PEM, not encrypted. To change both, set both in \
+         one CONFIG SET.",
+    ),
+    row(
+        "tls-ca-cert-file",
+        Kind::Text,
+        "",
+        AtRunTime,
+        Applied(apply::tls_files),
+        "With `tls-cluster yes`: certificates of authorities in PEM, which should sign for nodes of this cluster and \
+         nobody else: who has a certificate of theirs is let in.",
+    ),
+    row(
+        "tls-ca-cert-dir",
+        Kind::Text,
+        "",
+        AtRunTime,
+        Applied(apply::tls_files),
+        "A directory with further files like `tls-ca-cert-file`; either will do.",
+    ),
     row("tls-auth-clients", Kind::Enum(&["no", "yes", "optional"]), "yes", AtRunTime, Irrelevant, NO_TLS),
     row(
         "acl-pubsub-default",

@@ -1,6 +1,7 @@
 //! Whole transports on loopback, with ports from the kernel, and peers that misbehave.
 
 mod calls;
+mod encrypted;
 mod links;
 mod misbehaving;
 mod streams;
@@ -134,6 +135,7 @@ impl Node {
             incarnation: Incarnation(1),
             cluster: CLUSTER,
             secret: None,
+            tls: None,
             listeners: vec![listener],
             timing: quick(),
             chance: Box::new(move || lots.fetch_add(0x9e37_79b9_7f4a_7c15, Relaxed)),

@@ -204,7 +204,8 @@ pub fn what_is_it(first: &[u8; 8]) -> &'static str {
         [b'-', b'E', b'R', b'R', ..] => "the client port of a Redis or a Basalt; the peer port is another",
         [b'R', b'C', b'm', b'b', ..] => "a node of a Redis cluster",
         [b'H', b'T', b'T', b'P', ..] | [b'G', b'E', b'T', b' ', ..] | [b'P', b'O', b'S', b'T', ..] => "HTTP",
-        [0x16, 3, ..] => "TLS",
+        // The first record of a side that dials, or what one that is dialled says of whoever does not speak TLS.
+        [0x16 | 0x15, 3, ..] => "TLS: it has `tls-cluster yes`, and this node has `tls-cluster no`",
         [b'*' | b'$', b'0'..=b'9', ..] => "a Redis client",
         _ => "no Basalt node",
     }
@@ -274,6 +275,8 @@ mod tests {
     fn common_mistakes_are_named() {
         assert!(what_is_it(b"-ERR unk").contains("client port"));
         assert_eq!(what_is_it(b"GET / HT"), "HTTP");
+        assert!(what_is_it(&[0x16, 3, 1, 0, 250, 1, 0, 0]).contains("tls-cluster"), "a hello");
+        assert!(what_is_it(&[0x15, 3, 3, 0, 2, 2, 50, 0]).contains("tls-cluster"), "an alert");
         assert_eq!(what_is_it(&[0; 8]), "no Basalt node");
     }
 }
