@@ -41,8 +41,6 @@ pub enum Bug {
     SlotsKept,
     /// Writes are acknowledged when they are evaluated.
     AckedAtOnce,
-    /// What the group remembers of slots on their way is not in its snapshots.
-    MarksNotInSnapshots,
 }
 
 impl Bug {

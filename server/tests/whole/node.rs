@@ -189,7 +189,7 @@ impl Process {
                 }
             }
             Event::Ship { message, saved } => self.ship(group, message, saved),
-            Event::Committed(_) => (),
+            Event::Committed => (),
             Event::Unknown(batches) => self.note_lost(batches),
             Event::Role(role) => {
                 self.world.say(|| format!("{} in group {group}: {role:?}", self.site));

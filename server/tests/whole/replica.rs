@@ -40,7 +40,7 @@ impl Seqs {
 pub enum Event {
     Send(PeerMessage),
     Ship { message: PeerMessage, saved: Saved },
-    Committed(u64),
+    Committed,
     Unknown(RangeInclusive<u64>),
     Role(Role),
     /// Changes of the map have met their fate, and the map is this one now.
@@ -142,11 +142,6 @@ impl Replica {
         self.lease.is_some_and(|until| Duration::from_millis(now) < until)
     }
 
-    /// Nothing is on its way.
-    pub fn is_idle(&self) -> bool {
-        self.write.is_none() && self.to_apply.is_empty() && self.inbox.is_empty()
-    }
-
     pub fn has_settled(&self) -> bool {
         self.applied_seq >= self.left
     }
@@ -234,7 +229,7 @@ impl Replica {
                 self.to_apply.extend(numbered.map(|(at, entry)| (entry, up_to.filter(|_| at == last))));
                 if let Some(up_to) = up_to {
                     self.settled = self.settled.max(up_to);
-                    return Ok(Some(Event::Committed(up_to)));
+                    return Ok(Some(Event::Committed));
                 }
             }
             Action::Unknown(batches) => {
@@ -361,6 +356,8 @@ impl Replica {
             return;
         }
         match self.flush.take() {
+            // What has applied nothing yet has nothing to save.
+            None if self.applied == self.saved => (),
             None => self.flush = Some(self.disk.begin_flush(self.state())),
             Some(flush) => {
                 self.saved = flush.saved.applied;
