@@ -1,8 +1,8 @@
 //! Threads that run one at a time, when the simulation says so: code that waits is played as it is, and is stopped
 //! wherever it waits.
 //!
-//! An actor runs from one [`pause`] to the next, and everybody else stands still meanwhile; so what it does follows from
-//! the seed like everything else. When its process ends, it is unwound where it waits.
+//! An actor runs from one [`pause`] to the next, and everybody else stands still meanwhile; so what it does follows
+//! from the seed like everything else. When its process ends, it is unwound where it waits.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -17,7 +17,9 @@ enum Word {
 
 enum Answer {
     /// Nothing to do before this time.
-    Waits { until: u64 },
+    Waits {
+        until: u64,
+    },
     Ended(Result<(), String>),
 }
 

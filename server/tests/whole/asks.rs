@@ -71,7 +71,11 @@ impl Process {
         for (_, ticket, verdict) in verdicts.into_iter().filter(|(proposer, ..)| *proposer == me) {
             match verdict {
                 Ok(applied) => {
-                    self.asks.tickets.get_mut(&ticket).into_iter().for_each(|it| it.made = Some((applied.clone(), now)));
+                    self.asks
+                        .tickets
+                        .get_mut(&ticket)
+                        .into_iter()
+                        .for_each(|it| it.made = Some((applied.clone(), now)));
                 }
                 Err(refusal) => {
                     if let Some(asked) = self.asks.tickets.remove(&ticket) {

@@ -1,6 +1,6 @@
 //! Bugs that are put in on purpose, in the ground on which real code stands here, to see that the checkers find them.
-//! Nothing of them is in the code that is shipped. Numbers in brackets are those of the list of planted bugs in the test
-//! programme.
+//! Nothing of them is in the code that is shipped. Numbers in brackets are those of the list of planted bugs in the
+//! test programme.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {

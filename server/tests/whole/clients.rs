@@ -32,7 +32,10 @@ pub enum Seen {
 /// How an operation ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    Answer { seen: Seen, was_owner: bool },
+    Answer {
+        seen: Seen,
+        was_owner: bool,
+    },
     /// It may have been carried out.
     Unknown,
 }

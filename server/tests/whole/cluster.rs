@@ -1,14 +1,14 @@
 //! A whole cluster from a seed: nodes with their disks, what is between them, clients, and whatever goes wrong.
 //!
-//! A run has three phases. In the first, things go wrong. Then everything is healed, and within a minute there has to be
-//! a cluster as it should be: every group led and with the members that it should have, every slot served, no migration
-//! under way, nothing left of one, all replicas with the same data. At last clients read every key, and what all clients
-//! have seen has to make sense.
+//! A run has three phases. In the first, things go wrong. Then everything is healed, and within a minute there has to
+//! be a cluster as it should be: every group led and with the members that it should have, every slot served, no
+//! migration under way, nothing left of one, all replicas with the same data. At last clients read every key, and what
+//! all clients have seen has to make sense.
 
 use basalt_cluster::group::{Role, Start};
 use basalt_cluster::ids::{ClusterId, ConfigEpoch, GroupId, Incarnation, ReplicaId, ShardId, Term};
 use basalt_cluster::map::{
-    Address, AutoBalance, Change, ClusterMap, Failure, FIRST_REPLICA, Founding, Job, Joining, MigrationKind, Mode,
+    Address, AutoBalance, Change, ClusterMap, FIRST_REPLICA, Failure, Founding, Job, Joining, MigrationKind, Mode,
     Removal, ReplicaStatus, Report, Settings, SlotRange, Wanted,
 };
 use basalt_cluster::placement::Scope;
@@ -163,21 +163,23 @@ impl Cluster {
         for site in 0..self.places.len() {
             let place = &mut self.places[site];
             let Some(node) = place.node.as_mut().filter(|_| place.paused_until <= self.now) else { continue };
-            let fate = node.step(scope, &mut Surroundings {
-                now: self.now,
-                wall: 1_000_000 + self.now as i64 + place.clock_offset,
-                rng: &mut self.rng,
-                faults: &self.faults,
-                truth: &mut self.truth,
-            })?;
+            let fate = node.step(
+                scope,
+                &mut Surroundings {
+                    now: self.now,
+                    wall: 1_000_000 + self.now as i64 + place.clock_offset,
+                    rng: &mut self.rng,
+                    faults: &self.faults,
+                    truth: &mut self.truth,
+                },
+            )?;
             if fate == Fate::Ends {
                 self.end_process(site);
             }
         }
         let places = &self.places;
-        let is_alive = |(site, process): (Site, u64)| {
-            places[site].node.as_ref().is_some_and(|node| node.shared.number == process)
-        };
+        let is_alive =
+            |(site, process): (Site, u64)| places[site].node.as_ref().is_some_and(|node| node.shared.number == process);
         self.world.ether.lock().break_streams(is_alive);
         self.take_answers()
     }
@@ -189,8 +191,7 @@ impl Cluster {
                 self.processes += 1;
                 let records = place.records.clone();
                 self.world.say(|| format!("{site} starts"));
-                place.node =
-                    Some(Node::start(site, self.processes, self.world.clone(), records, place.clock_offset));
+                place.node = Some(Node::start(site, self.processes, self.world.clone(), records, place.clock_offset));
             }
         }
     }
@@ -345,7 +346,9 @@ impl Cluster {
         }
         let site = self.rng.below(sites as u64) as usize;
         let busy = self.busy_site().filter(|_| self.rng.chance(700));
-        if self.rng.chance(self.faults.kill_part) && let Some(busy) = busy {
+        if self.rng.chance(self.faults.kill_part)
+            && let Some(busy) = busy
+        {
             return self.end_process(busy);
         }
         if self.places[site].node.is_none() {

@@ -1,5 +1,5 @@
-//! Where a replica lies: a log of which the synced part survives, and of the rest what chance leaves; and a state that is
-//! in memory until it is flushed.
+//! Where a replica lies: a log of which the synced part survives, and of the rest what chance leaves; and a state that
+//! is in memory until it is flushed.
 //!
 //! The loss of power keeps everything synced and a random beginning of the writes after it. The end of a process keeps
 //! all writes to the log, but of the state only what was flushed. A flush syncs what was written to the log before it

@@ -1,5 +1,5 @@
-//! What a node does for its cluster from time to time, and, where the root group is led, for all: what the server's node
-//! does in its threads (`reports`, `handover`, `courier`, `steward`), without waiting for an answer.
+//! What a node does for its cluster from time to time, and, where the root group is led, for all: what the server's
+//! node does in its threads (`reports`, `handover`, `courier`, `steward`), without waiting for an answer.
 //!
 //! What is decided is decided by the real [`placement`], and reported by the real [`about_group`].
 

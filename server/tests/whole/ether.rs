@@ -1,5 +1,5 @@
-//! What is between nodes: packets that get lost, late, repeated and overtaken, links that are cut, also in one direction,
-//! and streams, which keep their order or break.
+//! What is between nodes: packets that get lost, late, repeated and overtaken, links that are cut, also in one
+//! direction, and streams, which keep their order or break.
 
 use basalt_cluster::group::core::{Lane, PeerMessage};
 use basalt_cluster::ids::{GroupId, MapVersion};
@@ -19,15 +19,42 @@ pub type Site = usize;
 
 #[derive(Clone)]
 pub enum Packet {
-    Raft { group: GroupId, bytes: Vec<u8> },
-    Snapshot { group: GroupId, message: PeerMessage, saved: Saved, process: u64 },
-    Shipped { group: GroupId, about: u64, is_installed: bool, process: u64 },
-    Beat { version: MapVersion },
-    Learn { map: Arc<ClusterMap> },
+    Raft {
+        group: GroupId,
+        bytes: Vec<u8>,
+    },
+    Snapshot {
+        group: GroupId,
+        message: PeerMessage,
+        saved: Saved,
+        process: u64,
+    },
+    Shipped {
+        group: GroupId,
+        about: u64,
+        is_installed: bool,
+        process: u64,
+    },
+    Beat {
+        version: MapVersion,
+    },
+    Learn {
+        map: Arc<ClusterMap>,
+    },
     /// A change that nobody waits for.
-    Tell { change: Change },
-    Ask { request: u64, process: u64, change: Change },
-    Answer { request: u64, process: u64, answer: Answer },
+    Tell {
+        change: Change,
+    },
+    Ask {
+        request: u64,
+        process: u64,
+        change: Change,
+    },
+    Answer {
+        request: u64,
+        process: u64,
+        answer: Answer,
+    },
 }
 
 /// What has become of a change that somebody has asked for.

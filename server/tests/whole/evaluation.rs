@@ -1,5 +1,5 @@
-//! Clients' operations on a node: evaluated where the slot is served, and answered when what they depend on is committed
-//! and the node still has its lease.
+//! Clients' operations on a node: evaluated where the slot is served, and answered when what they depend on is
+//! committed and the node still has its lease.
 
 use basalt_cluster::group::Term;
 use basalt_cluster::ids::{GroupId, NodeId};
@@ -82,7 +82,8 @@ impl Process {
     }
 
     fn fate(&self, held: &Held, now: u64) -> Option<Outcome> {
-        let is_lost = |lost: &RangeInclusive<u64>| held.last > 0 && *lost.start() <= held.last && held.first <= *lost.end();
+        let is_lost =
+            |lost: &RangeInclusive<u64>| held.last > 0 && *lost.start() <= held.last && held.first <= *lost.end();
         if self.lost.iter().any(is_lost) {
             return Some(Outcome::Unknown);
         }
@@ -139,7 +140,8 @@ fn carry_out(view: &mut View<'_>, key: &ClientKey, act: Act) -> Seen {
             Seen::Register(seen.map(|number| number as u64))
         }
         Act::Add => {
-            let change = |old: Option<StrRef<'_>>| Ok::<_, basalt_storage::keyspace::WrongType>(old.map_or(0, number) + 1);
+            let change =
+                |old: Option<StrRef<'_>>| Ok::<_, basalt_storage::keyspace::WrongType>(old.map_or(0, number) + 1);
             Seen::Number(view.change_to_int(DB, &key, change).expect("clients use a key in one way"))
         }
         Act::Count => {

@@ -11,7 +11,8 @@ pub struct Faults {
     pub partition: u64,
     pub power_loss: u64,
     pub kill: u64,
-    /// Of a node that is just giving slots away or taking them in, or decides about it: what befalls these matters most.
+    /// Of a node that is just giving slots away or taking them in, or decides about it: what befalls these matters
+    /// most.
     pub kill_part: u64,
     pub pause: u64,
     pub pause_ms_max: u64,

@@ -5,9 +5,7 @@ use basalt_cluster::group::{LogIndex, Term};
 use basalt_cluster::ids::{GroupId, MigrationId, NodeId};
 use basalt_cluster::map::{Change, ClusterMap, Migration};
 use basalt_cluster::node::Decision;
-use basalt_server::cluster::migration::ground::{
-    Clearing, Copying, Ground, Incoming, Outgoing, Reigning, Walked,
-};
+use basalt_server::cluster::migration::ground::{Clearing, Copying, Ground, Incoming, Outgoing, Reigning, Walked};
 use basalt_server::cluster::migration::{Arrivals, Figures, Hitch};
 use basalt_server::durability::tap::{Tap, Tapped};
 use basalt_storage::clock::UnixMs;
@@ -312,11 +310,7 @@ pub struct SimSource {
 }
 
 impl Copying for SimSource {
-    fn copy(
-        &mut self,
-        migration: &Migration,
-        mut send: impl FnMut(Vec<u8>) -> Result<(), Hitch>,
-    ) -> Result<(), Hitch> {
+    fn copy(&mut self, migration: &Migration, mut send: impl FnMut(Vec<u8>) -> Result<(), Hitch>) -> Result<(), Hitch> {
         let (entries, applied) = self.reign.ground.with(|process| {
             let replica = process.replicas.get(&self.reign.group).ok_or_else(|| Hitch::new("it does not run here"))?;
             let data = replica.machine.data().ok_or_else(|| Hitch::new("it has no data"))?;
@@ -438,4 +432,3 @@ impl Incoming for Receiver {
         self.ground.0.world.ether.lock().answer_stream(self.id, Err(why.to_owned()));
     }
 }
-

@@ -84,10 +84,12 @@ fn begun_in_time(operations: &[&Operation], ended: &[(u64, &Operation, &Seen)]) 
 
 fn lists(operations: &[&Operation]) -> Result<(), String> {
     let ended = ended(operations);
-    let reads = || ended.iter().filter_map(|(at, one, seen)| match seen {
-        Seen::List(list) => Some((*at, *one, list)),
-        _ => None,
-    });
+    let reads = || {
+        ended.iter().filter_map(|(at, one, seen)| match seen {
+            Seen::List(list) => Some((*at, *one, list)),
+            _ => None,
+        })
+    };
     let longest: &[u64] = reads().map(|(.., list)| list.as_slice()).max_by_key(|list| list.len()).unwrap_or_default();
     let places: BTreeMap<u64, usize> = longest.iter().enumerate().map(|(at, element)| (*element, at)).collect();
     if places.len() < longest.len() {
@@ -129,7 +131,8 @@ fn lists(operations: &[&Operation]) -> Result<(), String> {
         .iter()
         .filter_map(|one| if let Act::Push(element) = one.act { Some((element, one.invoked)) } else { None })
         .collect();
-    let is_of_the_future = |at: u64, list: &[u64]| list.iter().any(|one| begun.get(one).is_none_or(|begun| *begun > at));
+    let is_of_the_future =
+        |at: u64, list: &[u64]| list.iter().any(|one| begun.get(one).is_none_or(|begun| *begun > at));
     match reads().find(|(at, _, list)| is_of_the_future(*at, list)) {
         Some((_, operation, _)) => Err(format!("{operation:?} has seen what had not begun")),
         None => Ok(()),
@@ -242,9 +245,8 @@ mod tests {
 
     #[test]
     fn a_list_only_grows_at_its_end() {
-        let push = |element, length, invoked, ended| {
-            operation(Act::Push(element), invoked, ended, Seen::Number(length))
-        };
+        let push =
+            |element, length, invoked, ended| operation(Act::Push(element), invoked, ended, Seen::Number(length));
         let range = |list: &[u64], invoked, ended| operation(Act::Range, invoked, ended, Seen::List(list.to_vec()));
         assert!(is_fine(lists, &[push(1, 1, 1, 2), push(2, 2, 3, 4), range(&[1, 2], 5, 6)]));
         assert!(!is_fine(lists, &[push(1, 1, 1, 2), range(&[], 3, 4)]));

@@ -1,5 +1,5 @@
-//! The keys that clients use, and the slots in which they lie: all in one stripe, of which only some slots are assigned,
-//! so that what a run does is about these.
+//! The keys that clients use, and the slots in which they lie: all in one stripe, of which only some slots are
+//! assigned, so that what a run does is about these.
 
 use basalt_storage::slot::{Slot, StripeIndex};
 use std::sync::LazyLock;

@@ -1,11 +1,12 @@
 //! The state of a replica: the cluster's map, or a keyspace with what the group remembers of slots on their way.
 //!
-//! Real ones, but for the engine: what would lie in RocksDB is a keyspace in memory, and as bytes a batch that builds it.
+//! Real ones, but for the engine: what would lie in RocksDB is a keyspace in memory, and as bytes a batch that builds
+//! it.
 
 use basalt_cluster::group::CommittedEntry;
+use basalt_cluster::ids::NodeId;
 use basalt_cluster::map::{Applied, ClusterMap, Refusal};
 use basalt_cluster::node::{Proposal, Ticket};
-use basalt_cluster::ids::NodeId;
 use basalt_storage::clock::UnixMs;
 use basalt_storage::effect::{Batch, DbIndex, Effect, Former, KeyEffect, Mark, Passage, decode, encode};
 use basalt_storage::keyspace::Keyspace;

@@ -5,9 +5,9 @@
 //! ([`basalt_server::cluster::slots::Layout`]), keyspaces, their views and effects, and the whole of slot migration:
 //! departure, arrival, what passes between them, and what is cleared away afterwards
 //! ([`basalt_server::cluster::migration`]), on a ground of its own ([`ground`]). What is made here in the image of the
-//! real thing, because that is threads, sockets and RocksDB: how a replica's threads do what its core asks ([`replica`]),
-//! how a node asks for changes of the map and does its duties ([`asks`], [`duties`]), the engine ([`machine`]), and how
-//! operations are evaluated and their answers held back ([`evaluation`]).
+//! real thing, because that is threads, sockets and RocksDB: how a replica's threads do what its core asks
+//! ([`replica`]), how a node asks for changes of the map and does its duties ([`asks`], [`duties`]), the engine
+//! ([`machine`]), and how operations are evaluated and their answers held back ([`evaluation`]).
 //!
 //! | checker | says |
 //! |---|---|
@@ -124,7 +124,7 @@ fn whole_clusters_keep_every_promise() {
 }
 
 #[test]
-fn bugs_planted_in_whole_clusters_are_found() {
+fn planted_bugs_are_found() {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| ()));
     let mut missed = Vec::new();

@@ -120,7 +120,8 @@ fn look_for_parts(ground: &SimGround) {
         let marks = {
             let process = ground.0.process.lock();
             let data = process.replicas.iter().filter_map(|(group, it)| Some((*group, it.machine.data()?)));
-            data.flat_map(|(group, data)| data.marks().iter().map(move |mark| (group, mark.clone()))).collect::<Vec<_>>()
+            data.flat_map(|(group, data)| data.marks().iter().map(move |mark| (group, mark.clone())))
+                .collect::<Vec<_>>()
         };
         marks.iter().for_each(|(group, mark)| part::clear_away(ground, &map, *group, mark));
         ground.sleep(LOOK);

@@ -89,7 +89,12 @@ impl BatchSink for Sink {
 }
 
 impl Process {
-    pub fn new(shared: (NodeId, Site, u64), world: World, map: Arc<ClusterMap>, records: Arc<Mutex<Records>>) -> Process {
+    pub fn new(
+        shared: (NodeId, Site, u64),
+        world: World,
+        map: Arc<ClusterMap>,
+        records: Arc<Mutex<Records>>,
+    ) -> Process {
         let (me, site, number) = shared;
         let seqs = Seqs::default();
         let sink = Arc::new(Sink { seqs: seqs.clone(), batches: Mutex::default() });

@@ -39,7 +39,10 @@ impl Seqs {
 /// What concerns the node.
 pub enum Event {
     Send(PeerMessage),
-    Ship { message: PeerMessage, saved: Saved },
+    Ship {
+        message: PeerMessage,
+        saved: Saved,
+    },
     Committed,
     Unknown(RangeInclusive<u64>),
     Role(Role),
@@ -100,7 +103,15 @@ pub struct Replica {
 }
 
 impl Replica {
-    pub fn new(group: GroupId, id: ReplicaId, kind: Kind, core: Core, disk: Arc<Disk>, process: u64, now: u64) -> Replica {
+    pub fn new(
+        group: GroupId,
+        id: ReplicaId,
+        kind: Kind,
+        core: Core,
+        disk: Arc<Disk>,
+        process: u64,
+        now: u64,
+    ) -> Replica {
         let machine = Machine::load(kind, &disk.saved().bytes);
         let (role, applied) = (core.role(), core.applied());
         Replica {
@@ -274,7 +285,13 @@ impl Replica {
         Saved { bytes: Arc::new(self.machine.bytes()), applied: self.applied }
     }
 
-    fn begin_write(&mut self, write: &LogWrite, durability: Durability, number: WriteNumber, world: &mut Surroundings<'_>) {
+    fn begin_write(
+        &mut self,
+        write: &LogWrite,
+        durability: Durability,
+        number: WriteNumber,
+        world: &mut Surroundings<'_>,
+    ) {
         self.disk.write(write, Durability::Written).expect("this disk fails elsewhere");
         self.begin_underway(number, durability, None, world);
     }

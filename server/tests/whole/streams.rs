@@ -112,7 +112,9 @@ impl Ether {
         let Some(stream) = self.streams.streams.get_mut(&id) else { return Received::Broken };
         match stream.pieces.front() {
             _ if stream.is_broken => Received::Broken,
-            Some((at, _)) if *at <= now => stream.pieces.pop_front().map_or(Received::Broken, |(_, it)| Received::Piece(it)),
+            Some((at, _)) if *at <= now => {
+                stream.pieces.pop_front().map_or(Received::Broken, |(_, it)| Received::Piece(it))
+            }
             None if stream.ends_at.is_some_and(|at| at <= now) => Received::End,
             _ => Received::NothingYet,
         }
@@ -150,7 +152,8 @@ impl Ether {
         let mut streams = std::mem::take(&mut self.streams.streams);
         for stream in streams.values_mut() {
             let is_cut = self.cut_off(stream.from.0, stream.to);
-            let is_there = is_alive(stream.from) && stream.taken_by.is_none_or(|process| is_alive((stream.to, process)));
+            let is_there =
+                is_alive(stream.from) && stream.taken_by.is_none_or(|process| is_alive((stream.to, process)));
             stream.is_broken |= !is_there || is_cut && self.rng.chance(8);
         }
         // Whoever was to answer is gone, and so is whoever has asked.

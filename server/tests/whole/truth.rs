@@ -63,8 +63,8 @@ impl Truth {
         require(known == batches, "SameLog", || format!("group {group} has committed two entries at {}", entry.index))
     }
 
-    /// `ReplicasConverge`: at an index, all replicas of a group have the same state, whether it was applied, or came in a
-    /// snapshot, or was there after a restart.
+    /// `ReplicasConverge`: at an index, all replicas of a group have the same state, whether it was applied, or came in
+    /// a snapshot, or was there after a restart.
     pub fn on_state(&mut self, group: GroupId, applied: LogIndex, digest: u64) -> Checked {
         let known = *self.states.entry((group, applied)).or_insert(digest);
         require(known == digest, "ReplicasConverge", || format!("group {group} has two states at {applied}"))

@@ -47,8 +47,7 @@ impl Arrivals {
     ) -> Result<Seq, Hitch> {
         let _attempts = self.0.lock();
         let map = ground.map().ok_or_else(|| Hitch::new("this node is starting"))?;
-        let comes_here =
-            |it: &&Migration| it.target == reign.group() && it.all_slots().any(|at| slots.contains(at));
+        let comes_here = |it: &&Migration| it.target == reign.group() && it.all_slots().any(|at| slots.contains(at));
         let is_bound = map.migrations_under_way().any(|migration| comes_here(&migration));
         if is_bound { Err(Hitch::new("other slots come there")) } else { reign.propose(batch) }
     }

@@ -1,11 +1,11 @@
 //! What the parts of a migration stand on: their node, as far as they need it.
 //!
 //! Departure and arrival, what passes between them, and what is left to do afterwards know nothing else. So they can be
-//! played on a node that is simulated, by the very same code, stopped wherever it waits (`server/tests/whole`). The real
-//! ground is in [`super::on_node`].
+//! played on a node that is simulated, by the very same code, stopped wherever it waits (`server/tests/whole`). The
+//! real ground is in [`super::on_node`].
 //!
-//! What may wait: [`Ground::decide`], [`Ground::sleep`], [`Ground::outwait_flushes`], [`Reigning::wait_applied`], and all
-//! that streams do. Nothing else does; so the lock of [`Arrivals`] is never held while somebody waits.
+//! What may wait: [`Ground::decide`], [`Ground::sleep`], [`Ground::outwait_flushes`], [`Reigning::wait_applied`], and
+//! all that streams do. Nothing else does; so the lock of [`Arrivals`] is never held while somebody waits.
 
 use super::{Arrivals, Figures, Hitch};
 use crate::durability::replicas::DB;
@@ -83,8 +83,8 @@ pub trait Reigning: Clone {
 
     fn lasts(&self) -> bool;
 
-    /// Hands a batch in. It is in the log only if the reign still lasts when it is applied. Where there is no log, it is
-    /// applied when this returns.
+    /// Hands a batch in. It is in the log only if the reign still lasts when it is applied. Where there is no log, it
+    /// is applied when this returns.
     fn propose(&self, batch: Batch) -> Result<Seq, Hitch>;
 
     /// The same with a batch in its written form.
@@ -182,11 +182,7 @@ pub struct Walked {
 /// Slots that are read, and listened to from before they are.
 pub trait Copying {
     /// Hands out the slots, with what changes in them while that lasts.
-    fn copy(
-        &mut self,
-        migration: &Migration,
-        send: impl FnMut(Vec<u8>) -> Result<(), Hitch>,
-    ) -> Result<(), Hitch>;
+    fn copy(&mut self, migration: &Migration, send: impl FnMut(Vec<u8>) -> Result<(), Hitch>) -> Result<(), Hitch>;
 
     /// What has changed since, if there is anything yet.
     fn next(&self) -> Result<Option<Tapped>, Hitch>;

@@ -116,8 +116,8 @@ fn end_arrival<G: Ground>(ground: &G, reign: G::Reign, migration: &Migration) ->
     finish(ground, migration, Side::Target)
 }
 
-/// Clears away what is left over of a migration that is long over, if a mark says that there is something, and this node
-/// leads the group that remembers it.
+/// Clears away what is left over of a migration that is long over, if a mark says that there is something, and this
+/// node leads the group that remembers it.
 pub fn clear_away(ground: &impl Ground, map: &ClusterMap, group: GroupId, mark: &Mark) {
     if !is_left_over(map, mark) {
         return;

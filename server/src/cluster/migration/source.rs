@@ -46,11 +46,7 @@ impl Source {
 }
 
 impl Copying for Source {
-    fn copy(
-        &mut self,
-        migration: &Migration,
-        mut send: impl FnMut(Vec<u8>) -> Result<(), Hitch>,
-    ) -> Result<(), Hitch> {
+    fn copy(&mut self, migration: &Migration, mut send: impl FnMut(Vec<u8>) -> Result<(), Hitch>) -> Result<(), Hitch> {
         let server = &*self.server;
         match &mut self.origin {
             Origin::OnDisk { replica, from, .. } => {
