@@ -7,6 +7,8 @@ pub enum Bug {
     None,
     /// The commit is asked for without a seal: neither in memory nor in the log.
     CommitWithoutSeal,
+    /// The seal is in the memory of the leader alone.
+    SealNotLogged,
     /// The source goes on serving slots that it has sealed (32).
     SealIgnored,
     /// Sealed slots are served again when the answer to the commit takes long.
@@ -35,8 +37,6 @@ pub enum Bug {
     LeaseIgnored,
     /// A node serves slots by the map while its replica does not serve yet (33).
     ServedTooEarly,
-    /// Slots that come back are taken from a replica that has not applied what was evaluated here before.
-    TakenUnsettled,
     /// A node that leads no more keeps its slots' keys for when it leads again.
     SlotsKept,
     /// Writes are acknowledged when they are evaluated.
@@ -46,6 +46,7 @@ pub enum Bug {
 impl Bug {
     pub const ALL: [Bug; 18] = [
         Bug::CommitWithoutSeal,
+        Bug::SealNotLogged,
         Bug::SealIgnored,
         Bug::UnsealedByTimeout,
         Bug::SaidBeforeApplied,
@@ -60,7 +61,6 @@ impl Bug {
         Bug::MapGoesBack,
         Bug::LeaseIgnored,
         Bug::ServedTooEarly,
-        Bug::TakenUnsettled,
         Bug::SlotsKept,
         Bug::AckedAtOnce,
     ];

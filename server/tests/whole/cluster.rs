@@ -58,7 +58,6 @@ pub struct Run {
     pub unknown: u64,
     pub crashes: u64,
     pub migrations: u64,
-    pub hitches: u64,
     pub simulated_ms: u64,
     pub log: Vec<String>,
 }
@@ -86,6 +85,8 @@ pub struct Cluster {
     last_operation: u64,
     tick: u64,
     clients_rest: bool,
+    /// When a further node comes, if one does.
+    joins_at: Option<u64>,
 }
 
 impl Cluster {
@@ -93,6 +94,7 @@ impl Cluster {
         let mut rng = Rng::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d));
         let faults = Faults::draw(&mut rng);
         let sites = 3 + rng.below(2) as usize;
+        let joins_at = rng.chance(300).then(|| rng.below(ROUNDS * 3));
         let world = World::new(seed, faults.clone(), bug);
         let map = Arc::new(found(sites, &mut rng));
         let places = (0..sites).map(|site| Place::new(&map, site)).collect();
@@ -113,6 +115,7 @@ impl Cluster {
             last_operation: 0,
             tick: 0,
             clients_rest: false,
+            joins_at,
         }
     }
 
@@ -151,11 +154,25 @@ impl Cluster {
         history::check(&self.history)
     }
 
+    /// A node that was a cluster by itself asks to come in until it is; then it begins with its own group.
+    fn let_join(&mut self) {
+        let site = self.places.len();
+        let Some(map) = self.truth.map().filter(|_| self.joins_at.is_some_and(|at| at <= self.now)) else { return };
+        if map.member(node_of(site)).is_some() {
+            let place = Place::alone(map, site);
+            self.places.push(place);
+            self.joins_at = None;
+        } else if self.rng.chance(30) {
+            self.order(joining(site));
+        }
+    }
+
     /// A few milliseconds of everybody.
     fn round(&mut self) -> Checked {
         self.now += 1 + self.rng.below(ROUND_MS_MAX);
         self.world.ether.lock().now = self.now;
         self.truth.note(self.now);
+        self.let_join();
         self.start_what_is_down();
         self.deliver();
         self.act_as_clients()?;
@@ -526,7 +543,13 @@ impl Cluster {
                 process.state(slot) == SlotState::Serving && process.holder(slot) == map.slots().owner(slot)
             })
         };
-        keys::all_slots().find(|slot| !serves(*slot)).map(|slot| format!("slot {} is not served", slot.number()))
+        let slot = keys::all_slots().find(|slot| !serves(*slot))?;
+        let shown = self.places.iter().filter_map(|place| place.node.as_ref()).map(|node| {
+            let process = node.shared.process.lock();
+            (node.shared.site, process.state(slot), process.holder(slot), process.seals.len(), process.leaving.len())
+        });
+        let shown: Vec<_> = shown.collect();
+        Some(format!("slot {} of {:?} is not served: {shown:?}", slot.number(), map.slots().owner(slot)))
     }
 }
 
@@ -544,6 +567,17 @@ impl Place {
             let disk = Some(Arc::new(Disk::holding(bytes)));
             replicas.insert(group, Record { replica: mine.id, disk, start });
         }
+        Place::with(map, replicas)
+    }
+
+    /// Of a node that has just come, with nothing but its home group.
+    fn alone(map: &Arc<ClusterMap>, site: Site) -> Place {
+        let disk = Some(Arc::new(Disk::default()));
+        let record = Record { replica: FIRST_REPLICA, disk, start: Start::Found { voters: vec![FIRST_REPLICA] } };
+        Place::with(map, BTreeMap::from([(home(site), record)]))
+    }
+
+    fn with(map: &Arc<ClusterMap>, replicas: BTreeMap<GroupId, Record>) -> Place {
         let records = Arc::new(Mutex::new(Records { replicas, map: map.clone() }));
         Place { node: None, records, starts_at: 0, paused_until: 0, clock_offset: 0 }
     }

@@ -65,11 +65,11 @@ pub enum Answer {
     NotLeader(Option<Site>),
 }
 
-/// Which packets keep their order.
+/// Which packets keep their order. Calls are answered by different threads, and keep none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Order {
     Of(Lane),
-    Calls,
+    None,
     Bulk,
 }
 
@@ -137,9 +137,9 @@ impl Ether {
             }
             Packet::Snapshot { .. } => (self.faults.snapshot_loss, Order::Bulk, 200),
             // Told by the connection, so it never gets lost; a process that has ended does not hear it.
-            Packet::Shipped { .. } => (0, Order::Calls, 0),
+            Packet::Shipped { .. } => (0, Order::None, 0),
             Packet::Beat { .. } => (self.faults.loss, Order::Of(Lane::Control), 0),
-            _ => (self.faults.loss, Order::Calls, 0),
+            _ => (self.faults.loss, Order::None, 0),
         };
         let is_told = matches!(packet, Packet::Shipped { .. });
         if !is_told && (self.is_cut(from, to) || self.rng.chance(loss)) {
@@ -147,8 +147,8 @@ impl Ether {
         }
         let delay = self.rng.below(self.faults.delay_ms_max + slowness + 1);
         let last = self.last_arrival.entry((from, to, order)).or_default();
-        *last = (*last).max(self.now + delay);
-        let at = *last;
+        let at = if order == Order::None { self.now + delay } else { (*last).max(self.now + delay) };
+        *last = at;
         // Only what is answered by what is true then may come twice.
         let may_repeat = matches!(packet, Packet::Raft { .. } | Packet::Beat { .. } | Packet::Learn { .. });
         let copies = if may_repeat && self.rng.chance(self.faults.repeat) { 2 } else { 1 };

@@ -30,6 +30,9 @@ use crate::streams::{Received, StreamId};
 /// Between two attempts to find the leader.
 const PAUSE_MS: u64 = 50;
 
+/// After which a planted bug takes a commit for refused.
+const HASTE_MS: u64 = 300;
+
 /// How long a call to another node may take before another one is asked.
 const CALL_MS: u64 = 800;
 
@@ -52,6 +55,20 @@ impl SimGround {
     /// Lets the others go on for about a round.
     fn wait(&self) {
         pause(self.time() + 1);
+    }
+
+    fn unseal_by_timeout(&self, id: MigrationId) {
+        let source = self.with(|process| {
+            process.seals.clear();
+            process.leaving.clear();
+            process.refresh();
+            process.map.migrations().get(&id).map(|migration| migration.source)
+        });
+        let effect = Effect::Unmark { passage: Passage::Sealed, name: *id.as_bytes() };
+        if let Some(reign) = source.and_then(|source| self.reign(source)) {
+            // It does not matter to a bug whether it succeeds.
+            let _ = reign.propose(vec![effect]);
+        }
     }
 
     fn ask(&self, change: &Change, hint: Option<Site>, attempt: usize, deadline: u64) -> Option<Answer> {
@@ -103,7 +120,8 @@ impl Ground for SimGround {
             }
             (_, change) => change,
         };
-        let deadline = self.time() + PATIENCE_MS;
+        let is_hasty = self.bug() == Bug::UnsealedByTimeout && matches!(change, Change::CommitMigration { .. });
+        let deadline = self.time() + if is_hasty { HASTE_MS } else { PATIENCE_MS };
         let (mut hint, mut attempt) = (None, 0);
         while self.time() < deadline {
             match self.ask(&change, hint.take(), attempt, deadline) {
@@ -121,12 +139,8 @@ impl Ground for SimGround {
             attempt += 1;
             pause(self.time() + PAUSE_MS);
         }
-        if self.bug() == Bug::UnsealedByTimeout && matches!(change, Change::CommitMigration { .. }) {
-            self.with(|process| {
-                process.seals.clear();
-                process.leaving.clear();
-                process.refresh();
-            });
+        if let (Bug::UnsealedByTimeout, Change::CommitMigration { id, .. }) = (self.bug(), &change) {
+            self.unseal_by_timeout(*id);
         }
         Decision::Unknown
     }
@@ -247,8 +261,18 @@ impl Reigning for SimReign {
     }
 
     fn propose(&self, mut batch: Batch) -> Result<Seq, Hitch> {
-        if self.ground.bug() == Bug::CommitWithoutSeal {
+        if matches!(self.ground.bug(), Bug::CommitWithoutSeal | Bug::SealNotLogged) {
             batch.retain(|effect| !matches!(effect, Effect::Mark(mark) if mark.passage == Passage::Sealed));
+        }
+        for effect in &batch {
+            let site = self.ground.0.site;
+            match effect {
+                Effect::Mark(mark) => self.ground.0.world.say(|| format!("{site} marks in {}: {mark:?}", self.group)),
+                Effect::Unmark { passage, name } => self.ground.0.world.say(|| {
+                    format!("{site} unmarks {passage:?} {} in {}", MigrationId::new(*name), self.group)
+                }),
+                _ => (),
+            }
         }
         let mut bytes = Vec::new();
         encode(&batch, &mut bytes);
@@ -311,6 +335,9 @@ pub struct SimSource {
 
 impl Copying for SimSource {
     fn copy(&mut self, migration: &Migration, mut send: impl FnMut(Vec<u8>) -> Result<(), Hitch>) -> Result<(), Hitch> {
+        // What changes before the copy is made is in the copy, and heard of as well.
+        let rest = self.reign.ground.0.world.ether.lock().rng.below(30);
+        pause(self.reign.ground.time() + rest);
         let (entries, applied) = self.reign.ground.with(|process| {
             let replica = process.replicas.get(&self.reign.group).ok_or_else(|| Hitch::new("it does not run here"))?;
             let data = replica.machine.data().ok_or_else(|| Hitch::new("it has no data"))?;

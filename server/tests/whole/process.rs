@@ -311,8 +311,7 @@ impl Standing for Roles {
 
     fn takes(&self, group: GroupId, slot: Slot) -> bool {
         let takes = self.holders.get(&slot) == Some(&group)
-            || self.looks.get(&group).is_none_or(|look| look.has_settled)
-            || self.bug == Bug::TakenUnsettled;
+            || self.looks.get(&group).is_none_or(|look| look.has_settled);
         if !takes {
             self.is_awaiting.set(true);
         }
