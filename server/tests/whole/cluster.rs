@@ -496,7 +496,8 @@ impl Cluster {
     fn unsettled(&self) -> Option<String> {
         let map = self.truth.map()?;
         if let Some(migration) = map.migrations_under_way().next() {
-            return Some(format!("{migration:?} is under way"));
+            let members = [migration.source, migration.target].map(|group| map.members(group));
+            return Some(format!("{migration:?} is under way between {members:?}"));
         }
         let groups = map.groups().keys().copied().chain([ROOT]);
         groups.filter_map(|group| self.unsettled_group(map, group)).next().or_else(|| self.unserved_slot(map))

@@ -1,5 +1,6 @@
 //! A node while its process runs: what arrives, what its replicas do, its duties, and the threads of its migrations.
 
+use basalt_cluster::group::Role;
 use basalt_cluster::group::core::PeerMessage;
 use basalt_cluster::ids::{GroupId, MigrationId};
 use basalt_cluster::map::{ClusterMap, Side};
@@ -18,7 +19,7 @@ use crate::ether::{Packet, Site, World};
 use crate::ground::{Receiver, SimGround};
 use crate::process::{Process, Shared};
 use crate::records::Records;
-use crate::replica::{Event, Surroundings};
+use crate::replica::{Event, Replica, Surroundings};
 use crate::truth::{Checked, Violation};
 
 /// What a group's thread does in one round at most.
@@ -191,7 +192,12 @@ impl Process {
             }
             Event::Ship { message, saved } => self.ship(group, message, saved),
             Event::Committed => (),
-            Event::Unknown(batches) => self.note_lost(batches),
+            Event::Unknown(batches) => {
+                self.note_lost(batches);
+                let replica = self.replicas.get_mut(&group).filter(|replica| matches!(replica.role, Role::Follower { .. }));
+                replica.into_iter().for_each(Replica::settle);
+                self.note_applied();
+            }
             Event::Role(role) => {
                 self.world.say(|| format!("{} in group {group}: {role:?}", self.site));
                 self.role_changed(group, role);
