@@ -234,8 +234,9 @@ impl Cluster {
         let arrived = self.world.ether.lock().arrived();
         for (from, to, packet) in arrived {
             // What is stopped finds it when it goes on.
-            if let Some(node) = &self.places[to].node {
-                node.shared.process.lock().take_in_packet(from, packet, self.now);
+            match &self.places[to].node {
+                Some(node) => node.shared.process.lock().take_in_packet(from, packet, self.now),
+                None => self.world.ether.lock().tell_of_loss(from, to, packet),
             }
         }
     }

@@ -159,7 +159,7 @@ impl Ether {
     }
 
     /// Whoever has sent a snapshot hears that it has not arrived.
-    fn tell_of_loss(&mut self, from: Site, to: Site, packet: Packet) {
+    pub fn tell_of_loss(&mut self, from: Site, to: Site, packet: Packet) {
         if let Packet::Snapshot { group, message, process, .. } = packet {
             let about = message.to().0;
             self.send(to, from, Packet::Shipped { group, about, is_installed: false, process });
