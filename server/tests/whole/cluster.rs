@@ -297,7 +297,9 @@ impl Cluster {
                     (Outcome::Answer { seen, was_owner }, Some(client)) => {
                         self.truth.events = fold(self.truth.events, id);
                         self.end_operation(client, Some(seen));
-                        let about = || format!("operation {id} is answered by {site}, which did not own the slot");
+                        let done = self.history.last();
+                        let about =
+                            || format!("operation {id} is answered by {site}, which did not own the slot: {done:?}");
                         require(was_owner, "OneOwnerPerSlot", about)?;
                     }
                     (Outcome::Unknown, Some(client)) => self.end_operation(client, None),
@@ -497,8 +499,7 @@ impl Cluster {
     fn unsettled(&self) -> Option<String> {
         let map = self.truth.map()?;
         if let Some(migration) = map.migrations_under_way().next() {
-            let members = [migration.source, migration.target].map(|group| map.members(group));
-            return Some(format!("{migration:?} is under way between {members:?}"));
+            return Some(format!("{migration:?} is under way in {}", shown(map)));
         }
         let groups = map.groups().keys().copied().chain([ROOT]);
         groups.filter_map(|group| self.unsettled_group(map, group)).next().or_else(|| self.unserved_slot(map))
@@ -507,7 +508,7 @@ impl Cluster {
     fn unsettled_group(&self, map: &ClusterMap, group: GroupId) -> Option<String> {
         let members = map.members(group)?;
         if !members.is_settled() {
-            return Some(format!("the members of group {group} are not as they should be: {members:?}"));
+            return Some(format!("the members of group {group} are not as they should be in {}", shown(map)));
         }
         let mut applied = BTreeMap::new();
         let mut leaders = 0;
@@ -583,6 +584,19 @@ impl Place {
         let records = Arc::new(Mutex::new(Records { replicas, map: map.clone() }));
         Place { node: None, records, starts_at: 0, paused_until: 0, clock_offset: 0 }
     }
+}
+
+/// Nodes and groups, to be read.
+fn shown(map: &ClusterMap) -> String {
+    let nodes = map.nodes().iter().map(|(id, node)| format!("{}: {:?} {:?}", site_of(*id), node.standing, node.health));
+    let members = map.groups().iter().map(|(group, info)| (*group, &info.members)).chain([(ROOT, &map.root().members)]);
+    let groups = members.map(|(group, members)| {
+        let replicas = members.replicas.iter();
+        let replicas =
+            replicas.map(|one| format!("{} on {} {:?} {:?}", one.id.0, site_of(one.node), one.wanted, one.status));
+        format!("group {group}: {}", replicas.collect::<Vec<_>>().join(", "))
+    });
+    nodes.chain(groups).collect::<Vec<_>>().join("; ")
 }
 
 fn home(site: Site) -> GroupId {

@@ -268,9 +268,11 @@ impl Reigning for SimReign {
             let site = self.ground.0.site;
             match effect {
                 Effect::Mark(mark) => self.ground.0.world.say(|| format!("{site} marks in {}: {mark:?}", self.group)),
-                Effect::Unmark { passage, name } => self.ground.0.world.say(|| {
-                    format!("{site} unmarks {passage:?} {} in {}", MigrationId::new(*name), self.group)
-                }),
+                Effect::Unmark { passage, name } => self
+                    .ground
+                    .0
+                    .world
+                    .say(|| format!("{site} unmarks {passage:?} {} in {}", MigrationId::new(*name), self.group)),
                 _ => (),
             }
         }

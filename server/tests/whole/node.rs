@@ -194,7 +194,8 @@ impl Process {
             Event::Committed => (),
             Event::Unknown(batches) => {
                 self.note_lost(batches);
-                let replica = self.replicas.get_mut(&group).filter(|replica| matches!(replica.role, Role::Follower { .. }));
+                let replica =
+                    self.replicas.get_mut(&group).filter(|replica| matches!(replica.role, Role::Follower { .. }));
                 replica.into_iter().for_each(Replica::settle);
                 self.note_applied();
             }

@@ -310,8 +310,8 @@ impl Standing for Roles {
     }
 
     fn takes(&self, group: GroupId, slot: Slot) -> bool {
-        let takes = self.holders.get(&slot) == Some(&group)
-            || self.looks.get(&group).is_none_or(|look| look.has_settled);
+        let takes =
+            self.holders.get(&slot) == Some(&group) || self.looks.get(&group).is_none_or(|look| look.has_settled);
         if !takes {
             self.is_awaiting.set(true);
         }

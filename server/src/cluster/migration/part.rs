@@ -156,13 +156,16 @@ fn has_part(migration: &Migration, side: Side) -> bool {
     }
 }
 
-/// Whether the target has as many copies as the source, or as there can be: nothing is to be less safe for having
-/// moved. Placement gives a group that awaits slots what it needs.
+/// Whether the target has as many copies as the source, or as a group should have, or as there can be: nothing is to be
+/// less safe for having moved. Placement gives a group that awaits slots what it should have, and no more; a source may
+/// have more for a while, and a source that is emptied until its slots have left.
 fn is_ready(map: &ClusterMap, migration: &Migration) -> bool {
     let copies = |group| map.members(group).map_or(0, |it| it.replicas.iter().filter(|one| one.is_firm()).count());
     let stays = |node: &&NodeInfo| node.is_up() && node.standing == Standing::Member;
     let nodes = map.nodes().values().filter(stays).count();
-    !matches!(migration.phase, Phase::Copying(_)) || copies(migration.target) >= copies(migration.source).min(nodes)
+    let wanted = 1 + usize::from(map.settings().replicas);
+    let enough = copies(migration.source).min(nodes).min(wanted);
+    !matches!(migration.phase, Phase::Copying(_)) || copies(migration.target) >= enough
 }
 
 /// Whether nobody will come to take the mark away: the map that this node knows is newer, and has no such migration
@@ -177,5 +180,46 @@ fn finish(ground: &impl Ground, migration: &Migration, side: Side) -> Result<(),
     match ground.decide(Change::FinishMigration { id, side, seen, at }) {
         Decision::Unknown => Err(Hitch::new("the root group has no quorum")),
         Decision::Made(_) | Decision::Refused(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::show::samples;
+    use basalt_cluster::map::{Job, ReplicaStatus, Report, Wanted};
+
+    /// Gives a group voters on these nodes as well.
+    fn replicate(map: &mut ClusterMap, group: GroupId, nodes: &[u8]) {
+        for number in nodes {
+            let add = Change::AddReplica { group, node: samples::node(*number), wanted: Wanted::Voter };
+            map.apply(&add).expect("it has none");
+        }
+        let members = map.members(group).expect("a group of the sample");
+        let present = members.replicas.iter().map(|replica| (replica.id, ReplicaStatus::Voter)).collect();
+        let report = Report { term: members.leader.term, seen: map.version(), present };
+        map.apply(&Change::ReportReplicas { group, report }).expect("its leader says so");
+    }
+
+    #[test]
+    fn slots_wait_until_their_new_group_has_the_copies_that_it_should_have() {
+        let [one, two] = [1, 2].map(samples::node);
+        let mut map = samples::cluster(5);
+        let [source, target] = [one, two].map(|node| map.node(node).expect("a member").home);
+        let slots = vec![samples::range(0, 9)];
+        map.apply(&Change::AssignSlots { node: one, slots: slots.clone() }).expect("they are free");
+        let id = MigrationId::new([7; MigrationId::BYTES]);
+        let job = Job { id, kind: MigrationKind::FromSource, slots, from: Some(one), to: two };
+        let at = basalt_storage::clock::UnixMs(1);
+        map.apply(&Change::BeginMigrations { jobs: vec![job], at }).expect("they are free to go");
+        let is_ready = |map: &ClusterMap| super::is_ready(map, &map.migrations()[&id]);
+        assert!(is_ready(&map), "one copy is as many as there is");
+        // One more than there should be, as while a replica moves to another node.
+        replicate(&mut map, source, &[2, 3, 4]);
+        assert!(!is_ready(&map), "the target has one copy");
+        replicate(&mut map, target, &[3]);
+        assert!(!is_ready(&map), "the target has two copies");
+        replicate(&mut map, target, &[4]);
+        assert!(is_ready(&map), "the target has all that it will ever have");
     }
 }
