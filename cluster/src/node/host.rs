@@ -501,7 +501,8 @@ impl Drop for Node {
     }
 }
 
-fn desired(members: &Members) -> Vec<(ReplicaId, Desired)> {
+/// What the members of a group should be, as its replicas are told.
+pub fn desired(members: &Members) -> Vec<(ReplicaId, Desired)> {
     let desired = |replica: &ReplicaInfo| match replica.wanted {
         Wanted::Voter => Desired::Voter,
         Wanted::Learner => Desired::Learner,

@@ -46,8 +46,10 @@ mod wire;
 
 pub use anew::EmptiedSlots;
 pub use decide::Decision;
-pub use host::{Hosting, Medium, Node, NodeError, NodeOptions, Stage};
+pub use host::{Hosting, Medium, Node, NodeError, NodeOptions, Stage, desired};
 pub use hosted::{Hosted, HostedReplicas};
 pub use map_machine::MapError;
 pub use meeting::{MeetError, Seeds};
 pub use place::{Place, StoreId};
+pub use proposal::{Proposal, Ticket};
+pub use reports::about_group;

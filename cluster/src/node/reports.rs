@@ -26,13 +26,24 @@ fn missing(node: &Node) -> Vec<Change> {
     let map = node.map();
     let mut changes: Vec<Change> = register(node, &map).into_iter().collect();
     for (id, hosted) in node.hosted().all() {
-        let (Role::Leader { term, serves: true }, Some(members)) = (hosted.group.role(), map.members(id)) else {
-            continue;
-        };
-        changes.extend(lead(members, id, hosted.replica, term));
-        changes.extend(replicas(&map, members, id, term, &hosted.group.replicas()));
+        changes.extend(about_group(&map, id, hosted.replica, hosted.group.role(), &hosted.group.replicas()));
     }
     changes
+}
+
+/// What the map does not say yet of a group, as far as one of its replicas has to tell: `present` is whom a leader has.
+pub fn about_group(
+    map: &ClusterMap,
+    group: GroupId,
+    replica: ReplicaId,
+    role: Role,
+    present: &[ReplicaProgress],
+) -> Vec<Change> {
+    let (Role::Leader { term, serves: true }, Some(members)) = (role, map.members(group)) else {
+        return Vec::new();
+    };
+    let lead = lead(members, group, replica, term);
+    lead.into_iter().chain(replicas(map, members, group, term, present)).collect()
 }
 
 /// A process that has started, or has moved.

@@ -82,8 +82,7 @@ impl<'a> Site<'a> {
         }
         let homes: Vec<NodeId> =
             self.map.home_nodes(group).filter(|&node| fitness(self.map, node, self.now).counts()).collect();
-        let is_awaited = self.map.migrations_under_way().any(|moving| moving.target == group);
-        if self.map.slots().count(group) == 0 && !is_awaited {
+        if self.map.slots().count(group) == 0 && !self.is_awaited(group) {
             return Target { voters: homes.len().max(1), may_grow: false, homes };
         }
         let copies = 1 + usize::from(self.map.settings().replicas);
@@ -116,7 +115,9 @@ impl<'a> Site<'a> {
     }
 
     fn add_missing(&self, group: GroupId, members: &Members, target: &Target, live: &[&ReplicaInfo]) -> Option<Move> {
-        if !target.may_grow || live.len() >= target.voters || self.slots_leave_first(group, target) {
+        // Slots that are to come wait until the group has its copies, whatever becomes of it afterwards.
+        let shall_shrink = self.slots_leave_first(group, target) && !self.is_awaited(group);
+        if !target.may_grow || live.len() >= target.voters || shall_shrink {
             return None;
         }
         let node = self.candidate(members, live)?;
@@ -188,6 +189,11 @@ impl<'a> Site<'a> {
     fn candidate(&self, members: &Members, live: &[&ReplicaInfo]) -> Option<NodeId> {
         let free = self.usable.iter().copied().filter(|&node| !members.is_on(node));
         free.min_by_key(|&node| (self.crowd(node, live), self.hosts(node), node))
+    }
+
+    /// Slots are on their way to the group.
+    fn is_awaited(&self, group: GroupId) -> bool {
+        self.map.migrations_under_way().any(|moving| moving.target == group)
     }
 
     /// A master that is emptied gives its slots to other masters; its group then goes with it.

@@ -187,6 +187,10 @@ impl Stage {
         self.refresh();
     }
 
+    pub fn server(&self) -> Option<Arc<Server>> {
+        self.server.upgrade()
+    }
+
     pub fn node(&self) -> Option<Arc<Node>> {
         self.node.read().upgrade()
     }

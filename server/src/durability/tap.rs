@@ -59,7 +59,7 @@ impl Tap {
     }
 
     /// An entry was applied.
-    pub(crate) fn note(&self, entry: &CommittedEntry) -> Result<(), CodecError> {
+    pub fn note(&self, entry: &CommittedEntry) -> Result<(), CodecError> {
         for batch in entry.batches() {
             match self.concerned(batch)? {
                 Concerned::None => {}

@@ -3,8 +3,9 @@
 use super::super::replicas;
 use super::{Step, World, has_step, texts};
 use crate::ids::GroupId;
+use crate::map::samples::migration_id;
 use crate::map::samples::{alone, cluster, joining, node_id, range};
-use crate::map::{Change, ClusterMap, ReplicaKind};
+use crate::map::{Change, ClusterMap, Job, MigrationKind, ReplicaKind};
 
 /// The root group of the samples.
 const ROOT: u32 = 1001;
@@ -188,4 +189,21 @@ fn fewer_copies_wanted_means_fewer_guests_but_never_fewer_homes() {
     world.settle();
     let voters = world.voters(1);
     assert!(voters.len() == 3 && voters[..2] == [1, 2], "{voters:?}");
+}
+
+#[test]
+fn slots_that_come_to_a_node_that_is_emptied_find_their_copies() {
+    let mut world = World::new(4, 2);
+    world.settle();
+    let slots = vec![range(5000, 5000)];
+    let job = Job { id: migration_id(1), kind: MigrationKind::ToTarget, slots, from: None, to: node_id(1) };
+    world.apply(&Change::BeginMigrations { jobs: vec![job], at: world.now });
+    world.drain(1);
+    let replica = world.map.members(GroupId(1)).unwrap().on(node_id(2)).unwrap().id;
+    world.apply(&Change::RemoveReplica { group: GroupId(1), replica });
+    world.report(GroupId(1));
+    assert_eq!(world.voters(1), [1, 3]);
+    // The migration waits for that, and the node for the migration.
+    let moves = replicas(&world.map, world.now, usize::MAX);
+    assert!(has_step(&moves, |step| matches!(step, Step::AddReplica { group: GroupId(1), .. })), "{moves:#?}");
 }

@@ -2,10 +2,9 @@
 //! slots are its own.
 
 use super::figures::count;
-use super::reign::Reign;
+use super::ground::{Ground, Reigning};
 use super::way::{Attempt, Header, Opening};
 use super::{Hitch, mark_of};
-use crate::cluster::stage::Stage;
 use crate::durability::replicas::DB;
 use basalt_cluster::group::Term;
 use basalt_cluster::ids::MigrationId;
@@ -15,8 +14,7 @@ use basalt_storage::seq::Seq;
 use basalt_storage::slot::{Slot, SlotSet};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Bytes of batches that may be on their way into the group.
 const UNAPPLIED_MAX: usize = 4 << 20;
@@ -40,20 +38,25 @@ impl Arrivals {
 
     /// Proposes something about slots of a group that no migration brings there, if that is so: one that begins later
     /// comes later in the log.
-    pub fn propose_unbound(&self, stage: &Stage, reign: &Reign, slots: &SlotSet, batch: Batch) -> Result<Seq, Hitch> {
+    pub fn propose_unbound<G: Ground>(
+        &self,
+        ground: &G,
+        reign: &G::Reign,
+        slots: &SlotSet,
+        batch: Batch,
+    ) -> Result<Seq, Hitch> {
         let _attempts = self.0.lock();
-        let map = stage.map().ok_or_else(|| Hitch::new("this node is starting"))?;
-        let comes_here =
-            |it: &&Migration| it.target == reign.replica.id() && it.all_slots().any(|at| slots.contains(at));
+        let map = ground.map().ok_or_else(|| Hitch::new("this node is starting"))?;
+        let comes_here = |it: &&Migration| it.target == reign.group() && it.all_slots().any(|at| slots.contains(at));
         let is_bound = map.migrations_under_way().any(|migration| comes_here(&migration));
         if is_bound { Err(Hitch::new("other slots come there")) } else { reign.propose(batch) }
     }
 }
 
 /// Slots that are being taken in.
-pub struct Arrival {
-    stage: Arc<Stage>,
-    reign: Reign,
+pub struct Arrival<G: Ground> {
+    ground: G,
+    reign: G::Reign,
     header: Header,
     migration: Migration,
     slots: SlotSet,
@@ -61,33 +64,35 @@ pub struct Arrival {
     unapplied_bytes: usize,
 }
 
-impl Arrival {
+impl<G: Ground> Arrival<G> {
     /// Makes room: marks the slots, and clears away what there is of them. Blocks.
-    pub fn begin(stage: &Arc<Stage>, header: Header) -> Result<Arrival, Hitch> {
-        let migration = await_record(stage, header)?;
-        let reign = Reign::of(&stage.replicas, header.target)
+    pub fn begin(ground: &G, header: Header) -> Result<Arrival<G>, Hitch> {
+        let migration = await_record(ground, header)?;
+        let reign = ground
+            .reign(header.target)
             .ok_or_else(|| Hitch::new("this node does not lead the group that takes the slots in"))?;
         let slots = migration.all_slots().collect();
         let (unapplied, unapplied_bytes) = (VecDeque::new(), 0);
-        let mut arrival = Arrival { stage: stage.clone(), reign, header, migration, slots, unapplied, unapplied_bytes };
+        let ground = ground.clone();
+        let mut arrival = Arrival { ground, reign, header, migration, slots, unapplied, unapplied_bytes };
         if header.opening == Opening::GoesOn {
             // Known only in the reign in which it began.
             arrival.check_current()?;
             return Ok(arrival);
         }
         {
-            let mut attempts = stage.arrivals.0.lock();
-            // As long as this is held, nobody ends it.
-            await_record(stage, header)?;
+            let mut attempts = arrival.ground.arrivals().0.lock();
+            // As long as this is held, nobody ends it. It is known by now, so nobody waits.
+            await_record(&arrival.ground, header)?;
             if attempts.get(&header.id).is_some_and(|known| known.0 > header.attempt) {
                 return Err(Hitch::new("another copy is being made"));
             }
-            attempts.insert(header.id, (header.attempt, arrival.reign.term));
+            attempts.insert(header.id, (header.attempt, arrival.reign.term()));
         }
         let mark = mark_of(&arrival.migration, Passage::Arriving);
         arrival.hand_in(|reign| reign.propose(vec![Effect::Mark(mark)]), 0)?;
         arrival.wait_for_all()?;
-        stage.outwait_flushes();
+        arrival.ground.outwait_flushes();
         arrival.empty()?;
         Ok(arrival)
     }
@@ -96,7 +101,7 @@ impl Arrival {
     pub fn add(&mut self, batch: Vec<u8>) -> Result<(), Hitch> {
         self.check(&batch)?;
         let bytes = batch.len();
-        count(&self.stage.migrations.received_bytes, bytes);
+        count(&self.ground.figures().received_bytes, bytes);
         self.hand_in(|reign| reign.propose_written(batch), bytes)?;
         while self.unapplied_bytes > UNAPPLIED_MAX {
             self.wait_for_first()?;
@@ -108,7 +113,7 @@ impl Arrival {
     pub fn empty(&mut self) -> Result<(), Hitch> {
         self.wait_for_all()?;
         self.reign.clear(self.migration.all_slots(), |reign, batch| {
-            let attempts = self.stage.arrivals.0.lock();
+            let attempts = self.ground.arrivals().0.lock();
             self.check_in(&attempts)?;
             reign.propose(batch)
         })
@@ -121,16 +126,16 @@ impl Arrival {
     }
 
     fn check_current(&self) -> Result<(), Hitch> {
-        self.check_in(&self.stage.arrivals.0.lock())
+        self.check_in(&self.ground.arrivals().0.lock())
     }
 
     fn check_in(&self, attempts: &Attempts) -> Result<(), Hitch> {
-        let is_in = attempts.get(&self.header.id) == Some(&(self.header.attempt, self.reign.term));
+        let is_in = attempts.get(&self.header.id) == Some(&(self.header.attempt, self.reign.term()));
         if is_in { Ok(()) } else { Err(Hitch::new("another copy is being made")) }
     }
 
-    fn hand_in(&mut self, propose: impl FnOnce(&Reign) -> Result<Seq, Hitch>, bytes: usize) -> Result<(), Hitch> {
-        let attempts = self.stage.arrivals.0.lock();
+    fn hand_in(&mut self, propose: impl FnOnce(&G::Reign) -> Result<Seq, Hitch>, bytes: usize) -> Result<(), Hitch> {
+        let attempts = self.ground.arrivals().0.lock();
         self.check_in(&attempts)?;
         let seq = propose(&self.reign)?;
         drop(attempts);
@@ -167,10 +172,10 @@ impl Arrival {
 }
 
 /// Waits until this node knows that this copying has begun.
-fn await_record(stage: &Stage, header: Header) -> Result<Migration, Hitch> {
-    let deadline = Instant::now() + MAP_PATIENCE;
+fn await_record(ground: &impl Ground, header: Header) -> Result<Migration, Hitch> {
+    let deadline = ground.clock() + MAP_PATIENCE;
     loop {
-        let map = stage.map().ok_or_else(|| Hitch::new("this node is starting"))?;
+        let map = ground.map().ok_or_else(|| Hitch::new("this node is starting"))?;
         if map.version() >= header.attempt.begun {
             let record = map.migrations().get(&header.id).filter(|record| {
                 let is_copying = matches!(record.phase, Phase::Copying(_));
@@ -178,9 +183,9 @@ fn await_record(stage: &Stage, header: Header) -> Result<Migration, Hitch> {
             });
             return record.cloned().ok_or_else(|| Hitch::new("this copying is over"));
         }
-        if Instant::now() > deadline {
+        if ground.clock() > deadline {
             return Err(Hitch::new("this node has not heard of it"));
         }
-        std::thread::sleep(LOOK_AGAIN);
+        ground.sleep(LOOK_AGAIN);
     }
 }

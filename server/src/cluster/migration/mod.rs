@@ -24,17 +24,22 @@
 //! | file | owns |
 //! |---|---|
 //! | `mover` | which migrations this node has a part in, and the threads that play it |
+//! | `part` | playing it: what to do next, by the record |
 //! | `departure` | the source's part |
 //! | `arrival` | the target's part |
 //! | `source` | where the source's part copies from |
 //! | `way` | what passes from one to the other |
 //! | `reign` | what a leader does to its group for as long as it leads |
 //! | `figures` | what is counted |
+//! | `ground` | what all of them need of their node; `on_node` is the real one, the simulation has another |
 
 mod arrival;
 mod departure;
 mod figures;
+pub mod ground;
 mod mover;
+mod on_node;
+pub mod part;
 mod reign;
 mod source;
 mod way;
@@ -43,7 +48,8 @@ pub use arrival::Arrivals;
 pub use figures::Figures;
 pub use mover::Mover;
 pub use reign::Reign;
-pub use way::take_in;
+pub use source::Source;
+pub use way::{Attempt, Header, Opening, take_in};
 
 use basalt_cluster::map::Migration;
 use basalt_storage::effect::{Mark, Passage};

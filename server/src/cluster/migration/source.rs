@@ -1,6 +1,7 @@
 //! Where a departure copies from: the engine and the log of its group, or the keyspace.
 
 use super::Hitch;
+use super::ground::Copying;
 use crate::durability::contents::Contents;
 use crate::durability::memory::Following;
 use crate::durability::replicas::DB;
@@ -18,7 +19,12 @@ use std::sync::Arc;
 const BATCH_BYTES: usize = 64 << 10;
 
 /// Slots that are read, and listened to from before they are.
-pub enum Source {
+pub struct Source {
+    server: Arc<Server>,
+    origin: Origin,
+}
+
+enum Origin {
     /// A snapshot of the engine, and then what was applied since.
     OnDisk { replica: Arc<Replica>, tap: Arc<Tap>, from: LogIndex },
     /// Slot by slot from the keyspace, and what was evaluated in those that were read.
@@ -26,26 +32,24 @@ pub enum Source {
 }
 
 impl Source {
-    pub fn listen(replica: &Arc<Replica>, migration: &Migration) -> Source {
-        match replica.contents() {
+    pub fn listen(server: Arc<Server>, replica: &Arc<Replica>, migration: &Migration) -> Source {
+        let origin = match replica.contents() {
             Contents::OnDisk(_) => {
                 let tap = Arc::new(Tap::new(migration.all_slots()));
                 replica.add_tap(&tap);
-                Source::OnDisk { replica: replica.clone(), tap, from: LogIndex(0) }
+                Origin::OnDisk { replica: replica.clone(), tap, from: LogIndex(0) }
             }
-            Contents::Memory(memory) => Source::Memory(memory.memory().follow(migration.all_slots().collect())),
-        }
+            Contents::Memory(memory) => Origin::Memory(memory.memory().follow(migration.all_slots().collect())),
+        };
+        Source { server, origin }
     }
+}
 
-    /// Hands out the slots, with what changes in them while that lasts.
-    pub fn copy(
-        &mut self,
-        server: &Server,
-        migration: &Migration,
-        mut send: impl FnMut(Vec<u8>) -> Result<(), Hitch>,
-    ) -> Result<(), Hitch> {
-        match self {
-            Source::OnDisk { replica, from, .. } => {
+impl Copying for Source {
+    fn copy(&mut self, migration: &Migration, mut send: impl FnMut(Vec<u8>) -> Result<(), Hitch>) -> Result<(), Hitch> {
+        let server = &*self.server;
+        match &mut self.origin {
+            Origin::OnDisk { replica, from, .. } => {
                 let Contents::OnDisk(disk) = replica.contents() else { unreachable!("it was on disk a moment ago") };
                 let engine = disk.engine();
                 let snapshot = engine.snapshot();
@@ -55,15 +59,14 @@ impl Source {
                 *from = snapshot.applied();
                 Ok(())
             }
-            Source::Memory(following) => copy_from_memory(server, &following.followed, migration, send),
+            Origin::Memory(following) => copy_from_memory(server, &following.followed, migration, send),
         }
     }
 
-    /// What has changed since, if there is anything yet.
-    pub fn next(&self) -> Result<Option<Tapped>, Hitch> {
-        match self {
-            Source::OnDisk { tap, from, .. } => tap.next(*from).map_err(Hitch::new),
-            Source::Memory(following) => Ok(following.followed.next()?.map(|change| match change {
+    fn next(&self) -> Result<Option<Tapped>, Hitch> {
+        match &self.origin {
+            Origin::OnDisk { tap, from, .. } => tap.next(*from).map_err(Hitch::new),
+            Origin::Memory(following) => Ok(following.followed.next()?.map(|change| match change {
                 Change::Batch(batch) => Tapped::Batch(written(&batch)),
                 Change::Flushed => Tapped::Flushed,
             })),
@@ -73,7 +76,7 @@ impl Source {
 
 impl Drop for Source {
     fn drop(&mut self) {
-        if let Source::OnDisk { replica, tap, .. } = self {
+        if let Origin::OnDisk { replica, tap, .. } = &self.origin {
             replica.remove_tap(tap);
         }
     }

@@ -4,15 +4,12 @@
 
 use super::Hitch;
 use super::arrival::Arrival;
-use crate::cluster::stage::Stage;
+use super::ground::{Ground, Incoming, Outgoing};
 use basalt_cluster::group::Term;
 use basalt_cluster::ids::{GroupId, MapVersion, MigrationId, NodeId};
-use basalt_cluster::node::Node;
 use basalt_cluster::peer::limits::STREAM_CHUNK_BYTES_MAX;
-use basalt_cluster::peer::{BulkReceiver, BulkSender, StreamError, block_on_for};
 use basalt_storage::effect::wire::{Malformed, Reader, put_varint};
 use bytes::Bytes;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// A part of a batch, to be followed by others.
@@ -52,7 +49,7 @@ pub struct Attempt {
 }
 
 impl Header {
-    fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self) -> Vec<u8> {
         let mut out = self.id.as_bytes().to_vec();
         out.push(self.opening as u8);
         out.extend_from_slice(&self.target.0.to_be_bytes());
@@ -61,7 +58,7 @@ impl Header {
         out
     }
 
-    fn decode(bytes: &[u8]) -> Result<Header, Malformed> {
+    pub fn decode(bytes: &[u8]) -> Result<Header, Malformed> {
         let mut reader = Reader::new(bytes);
         let id = MigrationId::new(reader.fixed()?);
         let opening = match reader.byte()? {
@@ -76,27 +73,27 @@ impl Header {
 }
 
 /// The way to the target's leader.
-pub struct Way<'a> {
-    node: &'a Node,
+pub struct Way<'a, G: Ground> {
+    ground: &'a G,
     to: NodeId,
     header: Header,
-    kind: Kind,
+    kind: Kind<G>,
 }
 
-enum Kind {
-    Away(BulkSender),
+enum Kind<G: Ground> {
+    Away(G::Outgoing),
     /// This node leads both groups.
-    Here(Box<Arrival>),
+    Here(Box<Arrival<G>>),
 }
 
-impl<'a> Way<'a> {
+impl<'a, G: Ground> Way<'a, G> {
     /// Blocks until the target's leader has made room, if that is this node.
-    pub fn open(stage: &Arc<Stage>, node: &'a Node, to: NodeId, header: Header) -> Result<Way<'a>, Hitch> {
-        let kind = match to == node.id() {
-            true => Kind::Here(Box::new(Arrival::begin(stage, header)?)),
-            false => Kind::Away(node.open_slot_stream(to, &header.encode()).map_err(Hitch::new)?),
+    pub fn open(ground: &'a G, to: NodeId, header: Header) -> Result<Way<'a, G>, Hitch> {
+        let kind = match ground.me() == Some(to) {
+            true => Kind::Here(Box::new(Arrival::begin(ground, header)?)),
+            false => Kind::Away(ground.open_stream(to, &header.encode())?),
         };
-        Ok(Way { node, to, header, kind })
+        Ok(Way { ground, to, header, kind })
     }
 
     pub fn send_batch(&mut self, batch: Vec<u8>) -> Result<(), Hitch> {
@@ -122,8 +119,8 @@ impl<'a> Way<'a> {
     }
 
     /// Waits until all that was sent is applied over there, to go on afterwards.
-    pub fn sync(self) -> Result<Way<'a>, Hitch> {
-        let Way { node, to, header, kind } = self;
+    pub fn sync(self) -> Result<Way<'a, G>, Hitch> {
+        let Way { ground, to, header, kind } = self;
         let header = Header { opening: Opening::GoesOn, ..header };
         let kind = match kind {
             Kind::Here(mut arrival) => {
@@ -131,11 +128,11 @@ impl<'a> Way<'a> {
                 Kind::Here(arrival)
             }
             Kind::Away(sender) => {
-                understood(sender.finish_blocking())?;
-                Kind::Away(node.open_slot_stream(to, &header.encode()).map_err(Hitch::new)?)
+                understood(&sender.finish()?)?;
+                Kind::Away(ground.open_stream(to, &header.encode())?)
             }
         };
-        Ok(Way { node, to, header, kind })
+        Ok(Way { ground, to, header, kind })
     }
 
     /// Waits until all of it is applied over there, for so long at most.
@@ -143,31 +140,27 @@ impl<'a> Way<'a> {
         match self.kind {
             Kind::Here(mut arrival) => arrival.sync(),
             Kind::Away(sender) => {
-                let answer = block_on_for(sender.finish(), patience);
-                understood(answer.ok_or_else(|| Hitch::new("the target is slow to take the last of it"))?)
+                let answer = sender.finish_within(patience)?;
+                understood(&answer.ok_or_else(|| Hitch::new("the target is slow to take the last of it"))?)
             }
         }
     }
 }
 
-fn understood(answer: Result<Bytes, StreamError>) -> Result<(), Hitch> {
-    match answer {
-        Ok(answer) if answer == APPLIED => Ok(()),
-        Ok(_) => Err(Hitch::new("the target says something strange")),
-        Err(error) => Err(Hitch::new(error)),
-    }
+fn understood(answer: &[u8]) -> Result<(), Hitch> {
+    if answer == APPLIED { Ok(()) } else { Err(Hitch::new("the target says something strange")) }
 }
 
-fn send(sender: &mut BulkSender, kind: u8, bytes: &[u8]) -> Result<(), Hitch> {
+fn send(sender: &mut impl Outgoing, kind: u8, bytes: &[u8]) -> Result<(), Hitch> {
     let mut piece = Vec::with_capacity(1 + bytes.len());
     piece.push(kind);
     piece.extend_from_slice(bytes);
-    sender.send_blocking(piece.into()).map_err(Hitch::new)
+    sender.send(piece.into())
 }
 
 /// Takes in what another node sends. Blocks for as long as that takes.
-pub fn take_in(stage: &Arc<Stage>, header: &Bytes, mut stream: BulkReceiver) {
-    match receive(stage, header, &mut stream) {
+pub fn take_in(ground: &impl Ground, header: &Bytes, mut stream: impl Incoming) {
+    match receive(ground, header, &mut stream) {
         Ok(()) => stream.finish(APPLIED),
         Err(hitch) => {
             tracing::info!(%hitch, "slots are not taken in");
@@ -176,11 +169,11 @@ pub fn take_in(stage: &Arc<Stage>, header: &Bytes, mut stream: BulkReceiver) {
     }
 }
 
-fn receive(stage: &Arc<Stage>, header: &Bytes, stream: &mut BulkReceiver) -> Result<(), Hitch> {
+fn receive(ground: &impl Ground, header: &Bytes, stream: &mut impl Incoming) -> Result<(), Hitch> {
     let header = Header::decode(header).map_err(Hitch::new)?;
-    let mut arrival = Arrival::begin(stage, header)?;
+    let mut arrival = Arrival::begin(ground, header)?;
     let mut batch = Vec::new();
-    while let Some(piece) = stream.next_blocking().map_err(Hitch::new)? {
+    while let Some(piece) = stream.next()? {
         match piece.split_first() {
             Some((&PART, part)) => batch.extend_from_slice(part),
             Some((&BATCH, part)) => {

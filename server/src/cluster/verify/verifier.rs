@@ -4,6 +4,7 @@ use super::figures::{Extent, Figures};
 use super::report::{Report, Verdict};
 use super::wire::{Found, Outcome, Question};
 use super::{Digests, schedule};
+use crate::cluster::migration::ground::Reigning;
 use crate::cluster::migration::{Hitch, Reign};
 use crate::cluster::stage::Stage;
 use crate::durability::replicas::DB;
