@@ -259,7 +259,8 @@ fn is_ready(map: &ClusterMap, migration: &Migration) -> bool {
     let copies = |group| map.members(group).map_or(0, |it| it.replicas.iter().filter(|one| one.is_firm()).count());
     let stays = |node: &&NodeInfo| node.is_up() && node.standing == Standing::Member;
     let nodes = map.nodes().values().filter(stays).count();
-    !matches!(migration.phase, Phase::Copying(_)) || copies(migration.target) >= copies(migration.source).min(nodes)
+    !matches!(migration.phase, Phase::Copying(_))
+        || copies(migration.target) >= copies(migration.source).min(map.mode().copies_max(nodes))
 }
 
 /// Whether nobody will come to take the mark away: the map that this node knows is newer, and has no such migration

@@ -1,13 +1,12 @@
 //! What a leader does to its group without evaluating anything, for as long as it leads.
 
 use super::Hitch;
-use crate::durability::contents::Contents;
 use crate::durability::log;
 use crate::durability::replicas::DB;
 use crate::durability::replicas::{Replica, Replicas};
 use basalt_cluster::group::{self, Group, Role, Term, TooLate};
 use basalt_cluster::ids::GroupId;
-use basalt_storage::effect::{Batch, Effect, Mark, Passage, decode};
+use basalt_storage::effect::{Batch, Effect, Mark, Passage};
 use basalt_storage::seq::Seq;
 use basalt_storage::slot::Slot;
 use std::sync::Arc;
@@ -41,25 +40,14 @@ impl Reign {
         if self.lasts() { Ok(()) } else { Err(Hitch::new("this node does not lead the group any more")) }
     }
 
-    /// Hands a batch in. It is in the log only if the reign still lasts when it is applied. Where there is no log, it
-    /// is applied when this returns.
+    /// Hands a batch in. It is in the log only if the reign still lasts when it is applied.
     pub fn propose(&self, batch: Batch) -> Result<Seq, Hitch> {
-        match self.replica.contents() {
-            Contents::OnDisk(_) => self.with_group(|group| log::propose(group, batch)),
-            Contents::Memory(memory) => {
-                self.check()?;
-                memory.apply(batch);
-                Ok(Seq::NONE)
-            }
-        }
+        self.with_group(|group| log::propose(group, batch))
     }
 
     /// The same with a batch in its written form.
     pub fn propose_written(&self, batch: Vec<u8>) -> Result<Seq, Hitch> {
-        match self.replica.contents() {
-            Contents::OnDisk(_) => self.with_group(|group| log::propose_written(group, batch)),
-            Contents::Memory(_) => self.propose(decode(&batch).map_err(Hitch::new)?),
-        }
+        self.with_group(|group| log::propose_written(group, batch))
     }
 
     fn with_group(&self, propose: impl FnOnce(&Group) -> Result<group::Seq, TooLate>) -> Result<Seq, Hitch> {

@@ -5,12 +5,12 @@ use crate::durability::contents::Contents;
 use crate::durability::memory::Following;
 use crate::durability::replicas::DB;
 use crate::durability::replicas::Replica;
+use crate::durability::shipping::{copy_slots, written};
 use crate::durability::tap::{Tap, Tapped};
 use crate::server::Server;
 use basalt_cluster::group::LogIndex;
 use basalt_cluster::map::Migration;
-use basalt_storage::effect::{Batch, bytes_about, encode};
-use basalt_storage::keyspace::follow::{Change, Followed, Lost};
+use basalt_storage::keyspace::follow::{Change, Lost};
 use basalt_storage::rdb::values::Limits;
 use std::sync::Arc;
 
@@ -55,7 +55,7 @@ impl Source {
                 *from = snapshot.applied();
                 Ok(())
             }
-            Source::Memory(following) => copy_from_memory(server, &following.followed, migration, send),
+            Source::Memory(following) => copy_slots(server, &following.followed, migration.all_slots(), send),
         }
     }
 
@@ -77,56 +77,6 @@ impl Drop for Source {
             replica.remove_tap(tap);
         }
     }
-}
-
-fn copy_from_memory(
-    server: &Server,
-    followed: &Followed,
-    migration: &Migration,
-    mut send: impl FnMut(Vec<u8>) -> Result<(), Hitch>,
-) -> Result<(), Hitch> {
-    let mut copied = Batch::new();
-    let mut bytes = 0;
-    for slot in migration.all_slots() {
-        followed.copy(
-            &server.keyspace,
-            slot,
-            || server.now(),
-            |batch| {
-                bytes += bytes_about(&batch);
-                copied.extend(batch);
-                if bytes < BATCH_BYTES {
-                    return Ok(());
-                }
-                bytes = 0;
-                send(written(&std::mem::take(&mut copied)))?;
-                // Only now: what has changed comes behind what it has changed.
-                send_changes(followed, &mut send)
-            },
-        )?;
-    }
-    if !copied.is_empty() {
-        send(written(&copied))?;
-    }
-    send_changes(followed, &mut send)?;
-    followed.note_complete();
-    Ok(())
-}
-
-fn send_changes(followed: &Followed, send: &mut impl FnMut(Vec<u8>) -> Result<(), Hitch>) -> Result<(), Hitch> {
-    while let Some(change) = followed.next()? {
-        match change {
-            Change::Batch(batch) => send(written(&batch))?,
-            Change::Flushed => unreachable!("a flush while slots are copied ends the copying"),
-        }
-    }
-    Ok(())
-}
-
-fn written(batch: &Batch) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    encode(batch, &mut bytes);
-    bytes
 }
 
 impl From<Lost> for Hitch {
