@@ -138,8 +138,8 @@ def form_by_joining(nodes: Nodes) -> list:
 
 
 def is_settled(nodes: Nodes) -> bool:
-    """Whether every group that a node leads has three voters that have everything. In cache mode there is one copy."""
-    if os.environ.get("BASALT_MODE") == "cache":
+    """Whether every group that a node leads has three voters that have everything, or the one of a usual cache."""
+    if os.environ.get("BASALT_MODE") == "cache" and "BASALT_CLUSTER_REPLICAS" not in os.environ:
         return True
     for node in nodes.all:
         lines = node.text("INFO", "groups").splitlines()

@@ -3,6 +3,7 @@
 //! The order of the checks is Redis's, since clients see it in which error wins. Everything here runs on the network
 //! thread that read the request, and never waits.
 
+use crate::cluster::Cluster;
 use crate::cluster::admission::{Entry, Stay};
 use crate::cluster::departure::BECAME_REPLICA;
 use crate::cluster::replica_reads;
@@ -10,6 +11,7 @@ use crate::commands::ctx::{Attempt, Ctx, Outcome, SessionCtx};
 use crate::commands::spec::{Flags, Handler};
 use crate::commands::{self, Command};
 use crate::durability::admission as durability;
+use crate::durability::batch_size;
 use crate::durability::errand::{Errand, Job};
 use crate::error::{CANNOT_SAVE, CommandError, CommandResult, LOADING, NO_AUTH, OUT_OF_MEMORY};
 use crate::eviction;
@@ -293,6 +295,15 @@ fn check(server: &Server, session: &mut Session, args: Args<'_>) -> Result<Admis
             Ok(durability::Admission::Now) => Ok(Admission::Run(command)),
             Ok(durability::Admission::WhenLoaded) => Ok(Admission::Load),
             Ok(durability::Admission::WhenCommitted) => Ok(Admission::Drain),
+            Err(error) => refuse(error),
+        };
+    }
+    if let Some(replicas) = server.cluster().and_then(Cluster::logs_in_memory) {
+        if replicas.is_congested() && session.changes_data(command) {
+            return Ok(Admission::Drain);
+        }
+        return match batch_size::check(server, session, command, args) {
+            Ok(()) => Ok(Admission::Run(command)),
             Err(error) => refuse(error),
         };
     }

@@ -7,6 +7,7 @@ use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::durability::Durability;
 use crate::durability::gate::CommitGate;
+use crate::durability::replicas::Replicas;
 use crate::eviction::Eviction;
 use crate::expiry_cycle::ExpiryCycle;
 use crate::info::Sampler;
@@ -150,6 +151,27 @@ impl Server {
     /// Takes over changes of the system's clock; called regularly.
     pub fn synchronize_clock(&self) {
         self.clock.synchronize();
+    }
+
+    /// Too much is on its way into logs: who changes data has to wait.
+    #[inline]
+    pub fn is_congested(&self) -> bool {
+        match self.durability() {
+            Some(durability) => durability.is_congested(),
+            None => self.cluster().and_then(Cluster::logs_in_memory).is_some_and(Replicas::is_congested),
+        }
+    }
+
+    /// Makes the groups notice what was handed in.
+    pub fn announce_batches(&self) {
+        match self.durability() {
+            Some(durability) => durability.groups.announce(),
+            None => {
+                if let Some(replicas) = self.cluster().and_then(Cluster::logs_in_memory) {
+                    replicas.for_each_group(|group| group.announce());
+                }
+            }
+        }
     }
 
     /// Whether clients are served: a setting that cannot be had is then refused rather than adapted.

@@ -70,6 +70,14 @@ impl SlotSet {
         is_new
     }
 
+    /// Whether the slot was in the set.
+    pub fn remove(&mut self, slot: Slot) -> bool {
+        let (word, bit) = SlotSet::place(slot);
+        let was_there = self.0[word] & bit != 0;
+        self.0[word] &= !bit;
+        was_there
+    }
+
     /// Its slots in their order.
     pub fn iter(&self) -> impl Iterator<Item = Slot> {
         Slot::all().filter(|slot| self.contains(*slot))

@@ -109,9 +109,22 @@ impl CommittedEntry {
         if entry.payload.len() != expected { Err(PayloadError::CutOff) } else { Ok(entry) }
     }
 
+    /// One of these batches, for tests of state machines; the last has this number if this process has proposed it.
+    pub fn of(index: LogIndex, own: Option<Seq>, batches: &[Vec<u8>]) -> CommittedEntry {
+        let payload = batches.iter().map(|batch| &batch[..]).collect::<Payload>();
+        let payload = if payload.is_empty() { Bytes::new() } else { payload.seal(UnixMs(0)).into() };
+        let entry = CommittedEntry::new(index, payload).expect("it was just made");
+        CommittedEntry { seq: own, ..entry }
+    }
+
     /// The batches, in the order in which they were proposed.
     pub fn batches(&self) -> Batches<'_> {
         Batches { left: self.payload.get(HEADER_BYTES..).unwrap_or_default() }
+    }
+
+    /// The last batch in it, if this process has proposed it and led until it was committed.
+    pub fn own(&self) -> Option<Seq> {
+        self.seq
     }
 
     pub fn payload_bytes(&self) -> usize {

@@ -32,8 +32,7 @@ pub struct Installation {
 
 impl Installation {
     pub(super) fn begin(shared: &Arc<Shared>, header: &[u8]) -> Result<Installation, InstallRefused> {
-        let message = PeerMessage::decode(header).filter(|message| message.to() == shared.options.me);
-        let message = message.ok_or(InstallRefused::NotForHere)?;
+        let message = message_of(shared, header).ok_or(InstallRefused::NotForHere)?;
         let index = message.snapshot_index().ok_or(InstallRefused::NotForHere)?;
         if index <= shared.progress.applied_index() {
             return Err(InstallRefused::NotNewer);
@@ -56,6 +55,9 @@ impl Installation {
     pub fn finish(mut self) -> Result<Delivery, ApplyError> {
         let Some(mut data) = self.data.take() else { return Ok(Delivery::Failed) };
         data.complete()?;
+        if let Some(header) = data.last_header() {
+            self.message = message_of(&self.shared, &header).ok_or(ApplyError("a copy that ends strangely".into()))?;
+        }
         let (answer, awaited) = mailbox::answer();
         self.shared.mailbox.order(Order::Offer { message: self.message.clone(), data, answer });
         self.shared.inbox.poke();
@@ -70,4 +72,9 @@ impl Drop for Installation {
     fn drop(&mut self) {
         self.shared.is_installing.store(false, Ordering::Release);
     }
+}
+
+fn message_of(shared: &Shared, header: &[u8]) -> Option<PeerMessage> {
+    let message = PeerMessage::decode(header)?;
+    (message.to() == shared.options.me && message.snapshot_index().is_some()).then_some(message)
 }

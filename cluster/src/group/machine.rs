@@ -28,7 +28,9 @@ pub trait StateMachine: Send + Sync {
     fn saved(&self) -> LogIndex;
 
     /// Hands out a copy of everything, as it is after one entry, in chunks. `begin` is told that entry before the first
-    /// chunk; there is at least one. Entries may be applied meanwhile, and are not in the copy.
+    /// chunk; there is at least one. Entries may be applied meanwhile, and are not in the copy; unless it is made while
+    /// they are: then `begin` is told once more behind the last chunk, of the entry after which everything is as in the
+    /// copy, and that one counts.
     fn export(
         &self,
         _begin: &mut dyn FnMut(LogIndex),
@@ -50,6 +52,12 @@ pub trait SnapshotSink: Send {
 
     /// All chunks are here: checks that nothing is missing, and puts it on the disk.
     fn complete(&mut self) -> Result<(), ApplyError>;
+
+    /// For copies that say only at their end after which entry they are ([`StateMachine::export`]): the header that
+    /// came behind the machine's last chunk, and that stands for the first one.
+    fn last_header(&mut self) -> Option<Vec<u8>> {
+        None
+    }
 
     /// Makes the copy the state of the replica and this the state of its log, which has no entries from then on: in
     /// one synced write, so that a crash leaves the old replica or the new one. `state.truncated` is the last entry

@@ -24,6 +24,11 @@ impl MemoryLog {
     pub fn new() -> MemoryLog {
         MemoryLog::default()
     }
+
+    /// The log has no entries from now on, and this state: a copy stands for all that was in it.
+    pub fn begin_at(&self, state: &LogState) {
+        *self.contents.lock() = Contents { state: Some(state.clone()), entries: BTreeMap::new() };
+    }
 }
 
 impl LogStore for MemoryLog {

@@ -68,15 +68,17 @@ impl Shipment {
     }
 
     /// Makes the copy and hands it out in pieces. The first is the header that [`super::Group::begin_install`] wants,
-    /// all others are for [`super::Installation::add`]. Works for as long as that takes; an error of `send` ends it.
+    /// all others are for [`super::Installation::add`]; the last may be another header, see
+    /// [`super::SnapshotSink::last_header`]. Works for as long as that takes; an error of `send` ends it.
     pub fn export(&self, send: &mut dyn FnMut(Vec<u8>) -> Result<(), ApplyError>) -> Result<(), ExportError> {
         let shared = self.shared.upgrade().ok_or(ExportError::Stopped)?;
         let index = Cell::new(LogIndex(0));
         // Not asked for under the locks of the state machine, for which the group thread may wait.
         let mut missing = None;
-        let mut is_first = true;
+        let mut described = None;
         let result = shared.machine.export(&mut |applied| index.set(applied), &mut |chunk| {
-            if std::mem::take(&mut is_first) {
+            if described.is_none() {
+                described = Some(index.get());
                 match self.header(&shared, index.get()) {
                     Ok(header) => send(header)?,
                     Err(error) => {
@@ -88,10 +90,14 @@ impl Shipment {
             }
             send(chunk)
         });
-        match missing {
-            Some(error) => Err(error),
-            None => Ok(result?),
+        if let Some(error) = missing {
+            return Err(error);
         }
+        result?;
+        if described.is_some_and(|described| described != index.get()) {
+            send(self.header(&shared, index.get())?)?;
+        }
+        Ok(())
     }
 
     fn header(&self, shared: &Shared, index: LogIndex) -> Result<Vec<u8>, ExportError> {

@@ -91,6 +91,19 @@ impl Members {
         }
     }
 
+    /// In cache mode: whether the node of this replica has a later one. It was started again then, or has given up what
+    /// it had, and the vote of this one is lost.
+    pub fn has_ended(&self, replica: &ReplicaInfo) -> bool {
+        self.replicas.iter().any(|other| other.node == replica.node && other.id > replica.id)
+    }
+
+    /// In cache mode: whether more than half of the voters are left, if those count that `lives` says yes to. If not,
+    /// nothing can be decided any more, and what was acknowledged may be gone.
+    pub fn has_majority(&self, lives: impl Fn(&ReplicaInfo) -> bool) -> bool {
+        let voters = || self.replicas.iter().filter(|replica| replica.status == ReplicaStatus::Voter);
+        2 * voters().filter(|replica| !self.has_ended(replica) && lives(replica)).count() > voters().count()
+    }
+
     pub fn replica(&self, id: ReplicaId) -> Option<&ReplicaInfo> {
         self.replicas.iter().find(|replica| replica.id == id)
     }

@@ -103,6 +103,8 @@ pub enum Refusal {
     OtherMode { node: NodeId, there: Mode, here: Mode },
     #[error("A cluster in cache mode has one copy of each key: there are no replicas")]
     NoReplicas,
+    #[error("Group {0} has a majority that lives, and does not begin anew")]
+    HasMajority(GroupId),
     #[error("The address or the zone of node {0} is not usable")]
     BadAddress(NodeId),
     #[error("No group {0}")]

@@ -36,7 +36,9 @@ use crate::group::memory_log::MemoryLog;
 use crate::group::{self, Clock, Group, GroupOptions, LogError, LogStore, Observer, Role, Start, Transport};
 use crate::ids::{ClusterId, GroupId, Incarnation, NodeId, ReplicaId, ShardId};
 use crate::map::codec::CodecError;
-use crate::map::{Address, Change, ClusterMap, FIRST_REPLICA, Founding, Members, Mode, ReplicaInfo, Settings, Wanted};
+use crate::map::{
+    Address, Change, ClusterMap, FIRST_REPLICA, Founding, Members, Mode, ReplicaInfo, ReplicaStatus, Settings, Wanted,
+};
 use crate::peer::{
     BulkReceiver, BulkSender, Lane, Message, PeerOptions, PeerTransport, Secret, StreamError, Timing, Tls,
 };
@@ -106,6 +108,11 @@ pub trait Stage: Send + Sync {
     /// Another node sends slots. Must return soon: what takes time is done by a thread of its own.
     fn take_in_slots(&self, _header: Bytes, stream: BulkReceiver) {
         stream.refuse("no slots are taken in here");
+    }
+
+    /// Whether what a replica has is worth nothing any more, so that it has to end: only in cache mode.
+    fn is_spoiled(&self, _group: GroupId) -> bool {
+        false
     }
 
     /// What another node's front end asks this one, with [`Node::ask`]. May block: it has a thread of its own. An error
@@ -377,7 +384,7 @@ impl Node {
         let groups: BTreeMap<GroupId, &Members> = groups.chain([(map.root().id, &map.root().members)]).collect();
         for (group, hosted) in self.hosted.all() {
             let is_wanted = groups.get(&group).is_some_and(|members| members.replica(hosted.replica).is_some());
-            if !is_wanted {
+            if !is_wanted || self.stage.is_spoiled(group) {
                 self.unhost(group, hosted.replica)?;
             }
         }
@@ -431,7 +438,10 @@ impl Node {
             return Ok(());
         }
         self.rocks.put_replica(&ReplicaRecord { group: group.0, replica: replica.id.0, store: None }, None)?;
-        let start = if members.replicas.len() == 1 { Start::Alone } else { Start::Empty };
+        // Only who founds a group is said to lead it before anybody has run one of its replicas.
+        let votes = |other: &ReplicaInfo| other.id != replica.id && other.status == ReplicaStatus::Voter;
+        let is_founder = members.leader.replica == replica.id && !members.replicas.iter().any(votes);
+        let start = if is_founder { Start::Alone } else { Start::Empty };
         let (transport, medium) = (self.carrier.clone(), Medium::Memory(Arc::new(MemoryLog::new())));
         let running = self.stage.host(Hosting { group, replica: replica.id, medium, start, transport })?;
         self.note_running(group, replica.id, running);

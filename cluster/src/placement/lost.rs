@@ -1,9 +1,10 @@
-//! Cache mode: slots whose only copy is lost with its node.
+//! Cache mode: slots whose copies are lost with their nodes: the only one, or so many that the others do not know what
+//! was acknowledged.
 //!
-//! There is nothing to copy and nobody to wait for, so the other masters get them, empty. What the lost node had a part
-//! in has to end before: migrations that were copying are taken back, and of those that have ended its part is called
-//! done, since there is nothing left of it to clear away. A node that comes back nevertheless finds in the map that it
-//! has no slots, and forgets what it had.
+//! There is nothing to copy and nobody to wait for, so the other masters get them, empty. What the lost group had a
+//! part in has to end before: migrations that were copying are taken back, and of those that have ended its part is
+//! called done, since there is nothing left of it to clear away. A node that comes back nevertheless finds in the map
+//! that it has no slots, and forgets what it had.
 
 use super::fitness::{Fitness, fitness};
 use super::slots::receivers;
@@ -20,7 +21,7 @@ pub fn lost(map: &ClusterMap, load: &Load, now: UnixMs) -> Vec<Move> {
         return Vec::new();
     }
     let leader = |group: GroupId| map.members(group).map(|members| members.leader.node);
-    let is_lost = |group: GroupId| leader(group).is_some_and(|node| is_given_up(map, node, now));
+    let is_lost = |group: GroupId| is_lost(map, group, now);
     let mut moves = Vec::new();
     for migration in map.migrations_under_way() {
         for (side, group) in [(Side::Source, migration.source), (Side::Target, migration.target)] {
@@ -33,9 +34,18 @@ pub fn lost(map: &ClusterMap, load: &Load, now: UnixMs) -> Vec<Move> {
     moves
 }
 
+/// Whether a group has lost its majority, and the node with it that its clients are sent to. If that one lives, it has
+/// the group begin anew by itself (`node/anew.rs`).
+fn is_lost(map: &ClusterMap, group: GroupId, now: UnixMs) -> bool {
+    map.members(group).is_some_and(|members| {
+        is_given_up(map, members.leader.node, now)
+            && !members.has_majority(|replica| !is_given_up(map, replica.node, now))
+    })
+}
+
 /// Whether a node is lost, and has had the time to notice that it is cut off, if that is all that has happened to it:
 /// it then stops serving by itself.
-fn is_given_up(map: &ClusterMap, node: NodeId, now: UnixMs) -> bool {
+pub(crate) fn is_given_up(map: &ClusterMap, node: NodeId, now: UnixMs) -> bool {
     let has_noticed = |info: &NodeInfo| match info.health {
         Health::Failed { since } => since.0.saturating_add(map.settings().node_timeout().as_millis() as i64) <= now.0,
         Health::Up => false,
@@ -59,7 +69,9 @@ fn end_of_part(migration: &Migration, side: Side) -> Option<Step> {
 /// Gives the slots of a lost node that no migration is bound to in even parts to those who can have them.
 fn give_up(map: &ClusterMap, load: &Load, now: UnixMs, node: NodeId) -> Option<Move> {
     let bound: BTreeSet<Slot> = map.migrations_under_way().flat_map(Migration::all_slots).collect();
-    let slots: Vec<Slot> = Slot::all().filter(|slot| map.owner(*slot) == Some(node) && !bound.contains(slot)).collect();
+    let groups: BTreeSet<GroupId> = map.faced_by(node).filter(|&group| is_lost(map, group, now)).collect();
+    let is_lost = |slot: &Slot| map.slots().owner(*slot).is_some_and(|group| groups.contains(&group));
+    let slots: Vec<Slot> = Slot::all().filter(|slot| is_lost(slot) && !bound.contains(slot)).collect();
     let others: Vec<NodeId> = receivers(map, load, now).collect();
     if slots.is_empty() || others.is_empty() {
         return None;

@@ -24,6 +24,7 @@ mod tests;
 pub use drain::{Remaining, remaining};
 pub use leaders::leaders;
 pub use load::{Load, Measure, SlotLoad};
+pub(crate) use lost::is_given_up;
 pub use lost::lost;
 pub use replicas::replicas;
 pub use slots::{Scope, Share, slots, unassigned};

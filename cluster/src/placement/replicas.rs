@@ -24,11 +24,7 @@ pub fn replicas(map: &ClusterMap, now: UnixMs, budget: usize) -> Vec<Move> {
     let all = || map.groups().values().map(|group| &group.members).chain([&map.root().members]);
     let mut left = budget.saturating_sub(all().map(building).sum());
     let mut moves = Vec::new();
-    // In cache mode a group has the one copy with which it began.
-    let data = match map.mode() {
-        Mode::Durable => map.groups().keys().copied().collect(),
-        Mode::Cache => Vec::new(),
-    };
+    let data = map.groups().keys().copied().filter(|&group| site.has_copies(group)).collect::<Vec<_>>();
     for group in [map.root().id].into_iter().chain(data) {
         let Some(step) = site.next_step(group) else { continue };
         if let Step::AddReplica { node, .. } = step.step {
@@ -69,6 +65,19 @@ impl<'a> Site<'a> {
         Site { map, now, usable: usable(map, now).collect(), hosted }
     }
 
+    /// Whether there is anything to be decided about the copies of a group. In cache mode most have the one with which
+    /// they began; and of one that has lost its majority nothing can be copied (see [`super::lost`]).
+    fn has_copies(&self, group: GroupId) -> bool {
+        let Some(members) = self.map.members(group) else { return false };
+        match self.map.mode() {
+            Mode::Durable => true,
+            Mode::Cache => {
+                let is_wanted = self.map.settings().replicas > 0 || members.replicas.len() > 1;
+                is_wanted && members.has_majority(|replica| self.fitness(replica.node) != Fitness::Lost)
+            }
+        }
+    }
+
     fn target(&self, group: GroupId) -> Target {
         if group == self.map.root().id {
             // A node that is silent for a moment keeps its vote: the fewer are there, the more each of them matters.
@@ -85,7 +94,11 @@ impl<'a> Site<'a> {
         if self.map.slots().count(group) == 0 && !self.is_awaited(group) {
             return Target { voters: homes.len().max(1), may_grow: false, homes };
         }
-        let copies = 1 + usize::from(self.map.settings().replicas);
+        let nodes = self.map.nodes().keys().filter(|&&node| self.fitness(node).counts()).count();
+        let copies = match self.map.mode().copies_max(nodes) {
+            1 if self.map.mode() == Mode::Cache => 1,
+            _ => 1 + usize::from(self.map.settings().replicas),
+        };
         let voters = copies.max(homes.len());
         Target { voters: (voters + (voters + 1) % 2).min(VOTERS_MAX), may_grow: true, homes }
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const USAGE: &str = "\
 linear [options]: clients against servers that are started for it, under faults; is what they saw linearizable?
   --target NAME    basalt (durable, fsync always; default), basalt-cache, basalt-cluster,
-                   basalt-cache-cluster, redis, redis-cluster
+                   basalt-cache-cluster, basalt-cache-replicas, redis, redis-cluster
   --nodes N        how many, in a cluster; --option NAME=VALUE: how they are started (may be given several times)
   --form FORM      how they become a cluster: join (--cluster-join), meet, or create:N (redis-cli, N replicas).
                    These three come behind --target.

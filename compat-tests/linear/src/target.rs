@@ -18,6 +18,8 @@ pub enum Target {
     BasaltCluster,
     /// The same in cache mode, where each key is on one node.
     BasaltCacheCluster,
+    /// The same with three copies of each key: whoever is killed comes back empty, and gets its copies again.
+    BasaltCacheReplicas,
     Redis,
     /// Three masters with a replica each, which redis-cli makes one cluster.
     RedisCluster,
@@ -66,11 +68,12 @@ pub enum Form {
 }
 
 impl Target {
-    pub const ALL: [Target; 6] = [
+    pub const ALL: [Target; 7] = [
         Target::Basalt,
         Target::BasaltCache,
         Target::BasaltCluster,
         Target::BasaltCacheCluster,
+        Target::BasaltCacheReplicas,
         Target::Redis,
         Target::RedisCluster,
     ];
@@ -81,6 +84,7 @@ impl Target {
             Target::BasaltCache => "basalt-cache",
             Target::BasaltCluster => "basalt-cluster",
             Target::BasaltCacheCluster => "basalt-cache-cluster",
+            Target::BasaltCacheReplicas => "basalt-cache-replicas",
             Target::Redis => "redis",
             Target::RedisCluster => "redis-cluster",
         }
@@ -93,7 +97,9 @@ impl Target {
     pub fn sharding(self) -> Sharding {
         match self {
             Target::Basalt | Target::BasaltCache | Target::Redis => Sharding::None,
-            Target::BasaltCluster | Target::BasaltCacheCluster | Target::RedisCluster => Sharding::Slots,
+            Target::BasaltCluster | Target::BasaltCacheCluster | Target::BasaltCacheReplicas | Target::RedisCluster => {
+                Sharding::Slots
+            }
         }
     }
 
@@ -105,7 +111,7 @@ impl Target {
     fn form(self) -> Form {
         match self {
             Target::Basalt | Target::BasaltCache | Target::Redis => Form::Alone,
-            Target::BasaltCluster | Target::BasaltCacheCluster => Form::Join,
+            Target::BasaltCluster | Target::BasaltCacheCluster | Target::BasaltCacheReplicas => Form::Join,
             Target::RedisCluster => Form::Create { replicas: 1 },
         }
     }
@@ -113,7 +119,7 @@ impl Target {
     fn nodes(self) -> usize {
         match self {
             Target::Basalt | Target::BasaltCache | Target::Redis => 1,
-            Target::BasaltCluster | Target::BasaltCacheCluster => 3,
+            Target::BasaltCluster | Target::BasaltCacheCluster | Target::BasaltCacheReplicas => 3,
             Target::RedisCluster => 6,
         }
     }
@@ -130,6 +136,11 @@ impl Target {
             Target::BasaltCacheCluster => {
                 vec!["--mode", "cache", "--cluster-enabled", "yes", "--cluster-node-timeout", "3000"]
             }
+            Target::BasaltCacheReplicas => {
+                let mut options = Target::BasaltCacheCluster.options();
+                options.extend(["--cluster-replicas", "2"]);
+                options
+            }
             Target::Redis => vec!["--save", "", "--appendonly", "no"],
             Target::RedisCluster => {
                 let mut options = vec!["--save", "", "--appendonly", "no", "--cluster-enabled", "yes"];
@@ -143,6 +154,16 @@ impl Target {
     /// Whether it keeps what it has acknowledged on disk, and refuses what would not fit there.
     pub fn is_durable(self) -> bool {
         matches!(self, Target::Basalt | Target::BasaltCluster)
+    }
+
+    /// Whether its nodes keep copies of what others have, of which a majority must survive.
+    pub fn keeps_copies(self) -> bool {
+        matches!(self, Target::BasaltCluster | Target::BasaltCacheReplicas)
+    }
+
+    /// Whether a node that ends takes its copies along, so that the next one has to wait until there are others.
+    pub fn forgets(self) -> bool {
+        self == Target::BasaltCacheReplicas
     }
 
     pub fn is_basalt(self) -> bool {

@@ -11,6 +11,7 @@ use super::place::{self, NodesToJoin, Placed, settings};
 use super::stage::{Stage, StageOf};
 use super::verify::{self, Verifier};
 use super::weigh;
+use crate::durability;
 use crate::durability::memory::Memory;
 use crate::durability::open::{self, StartError};
 use crate::durability::replicas::Replicas;
@@ -76,8 +77,13 @@ pub fn start(server: &Arc<Server>) -> Result<Arc<Member>, StartError> {
     };
     let replicas = Arc::new(Replicas::new(opened.rocks.clone(), opened.fsync, memory));
     let stage = Arc::new(Stage::new(server, replicas.clone(), opened.log_bytes_max));
-    if mode == Mode::Durable {
-        open::start_in_cluster(server, &opened, &replicas)?;
+    match replicas.memory() {
+        None => open::start_in_cluster(server, &opened, &replicas)?,
+        Some(memory) => {
+            memory.connect(&replicas);
+            server.gate.ask(replicas.clone());
+            durability::letting_out(server)?;
+        }
     }
     let join = NodesToJoin::of(&server.config).map_err(StartError::Peers)?;
     let node = start_node(server, &stage, None, join.into_seeds())?;

@@ -158,6 +158,12 @@ impl Cluster {
         picture.map.nodes().keys().find(is_there).copied()
     }
 
+    /// In cache mode: the groups, if any of them keeps a log.
+    #[inline]
+    pub fn logs_in_memory(&self) -> Option<&Replicas> {
+        self.replicas.as_deref().filter(|replicas| replicas.memory().is_some_and(|memory| memory.has_logs()))
+    }
+
     /// What clients read here of slots that another node leads.
     pub fn replica_reads(&self) -> Option<&ReplicaReads> {
         self.replica_reads.as_ref()

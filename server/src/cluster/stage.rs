@@ -13,9 +13,10 @@ use super::migration::{self, Arrivals, Mover};
 use super::slots::Standing;
 use super::verify::{Digests, Verifier};
 use crate::durability::contents::{Contents, OnDisk};
+use crate::durability::in_memory::InMemory;
 use crate::durability::losses::Fate;
-use crate::durability::memory::InMemory;
 use crate::durability::replicas::{Replica, Replicas, Snapshot};
+use crate::durability::shipping;
 use crate::server::Server;
 use basalt_cluster::group::state::LogState;
 use basalt_cluster::group::{
@@ -39,6 +40,11 @@ use std::sync::{Arc, OnceLock, Weak};
 
 /// Chunks of a state on its way to another node.
 const CHUNK_BYTES: usize = 128 << 10;
+
+/// What a log in memory takes for each group that keeps one: this part of `maxmemory`, and not more than the second.
+/// It serves replicas that lag behind.
+const MEMORY_LOG_PART: u64 = 64;
+const MEMORY_LOG_BYTES: RangeInclusive<u64> = 1 << 20..=16 << 20;
 
 /// A cluster has one database.
 const DATABASES: u16 = 1;
@@ -164,6 +170,7 @@ impl Stage {
 
     fn note_lost(&self, server: &Server, replica: &Replica, batches: RangeInclusive<Seq>) {
         tracing::warn!(group = %replica.id(), ?batches, "the fate of writes is unknown: another node leads");
+        replica.spoil();
         let last = *batches.end();
         server.gate.note_lost(batches);
         self.note_settled(replica.note_lost(last));
@@ -222,10 +229,20 @@ impl Stage {
                 let engine = Engine::open(place.rocks().clone(), place.store(), DATABASES).map_err(refused)?;
                 Ok((Contents::OnDisk(OnDisk::new(place.clone(), engine)), place))
             }
-            (Medium::Memory(log), Some(memory)) => Ok((Contents::Memory(InMemory::new(memory.clone())), log)),
+            (Medium::Memory(log), Some(memory)) => {
+                Ok((Contents::Memory(Box::new(InMemory::new(memory.clone(), log.clone()))), log))
+            }
             (Medium::Memory(_), None) => {
                 Err(group::StartError::Stopped("in durable mode nothing is in memory alone".to_owned()))
             }
+        }
+    }
+
+    fn memory_log_bytes_max(&self) -> u64 {
+        let (least, most) = MEMORY_LOG_BYTES.into_inner();
+        match self.server.upgrade().map_or(0, |server| server.config.maxmemory()) {
+            0 => most,
+            limit => (limit / MEMORY_LOG_PART).clamp(least, most),
         }
     }
 
@@ -332,7 +349,10 @@ impl Standing for Roles<'_> {
     }
 
     fn follows(&self, group: GroupId) -> bool {
-        self.snapshot(group).is_some_and(|seen| matches!(seen.role, Role::Follower { .. }))
+        // What is in memory is read from whoever leads: clients are sent there.
+        let is_readable = |look: &Look| look.replica.contents().in_memory().is_none();
+        let look = self.look(group);
+        look.is_some_and(|look| matches!(look.snapshot.role, Role::Follower { .. }) && is_readable(&look))
     }
 
     fn holds(&self, group: GroupId) -> bool {
@@ -357,7 +377,14 @@ impl basalt_cluster::node::Stage for StageOf {
     fn host(&self, hosting: Hosting) -> Result<Arc<Group>, group::StartError> {
         let Hosting { group: id, replica: me, medium, start, transport } = hosting;
         let stage = &self.0;
+        let log_bytes_max = match medium {
+            Medium::Disk(_) => stage.log_bytes_max,
+            Medium::Memory(_) => stage.memory_log_bytes_max(),
+        };
         let (contents, log) = stage.open_contents(medium)?;
+        if let Some(memory) = contents.in_memory().filter(|_| start != group::Start::Alone) {
+            memory.keep_log();
+        }
         let replica = Arc::new(Replica::new(id, me, contents));
         stage.replicas.add(replica.clone());
         let options = GroupOptions {
@@ -366,11 +393,15 @@ impl basalt_cluster::node::Stage for StageOf {
             transport,
             seqs: stage.replicas.seqs(),
             fsync: stage.replicas.fsync(),
-            log_bytes_max: stage.log_bytes_max,
+            log_bytes_max,
             ..GroupOptions::alone(id)
         };
         let observer = Arc::new(Observer { stage: Arc::downgrade(stage), replica: replica.clone() });
-        let machine = Arc::new(Machine { replica: replica.clone(), digests: stage.digests.clone() });
+        let machine = Arc::new(Machine {
+            stage: Arc::downgrade(stage),
+            replica: replica.clone(),
+            digests: stage.digests.clone(),
+        });
         let server = stage.server.clone();
         let clock = move || server.upgrade().map_or(basalt_storage::clock::UnixMs(0), |server| server.now());
         match Group::start(options, log, machine, observer, Arc::new(clock)) {
@@ -390,6 +421,11 @@ impl basalt_cluster::node::Stage for StageOf {
         if let Some(replica) = self.0.replicas.replica(group) {
             self.0.end(&replica);
         }
+    }
+
+    fn is_spoiled(&self, group: GroupId) -> bool {
+        let replica = self.0.replicas.replica(group);
+        replica.is_some_and(|replica| replica.contents().in_memory().is_some_and(InMemory::is_spoiled))
     }
 
     fn take_in_slots(&self, header: Bytes, stream: BulkReceiver) {
@@ -482,6 +518,7 @@ impl group::Observer for Observer {
 
 /// The state of a group, as the group sees it.
 struct Machine {
+    stage: Weak<Stage>,
     replica: Arc<Replica>,
     digests: Arc<Digests>,
 }
@@ -502,7 +539,7 @@ impl StateMachine for Machine {
         while let Some((at, check)) = rest.iter().enumerate().find_map(|(at, entry)| Some((at, check_in(entry)?))) {
             let (checked, later) = rest.split_at(at + 1);
             replica.contents().apply(checked)?;
-            // In memory there is one copy, which nobody compares.
+            // Of what is in memory nobody compares the copies.
             if let Some(engine) = replica.engine() {
                 self.digests.begin(replica.id(), replica.me(), engine, check);
             }
@@ -519,12 +556,18 @@ impl StateMachine for Machine {
         begin: &mut dyn FnMut(LogIndex),
         sink: &mut dyn FnMut(Vec<u8>) -> Result<(), ApplyError>,
     ) -> Result<(), ApplyError> {
-        let engine = self.replica.engine().ok_or_else(no_copies)?;
+        let Some(engine) = self.replica.engine() else {
+            let stage = self.stage.upgrade().and_then(|stage| Some((stage.server.upgrade()?, stage)));
+            let (server, stage) = stage.ok_or_else(is_ending)?;
+            return shipping::export(&server, &stage.replicas, &self.replica, begin, sink);
+        };
         engine.export(CHUNK_BYTES, begin, |(), chunk| sink(chunk).map_err(Failed)).map_err(|Failed(error)| error)
     }
 
     fn import(&self) -> Result<Box<dyn SnapshotSink>, ApplyError> {
-        let Contents::OnDisk(disk) = self.replica.contents() else { return Err(no_copies()) };
+        let Contents::OnDisk(disk) = self.replica.contents() else {
+            return Ok(Box::new(shipping::Import::new(self.replica.clone())?));
+        };
         let rocks = disk.place.rocks().clone();
         let store = rocks.new_store().map_err(unusable)?;
         let state = StateImport::new(rocks, store);
@@ -546,9 +589,8 @@ impl From<EngineError> for Failed {
     }
 }
 
-/// In cache mode a group has one replica.
-fn no_copies() -> ApplyError {
-    ApplyError("what is in memory alone is not copied".into())
+fn is_ending() -> ApplyError {
+    ApplyError("the process ends".into())
 }
 
 fn unusable(error: EngineError) -> ApplyError {
@@ -572,7 +614,7 @@ impl SnapshotSink for Import {
     }
 
     fn install(self: Box<Self>, state: &LogState) -> Result<(), ApplyError> {
-        let Contents::OnDisk(disk) = self.replica.contents() else { return Err(no_copies()) };
+        let Contents::OnDisk(disk) = self.replica.contents() else { unreachable!("it was on disk when it began") };
         // The old store is emptied before the new one is in its place.
         let _changing = self.replica.change_over();
         disk.place.move_to(self.store, state).map_err(unusable)?;

@@ -247,14 +247,6 @@ pub fn tls_files(server: &Server, _: &Value) -> Applied {
     Ok(())
 }
 
-/// Copies of what is in memory alone are not there yet, and nobody should believe that they are.
-pub fn cluster_replicas(server: &Server, value: &Value) -> Applied {
-    if matches!(value, Value::Int(copies) if *copies > 0) && server.config.text("mode") == "cache" {
-        return Err("in cache mode there is one copy of each key: cluster-replicas must be 0".into());
-    }
-    cluster(server, value)
-}
-
 pub fn cluster_address(server: &Server, value: &Value) -> Applied {
     if !text(value).is_empty() && text(value).parse::<std::net::IpAddr>().is_err() {
         return Err("argument must be an IP address".into());

@@ -836,9 +836,10 @@ pub static SETTINGS: &[Setting] = &[
         int(-1, REPLICAS_MAX as i64),
         "-1",
         AtRunTime,
-        Applied(apply::cluster_replicas),
-        "Copies of all data that there should be besides the first; -1: 2 in durable mode, 0 in cache mode, where \
-         there are none.",
+        Applied(apply::cluster),
+        "Copies of all data that there should be besides the first; -1: 2 in durable mode, 0 in cache mode. A group \
+         has an odd number of voters, so 1 means three copies as 2 does; in cache mode that takes three nodes, and \
+         with fewer there is one copy.",
     ),
     row(
         "cluster-zone",

@@ -1,8 +1,8 @@
 //! Where what a replica has lies: the difference between durable mode and cache mode in a cluster. Whoever has to do
 //! something else in either (take slots over, copy them, change them for another node) matches on [`Contents`].
 
+use super::in_memory::InMemory;
 use super::log;
-use super::memory::InMemory;
 use super::replicas::DB;
 use basalt_cluster::group::{ApplyError, CommittedEntry, LogIndex};
 use basalt_cluster::node::Place;
@@ -15,8 +15,8 @@ use std::sync::Arc;
 /// What a replica has.
 pub enum Contents {
     OnDisk(OnDisk),
-    /// In the keyspace alone.
-    Memory(InMemory),
+    /// In keyspaces alone.
+    Memory(Box<InMemory>),
 }
 
 /// In a store of the node's database.
@@ -41,6 +41,14 @@ impl OnDisk {
 }
 
 impl Contents {
+    /// What is in memory, in cache mode.
+    pub fn in_memory(&self) -> Option<&InMemory> {
+        match self {
+            Contents::OnDisk(_) => None,
+            Contents::Memory(memory) => Some(memory),
+        }
+    }
+
     /// What the group remembers of slots that come and go.
     pub fn marks(&self) -> Vec<Mark> {
         match self {
@@ -104,7 +112,7 @@ impl Contents {
     pub fn apply(&self, entries: &[CommittedEntry]) -> Result<(), ApplyError> {
         match self {
             Contents::OnDisk(disk) => log::apply(&disk.engine(), entries)?,
-            Contents::Memory(memory) => memory.note_entries(entries),
+            Contents::Memory(memory) => memory.apply(entries).map_err(|error| ApplyError(Box::new(error)))?,
         }
         Ok(())
     }

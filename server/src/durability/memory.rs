@@ -1,46 +1,63 @@
-//! Cache mode in a cluster: what groups have is in the keyspace, and nowhere else.
+//! Cache mode in a cluster: what the groups of a node have in common: the keyspace, and who is told of changes.
 //!
-//! A group has one replica, which leads, so evaluation is commit and nothing is recorded: no log, no sequence numbers,
-//! no output that is held. Only while slots leave are changes listened to ([`Memory::follow`]). Slots that arrive are
-//! built in a keyspace beside the one that clients see ([`Memory::hidden`]), and taken over from there when they are
-//! this node's.
+//! As long as each group has one replica, evaluation is commit and nothing is recorded, nor is output held. Only while
+//! slots leave are changes listened to ([`Memory::follow`]). When the first of this node's groups gets further
+//! replicas, recording begins and does not end again: batches of such a group go into its log ([`super::in_memory`]),
+//! those of the others nowhere.
 
-use super::replicas::DB;
+use super::replicas::{DB, Replicas};
+use super::split::SplitSink;
 use crate::server::Server;
-use basalt_cluster::group::{CommittedEntry, LogIndex};
 use basalt_storage::clock::UnixMs;
-use basalt_storage::effect::{Batch, Effect, Mark};
-use basalt_storage::engine::Sample;
+use basalt_storage::effect::Batch;
 use basalt_storage::keyspace::follow::Followed;
-use basalt_storage::keyspace::{BatchSink, Keyspace, View};
+use basalt_storage::keyspace::{BatchSink, Keyspace};
 use basalt_storage::seq::Seq;
-use basalt_storage::slot::{SLOT_COUNT, Slot, SlotSet, StripeIndex, StripeSet};
-use parking_lot::{Mutex, RwLock};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use basalt_storage::slot::SlotSet;
+use parking_lot::RwLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 
 /// What the groups of a node have in common.
 pub struct Memory {
     server: Weak<Server>,
-    /// Slots that are arriving. Locked after the keyspace that clients see, never before.
-    hidden: Keyspace,
-    followers: Arc<Followers>,
+    listeners: Arc<Listeners>,
 }
 
 impl Memory {
     pub fn new(server: &Arc<Server>) -> Arc<Memory> {
-        let followers = Arc::new(Followers::default());
-        server.keyspace.offer_to(followers.clone());
-        Arc::new(Memory { server: Arc::downgrade(server), hidden: server.keyspace.beside(), followers })
+        let listeners = Arc::new(Listeners::default());
+        server.keyspace.offer_to(listeners.clone());
+        Arc::new(Memory { server: Arc::downgrade(server), listeners })
     }
 
-    /// Takes over what has arrived of slots, which `view` has locked and has nothing of.
-    pub fn publish(&self, view: &mut View<'_>, slots: &[Slot]) {
-        if slots.is_empty() || self.hidden.key_count(DB) == 0 {
-            return;
-        }
-        let mut hidden = self.hidden.lock(view.stripes(), view.now());
-        view.adopt(&mut hidden, slots);
+    /// Without a server, for tests of replicas.
+    #[cfg(test)]
+    pub fn alone() -> Arc<Memory> {
+        Arc::new(Memory { server: Weak::new(), listeners: Arc::default() })
+    }
+
+    /// The groups that batches go to. Called once.
+    pub fn connect(&self, replicas: &Arc<Replicas>) {
+        let connected = self.listeners.replicas.set(Arc::downgrade(replicas));
+        assert!(connected.is_ok(), "a node has one set of replicas");
+    }
+
+    /// Whether any group has a log that carries something.
+    #[inline]
+    pub fn has_logs(&self) -> bool {
+        self.listeners.has_logs.load(Ordering::Acquire)
+    }
+
+    /// From now on batches are recorded, and given to the groups that keep a log. Whoever locks a stripe afterwards
+    /// knows that everything evaluated there later is.
+    pub fn begin_logs(&self) {
+        let Some(server) = self.server.upgrade() else { return };
+        // Not under the lock below, which those take who hold stripes.
+        server.keyspace.await_batches();
+        let _followers = self.listeners.followers.write();
+        self.listeners.has_logs.store(true, Ordering::Release);
+        server.keyspace.start_recording();
     }
 
     /// Follows slots until what is returned is dropped.
@@ -51,40 +68,45 @@ impl Memory {
     }
 
     fn change_followers(&self, change: impl FnOnce(&mut Vec<Arc<Followed>>)) {
-        let mut all = self.followers.0.write();
+        let mut all = self.listeners.followers.write();
         change(&mut all);
         let Some(server) = self.server.upgrade() else { return };
-        match all.is_empty() {
+        match all.is_empty() && !self.has_logs() {
             true => server.keyspace.stop_recording(),
             false => server.keyspace.start_recording(),
         }
     }
 
-    fn now(&self) -> UnixMs {
+    pub(super) fn server(&self) -> Option<Arc<Server>> {
+        self.server.upgrade()
+    }
+
+    pub fn now(&self) -> UnixMs {
         self.server.upgrade().map_or(UnixMs(0), |server| server.now())
     }
 
-    /// Deletes what has arrived of a slot.
-    fn clear(&self, slot: Slot) {
-        self.hidden.lock(StripeSet::of(slot.stripe()), self.now()).abandon(&[slot]);
-    }
-
-    /// Number of keys in a slot that clients see.
-    fn key_count(&self, slot: Slot) -> usize {
-        let Some(server) = self.server.upgrade() else { return 0 };
-        let view = server.keyspace.lock(StripeSet::of(slot.stripe()), server.now());
-        view.slot_len(DB, slot)
+    /// An empty keyspace beside the one that clients see.
+    pub fn beside(&self) -> Keyspace {
+        self.server.upgrade().map_or_else(|| Keyspace::new(1), |server| server.keyspace.beside())
     }
 }
 
 /// Told of all batches while there are any.
 #[derive(Default)]
-struct Followers(RwLock<Vec<Arc<Followed>>>);
+struct Listeners {
+    followers: RwLock<Vec<Arc<Followed>>>,
+    replicas: OnceLock<Weak<Replicas>>,
+    has_logs: AtomicBool,
+}
 
-impl BatchSink for Followers {
+impl BatchSink for Listeners {
     fn propose(&self, batch: Batch) -> Seq {
-        self.0.read().iter().for_each(|followed| followed.note(&batch));
-        Seq::NONE
+        self.followers.read().iter().for_each(|followed| followed.note(&batch));
+        if !self.has_logs.load(Ordering::Acquire) {
+            return Seq::NONE;
+        }
+        let replicas = self.replicas.get().and_then(Weak::upgrade);
+        replicas.map_or(Seq::NONE, |replicas| SplitSink { replicas }.propose(batch))
     }
 }
 
@@ -97,109 +119,5 @@ pub struct Following {
 impl Drop for Following {
     fn drop(&mut self) {
         self.memory.change_followers(|all| all.retain(|other| !Arc::ptr_eq(other, &self.followed)));
-    }
-}
-
-/// What one group has.
-pub struct InMemory {
-    memory: Arc<Memory>,
-    /// The last entry of the group's own log, which carries nothing.
-    applied: AtomicU64,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    marks: Vec<Mark>,
-    /// It has left this node: nothing is applied to it any more.
-    has_left: bool,
-}
-
-impl InMemory {
-    pub fn new(memory: Arc<Memory>) -> InMemory {
-        InMemory { memory, applied: AtomicU64::new(0), state: Mutex::default() }
-    }
-
-    pub fn memory(&self) -> &Arc<Memory> {
-        &self.memory
-    }
-
-    pub fn marks(&self) -> Vec<Mark> {
-        self.state.lock().marks.clone()
-    }
-
-    /// How many keys of each slot clients see.
-    pub fn entries_by_slot(&self) -> Vec<u64> {
-        let Some(server) = self.memory.server.upgrade() else { return vec![0; SLOT_COUNT] };
-        let of_stripe = |stripe: StripeIndex| -> Vec<u64> {
-            let view = server.keyspace.lock(StripeSet::of(stripe), server.now());
-            stripe.slots().map(|slot| view.slot_len(DB, slot) as u64).collect()
-        };
-        StripeIndex::all().flat_map(of_stripe).collect()
-    }
-
-    /// Looks at some entries of a slot that clients see.
-    pub fn sample_slot(&self, slot: Slot, max: u64) -> Sample {
-        let Some(server) = self.memory.server.upgrade() else { return Sample::default() };
-        let view = server.keyspace.lock(StripeSet::of(slot.stripe()), server.now());
-        let (entries, bytes) = view.sample_slot(DB, slot, max as usize);
-        Sample { entries, bytes }
-    }
-
-    pub fn has_keys(&self, slot: Slot) -> bool {
-        self.memory.key_count(slot) > 0
-    }
-
-    /// Does to the group what its leader wants: to what it remembers, and to slots that are arriving.
-    pub fn apply(&self, batch: Batch) {
-        // Held to the end, so that nothing comes to a group that has left.
-        let mut state = self.state.lock();
-        if state.has_left {
-            return;
-        }
-        let mut changes = Batch::new();
-        for effect in batch {
-            match effect {
-                Effect::Mark(mark) => {
-                    state.forget(|known| known.passage == mark.passage && known.name == mark.name);
-                    state.marks.push(mark);
-                }
-                Effect::Unmark { passage, name } => {
-                    state.forget(|known| known.passage == passage && known.name == name);
-                }
-                // What clients see is given up when they are sent elsewhere.
-                Effect::Clear { slot, .. } => self.memory.clear(slot),
-                change => changes.push(change),
-            }
-        }
-        if !changes.is_empty() {
-            self.memory.hidden.apply(changes, self.memory.now());
-        }
-    }
-
-    /// The group leaves this node, with what has arrived for it.
-    pub fn leave(&self) {
-        let mut state = self.state.lock();
-        state.has_left = true;
-        let marks = std::mem::take(&mut state.marks);
-        let slots: SlotSet = marks.iter().flat_map(Mark::all_slots).collect();
-        slots.iter().for_each(|slot| self.memory.clear(slot));
-    }
-
-    pub fn applied(&self) -> LogIndex {
-        LogIndex(self.applied.load(Ordering::Acquire))
-    }
-
-    /// Entries of the group's log were committed. They carry nothing, since nothing is proposed to it.
-    pub fn note_entries(&self, entries: &[CommittedEntry]) {
-        if let Some(last) = entries.last() {
-            self.applied.store(last.index.0, Ordering::Release);
-        }
-    }
-}
-
-impl State {
-    fn forget(&mut self, is_meant: impl Fn(&Mark) -> bool) {
-        self.marks.retain(|mark| !is_meant(mark));
     }
 }

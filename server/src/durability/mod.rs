@@ -17,7 +17,9 @@
 //! | `groups` | the one group of a node that is no cluster, or those of a cluster's node |
 //! | `replicas` | the replicas of a cluster's node, and which of them holds which slot |
 //! | `contents` | where what a replica has lies |
-//! | `memory` | what a node of a cluster in cache mode has instead of engines and logs |
+//! | `memory` | cache mode in a cluster: what the groups of a node have in common |
+//! | `in_memory` | cache mode in a cluster: what one replica has |
+//! | `shipping` | cache mode in a cluster: how another replica is filled |
 //! | `split` | the way of batches into several groups |
 //! | `log` | the batches' way into the group, and what comes back |
 //! | `cold` | the engine as the keyspace sees it |
@@ -35,6 +37,7 @@ pub mod errand;
 pub mod gate;
 pub mod groups;
 mod housekeeping;
+pub mod in_memory;
 pub mod loader;
 pub(crate) mod log;
 pub(crate) mod losses;
@@ -44,6 +47,7 @@ pub mod pace;
 mod relay;
 pub mod release;
 pub mod replicas;
+pub mod shipping;
 pub mod space;
 mod split;
 pub mod tap;
@@ -125,7 +129,7 @@ impl Durability {
 }
 
 /// Starts the thread that lets events and answers out when they are committed; it ends with the process.
-fn letting_out(server: &Arc<Server>) -> std::io::Result<()> {
+pub(crate) fn letting_out(server: &Arc<Server>) -> std::io::Result<()> {
     let server = server.clone();
     let let_out = move || {
         loop {

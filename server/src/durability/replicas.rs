@@ -7,12 +7,14 @@
 //! holders changes under the lock of the slot's stripe, and says where a batch has to go.
 
 use super::contents::Contents;
+use super::in_memory::InMemory;
+use super::log;
 use super::losses::Fate;
 use super::memory::Memory;
 use super::tap::Tap;
 use basalt_cluster::group::{self, CommittedEntry, Fsync, Group, Role, Stopped};
 use basalt_cluster::ids::{GroupId, ReplicaId};
-use basalt_storage::effect::{CodecError, DbIndex};
+use basalt_storage::effect::{CodecError, DbIndex, Effect};
 use basalt_storage::engine::{Engine, Rocks};
 use basalt_storage::keyspace::{ColdCount, View};
 use basalt_storage::seq::Seq;
@@ -116,6 +118,12 @@ impl Replica {
             Contents::OnDisk(disk) => Some(disk.engine()),
             Contents::Memory(_) => None,
         }
+    }
+
+    /// Whether what is evaluated for the group goes into its log: always, but for groups of a cache that have no other
+    /// replica.
+    pub fn keeps_log(&self) -> bool {
+        self.contents.in_memory().is_none_or(|memory| memory.keeps_log())
     }
 
     /// While this is held, the state is not replaced by a snapshot.
@@ -249,6 +257,40 @@ impl Replica {
             && self.is_awaited.swap(false, Ordering::SeqCst)
     }
 
+    /// What it has is worth nothing any more: it leads nothing from now on, and ends soon.
+    pub fn spoil(&self) {
+        if let Some(memory) = self.contents.in_memory() {
+            self.leave();
+            memory.spoil();
+        }
+    }
+
+    /// In cache mode: the keyspace, whose view has these slots locked, does not show them any more. If this node still
+    /// leads, they have gone to another group, or to none: then they are cleared, here and on all other replicas.
+    fn part_with(&self, memory: &InMemory, view: &mut View<'_>, slots: &[Slot]) {
+        if !memory.keeps_log() {
+            view.abandon(slots);
+            return memory.let_go(slots, Seq::NONE);
+        }
+        let leads = matches!(self.role(), Role::Leader { .. });
+        if !leads && self.outstanding().is_some() {
+            // What is in these slots may be more than was committed.
+            self.spoil();
+        }
+        let proposed = || Seq(self.group().map_or(0, |group| group.proposed().0));
+        if !leads && !self.is_leaving.load(Ordering::Acquire) {
+            return memory.take_back(view, slots, proposed());
+        }
+        view.abandon(slots);
+        if let (true, Some(group)) = (leads, self.group()) {
+            let clear = |slot: &Slot| Effect::Clear { db: DB, slot: *slot, hashes: (0, u32::MAX) };
+            // At the end of the process nobody is told of what comes of it.
+            let _ = log::propose(group, slots.iter().map(clear).collect());
+            group.announce();
+        }
+        memory.let_go(slots, proposed());
+    }
+
     /// These batches are lost. What depends on them may still be made while the group's slots are held.
     pub fn note_lost(&self, up_to: Seq) -> Fate {
         self.lost.fetch_max(up_to.0, Ordering::AcqRel);
@@ -328,6 +370,12 @@ impl Replicas {
         self.by_group.read().values().filter_map(|replica| replica.group()).for_each(|group| f(group));
     }
 
+    /// Whether anything that is evaluated goes into a log.
+    #[inline]
+    pub fn keep_logs(&self) -> bool {
+        self.memory.as_ref().is_none_or(|memory| memory.has_logs())
+    }
+
     /// Whether one of the groups is: which of them a command will write to is known only later.
     pub fn is_congested(&self) -> bool {
         self.by_group.read().values().filter_map(|replica| replica.group()).any(|group| group.is_congested())
@@ -357,6 +405,9 @@ impl Replicas {
     /// Changes who holds these slots, which the caller's view has locked: the keyspace forgets what it knew of them,
     /// and counts what there is now. Returns the slots that had another holder.
     pub fn hold(&self, view: &mut View<'_>, holders: &[(Slot, Option<GroupId>)]) -> Vec<Slot> {
+        if self.memory.is_some() {
+            return self.hold_in_memory(view, holders);
+        }
         let mut left = Vec::new();
         for (slot, holder) in holders {
             let number = holder.map_or(NOBODY, |group| group.0);
@@ -367,12 +418,6 @@ impl Replicas {
             }
         }
         view.abandon(&left);
-        if let Some(memory) = &self.memory {
-            let taken: Vec<Slot> =
-                holders.iter().filter(|(_, holder)| holder.is_some()).map(|(slot, _)| *slot).collect();
-            memory.publish(view, &taken);
-            return left;
-        }
         for (slot, holder) in holders {
             let Some(engine) = holder.and_then(|group| self.replica(group)?.engine()) else { continue };
             let counts = engine.counts(DB, *slot);
@@ -382,6 +427,37 @@ impl Replicas {
             }
         }
         left
+    }
+
+    /// The same in cache mode: tables change hands.
+    fn hold_in_memory(&self, view: &mut View<'_>, holders: &[(Slot, Option<GroupId>)]) -> Vec<Slot> {
+        let (mut left, mut taken) = (BTreeMap::<GroupId, Vec<Slot>>::new(), BTreeMap::<GroupId, Vec<Slot>>::new());
+        for (slot, holder) in holders {
+            let number = holder.map_or(NOBODY, |group| group.0);
+            let former = self.holders[usize::from(slot.number())].swap(number, Ordering::AcqRel);
+            if former != NOBODY {
+                left.entry(GroupId(former)).or_default().push(*slot);
+            }
+            if let Some(group) = holder {
+                taken.entry(*group).or_default().push(*slot);
+            }
+        }
+        for (group, slots) in &left {
+            let replica = self.replica(*group);
+            match replica.as_ref().and_then(|replica| Some((replica, replica.contents.in_memory()?))) {
+                Some((replica, memory)) => {
+                    replica.part_with(memory, view, slots);
+                    replica.note_left();
+                }
+                None => drop(view.abandon(slots)),
+            }
+        }
+        for (group, slots) in &taken {
+            if let Some(memory) = self.replica(*group).as_ref().and_then(|replica| replica.contents.in_memory()) {
+                memory.show(view, slots);
+            }
+        }
+        left.into_values().flatten().collect()
     }
 
     pub fn fsync(&self) -> Fsync {
@@ -462,6 +538,10 @@ impl Replicas {
 
 impl super::gate::Leases for Replicas {
     fn are_valid(&self) -> bool {
+        // Without other replicas nobody else can come to lead.
+        if self.memory.as_ref().is_some_and(|memory| !memory.has_logs()) {
+            return true;
+        }
         let by_group = self.by_group.read();
         let mut read = by_group.values().filter(|replica| replica.is_read.load(Ordering::Acquire));
         let now = Instant::now();

@@ -50,6 +50,9 @@ impl SplitSink {
 
     fn propose_to(&self, group: GroupId, batch: Batch) -> Seq {
         let replica = self.replicas.replica(group).expect("a group that holds slots is here");
+        if !replica.keeps_log() {
+            return Seq::NONE;
+        }
         let group = replica.group().expect("it runs before it holds anything");
         let seq = log::propose(group, batch).unwrap_or_else(|TooLate(never)| never);
         // A network thread announces all that came out of one look at its connections together.

@@ -126,9 +126,10 @@ pub const METRICS: &[Metric] = &[
     counter(
         "basalt_cluster_emptied_slots_total",
         &["cause"],
-        "Cache mode: slots that have lost their keys with the only process that had them. `restart`: this node was \
-         started again. `loss`: another node was failed for longer than `cluster-repair-delay`, and this one, leading \
-         the root group, has given its slots to others.",
+        "Cache mode: slots that have lost their keys with the only process that had them, or with so many that the \
+         others are no majority. `restart`: processes were started again, and their group has begun anew on this node. \
+         `loss`: other nodes were failed for longer than `cluster-repair-delay`, and this one, leading the root group, \
+         has given their slots to others, or a group has begun anew on this node.",
         |scrape, samples| {
             with(scrape, |cluster| {
                 let emptied = cluster.control().emptied_slots();

@@ -83,8 +83,7 @@ async fn serve(server: Arc<Server>, mut receiver: Receiver<Handover>, connection
     let relaying = server.clone();
     // Before the first connection: tasks begin in the order in which they are spawned.
     tokio::spawn(async move {
-        let announce = || relaying.durability().into_iter().for_each(|durability| durability.groups.announce());
-        relaying.gate.relay(announce).await;
+        relaying.gate.relay(|| relaying.announce_batches()).await;
     });
     while let Some(Handover { stream, client }) = receiver.recv().await {
         let (server, connections) = (server.clone(), connections.clone());

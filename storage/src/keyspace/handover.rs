@@ -50,6 +50,24 @@ impl View<'_> {
         adopted
     }
 
+    /// Gives all entries of these slots to another keyspace's view, which has none of them: they are no longer held
+    /// here, as after [`View::abandon`], but they are not gone. A dump that is just being made misses those that it has
+    /// not come to.
+    ///
+    /// # Panics
+    /// If a view does not hold their stripes, or the other one has entries of them.
+    pub fn yield_to(&mut self, to: &mut View<'_>, slots: &[Slot]) -> u64 {
+        for (stripe, of_stripe) in by_stripe(slots) {
+            for db in (0..self.keyspace().databases()).map(DbIndex) {
+                self.fail_watches(db, stripe, &of_stripe);
+            }
+            if let Some(pending) = self.stripe_mut(stripe).0.pending.as_deref_mut() {
+                pending.forget(&of_stripe);
+            }
+        }
+        to.adopt(self, slots)
+    }
+
     fn adopt_in(&mut self, from: &mut View<'_>, db: DbIndex, index: StripeIndex, slots: &[Slot]) -> u64 {
         let keyspace = self.keyspace();
         let Some(mut tables) = from.detach_tables(db, index, slots) else { return 0 };
@@ -202,6 +220,27 @@ mod tests {
         assert_eq!(keyspace.stripe_next_due(db, slot.stripe()), UnixMs(10));
         let mut view = keyspace.lock(StripeSet::ALL, UnixMs(60));
         assert!(view.peek(db, &Key::new(b"{tag}0")).is_none() && view.peek(db, &Key::new(b"{tag}99")).is_some());
+    }
+
+    #[test]
+    fn slots_that_are_given_back_are_there_and_nobody_who_watched_them_goes_on() {
+        let (keyspace, db) = (Keyspace::new(1), DbIndex(0));
+        let hidden = keyspace.beside();
+        (0..2000).for_each(|number| put(&keyspace, &format!("key{number}")));
+        let (key, flag) = (Key::new(b"key7"), WatchFlag::default());
+        keyspace.lock(StripeSet::ALL, UnixMs(0)).watch(db, &key, flag.clone());
+        let slots: Vec<Slot> = Slot::all().filter(|slot| *slot == key.slot || slot.number() % 2 == 0).collect();
+        let mut view = keyspace.lock(StripeSet::ALL, UnixMs(0));
+        let given = view.yield_to(&mut hidden.lock(StripeSet::ALL, UnixMs(0)), &slots);
+        drop(view);
+        assert!(flag.is_raised());
+        assert_eq!((hidden.key_count(db), keyspace.key_count(db)), (given, 2000 - given));
+        let mut view = keyspace.lock(StripeSet::ALL, UnixMs(0));
+        assert!(view.peek(db, &key).is_none());
+        view.adopt(&mut hidden.lock(StripeSet::ALL, UnixMs(0)), &slots);
+        assert!(view.peek(db, &key).is_some());
+        drop(view);
+        assert_eq!((hidden.key_count(db), keyspace.key_count(db)), (0, 2000));
     }
 
     #[test]

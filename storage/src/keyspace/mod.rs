@@ -163,7 +163,8 @@ impl Keyspace {
 
     /// An empty keyspace whose entries come to be as they would in this one, for such as are to be taken in later.
     pub fn beside(&self) -> Keyspace {
-        Keyspace { settings: self.settings.clone(), ..Keyspace::new(self.databases) }
+        let fresh = Keyspace::with_reaper(self.databases, self.reaper.clone());
+        Keyspace { settings: self.settings.clone(), ..fresh }
     }
 
     pub fn databases(&self) -> u16 {
@@ -217,13 +218,21 @@ impl Keyspace {
         self.demand.ask_for_effects();
     }
 
-    /// Batches go to `sink` while they are asked for ([`Keyspace::start_recording`]). It gives them no place in an
-    /// order, so nothing waits for what becomes of them.
+    /// Batches go to `sink` while they are asked for ([`Keyspace::start_recording`]). If it gives them a place in an
+    /// order, [`Keyspace::await_batches`] has to be called before.
     ///
     /// # Panics
     /// If batches go somewhere already.
     pub fn offer_to(&self, sink: Arc<dyn BatchSink>) {
         assert!(self.sink.set(sink).is_ok(), "batches go to one place");
+    }
+
+    /// From now on it is known of each slot which batch has changed it last, should the sink give batches a place in an
+    /// order. To be said before [`Keyspace::start_recording`].
+    pub fn await_batches(&self) {
+        for stripe in &self.stripes {
+            stripe.lock().pending.get_or_insert_default();
+        }
     }
 
     /// Every view that is opened from now on records. Whoever locks a stripe afterwards knows that all later ones do.

@@ -105,6 +105,15 @@ impl ClusterMap {
     pub(super) fn refound(&mut self, group: GroupId, node: NodeId) -> Result<Outcome, Refusal> {
         self.must_be_member(node)?;
         let info = self.groups.get(&group).ok_or(Refusal::UnknownGroup(group))?;
+        if info.members.on(node).is_none() {
+            return Err(Refusal::UnknownReplica(group));
+        }
+        // What this node had of it is lost, or is not enough.
+        let lives =
+            |replica: &ReplicaInfo| replica.node != node && self.node(replica.node).is_some_and(|other| other.is_up());
+        if info.members.has_majority(lives) {
+            return Err(Refusal::HasMajority(group));
+        }
         let copying = |moving: &&super::super::Migration| {
             (moving.source == group || moving.target == group) && !moving.is_committed() && !moving.is_aborting()
         };

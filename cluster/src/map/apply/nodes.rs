@@ -252,9 +252,10 @@ impl ClusterMap {
         if remains { Ok(()) } else { Err(Refusal::LastVoter(group)) }
     }
 
-    /// Refuses what would need a second copy of a group's data.
+    /// Refuses what would need a second copy of a group's data where there is to be one.
     pub(super) fn must_have_replicas(&self) -> Result<(), Refusal> {
-        if self.mode == Mode::Durable { Ok(()) } else { Err(Refusal::NoReplicas) }
+        let has_replicas = self.mode == Mode::Durable || self.settings.replicas > 0;
+        if has_replicas { Ok(()) } else { Err(Refusal::NoReplicas) }
     }
 
     fn must_be_usable(node: NodeId, address: &Address, zone: &str) -> Result<(), Refusal> {

@@ -1,7 +1,7 @@
 //! Nodes that come, with and without claims, once and again.
 
 use super::super::samples::{alone, alone_in, cluster, joining, node_id, range, slot};
-use super::super::{Change, Joining, Mode, Outcome, Role, SlotClaim, Wanted};
+use super::super::{Change, Joining, Mode, Outcome, Role, Settings, SlotClaim, Wanted};
 use super::{done, owners, refused};
 use crate::ids::{ConfigEpoch, GroupId, Incarnation, ReplicaId, SlotEpoch, Term};
 
@@ -105,10 +105,10 @@ fn all_nodes_are_in_one_mode_and_in_cache_mode_each_has_its_own_group_only() {
     assert!(refused(&mut cache, join(joining(2))).starts_with("This cluster is in cache mode"));
     done(&mut cache, join(cache_node()));
     done(&mut cache, Change::AssignSlots { node: node_id(1), slots: vec![range(0, 9)] });
-    for change in [
-        Change::Replicate { node: node_id(2), master: node_id(1) },
-        Change::AddReplica { group: GroupId(1), node: node_id(2), wanted: Wanted::Voter },
-    ] {
+    let with = |replicas| Change::Configure(Settings { replicas, ..Settings::default() });
+    done(&mut cache, with(0));
+    let add = Change::AddReplica { group: GroupId(1), node: node_id(2), wanted: Wanted::Voter };
+    for change in [Change::Replicate { node: node_id(2), master: node_id(1) }, add.clone()] {
         assert!(refused(&mut cache, change).contains("there are no replicas"));
     }
     // Whoever has started again begins anew, under a later number and with the same slots.
@@ -116,4 +116,7 @@ fn all_nodes_are_in_one_mode_and_in_cache_mode_each_has_its_own_group_only() {
     let members = &cache.group(GroupId(1)).unwrap().members;
     assert_eq!((members.replicas.len(), members.leader.replica, members.leader.term), (1, ReplicaId(2), Term(0)));
     assert_eq!(owners(&cache, [0, 9, 10]), [1, 1, 0]);
+    // Unless they are asked for.
+    done(&mut cache, with(1));
+    done(&mut cache, add);
 }

@@ -242,6 +242,25 @@ fn a_replica_without_a_log_comes_back_as_another() {
 }
 
 #[test]
+fn only_a_group_that_has_lost_its_majority_begins_anew_and_only_where_it_is() {
+    let mut map = pair();
+    let group = GroupId(1);
+    let three = Change::AddReplica { group, node: node_id(3), wanted: Wanted::Voter };
+    done(&mut map, three);
+    let report = all_done(&map, group);
+    done(&mut map, report);
+    let refound = |number| Change::Refound { group, node: node_id(number) };
+    assert!(refused(&mut map, refound(1)).contains("has a majority that lives"));
+    done(&mut map, Change::RestartReplica { group, node: node_id(2) });
+    // One has ended, one is asking, and one alone decides nothing.
+    assert!(map.clone().apply(&refound(1)).is_ok());
+    let members = &map.group(group).unwrap().members;
+    assert!(members.has_majority(|_| true) && !members.has_majority(|one| one.node == node_id(1)));
+    done(&mut map, refound(3));
+    assert!(refused(&mut map, refound(1)).contains("replica"), "it has none of what there is now");
+}
+
+#[test]
 fn a_group_whose_home_has_gone_is_led_by_a_guest_until_it_is_empty() {
     let mut map = serving(2);
     let group = GroupId(2);

@@ -1,9 +1,10 @@
 //! Cache mode: slots of nodes that are lost, with and without migrations that they had a part in.
 
-use super::super::{Load, Step, lost, replicas};
+use super::super::{Load, Move, Step, lost, replicas};
 use super::{AT, World};
+use crate::ids::NodeId;
 use crate::map::samples::{alone_in, joining, migration_id, node_id, range};
-use crate::map::{Change, ClusterMap, Job, Joining, MigrationKind, Mode, Side, Stage};
+use crate::map::{Change, ClusterMap, GroupInfo, Job, Joining, MigrationKind, Mode, Settings, Side, Stage};
 
 /// Masters of a cache that share the slots evenly.
 fn caches(count: u8) -> World {
@@ -95,4 +96,46 @@ fn nobody_else_gets_anything_if_all_are_lost() {
     world.wait();
     assert!(carry_out(&mut world).is_empty());
     assert_eq!(world.map.slots().count(world.map.node(node_id(1)).unwrap().home), 8192);
+}
+
+/// Caches whose groups all have two further copies.
+fn copied(count: u8) -> World {
+    let mut world = caches(count);
+    world.apply(&Change::Configure(Settings { replicas: 2, ..Settings::default() }));
+    world.settle();
+    let voters = |group: &GroupInfo| group.members.replicas.iter().filter(|one| one.is_firm()).count();
+    assert!(world.map.groups().values().all(|group| voters(group) == 3));
+    world
+}
+
+#[test]
+fn a_group_with_copies_is_given_up_when_its_majority_is_lost_and_its_master() {
+    let mut world = copied(5);
+    let home = world.map.node(node_id(1)).unwrap().home;
+    let there: Vec<NodeId> = world.map.members(home).unwrap().replicas.iter().map(|one| one.node).collect();
+    let other = (2..=5).find(|number| there.contains(&node_id(*number))).unwrap();
+    world.fail(1);
+    world.wait();
+    assert!(carry_out(&mut world).is_empty(), "the others have what it had");
+    world.fail(other);
+    world.wait();
+    let kinds = carry_out(&mut world);
+    assert!(!kinds.is_empty() && kinds.iter().all(|kind| *kind == "give-up-slots"), "{kinds:?}");
+    assert_eq!((world.map.slots().assigned(), world.map.slots().count(home)), (16384, 0));
+    // Nobody tries to copy what nobody has.
+    let adds = |planned: &Move| matches!(planned.step, Step::AddReplica { group, .. } if group == home);
+    assert!(!world.plan().iter().any(adds));
+}
+
+#[test]
+fn two_caches_have_no_copies_since_neither_could_be_spared() {
+    let mut world = caches(2);
+    world.apply(&Change::Configure(Settings { replicas: 2, ..Settings::default() }));
+    world.settle();
+    assert!(world.map.groups().values().all(|group| group.members.replicas.len() == 1));
+    let joining = Joining { mode: Mode::Cache, ..joining(3) };
+    world.apply(&Change::Join(Box::new(joining)));
+    world.settle();
+    let copies = |number: u8| world.map.members(world.map.node(node_id(number)).unwrap().home).unwrap().replicas.len();
+    assert_eq!([1, 2].map(copies), [3, 3]);
 }

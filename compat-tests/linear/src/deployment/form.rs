@@ -3,18 +3,23 @@
 use super::Deployment;
 use crate::client::Connection;
 use crate::model::Reply;
-use crate::target::{Form, Target};
+use crate::target::Form;
 use std::io::{Error, Result};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const SLOTS: usize = 16384;
 /// Of every group, in a cluster of Basalt, if it has as many nodes.
 const COPIES: usize = 3;
 
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Copies are there when that was seen so often, with pauses of this length.
+const COPIES_SEEN: usize = 3;
+const COPIES_PAUSE: Duration = Duration::from_millis(500);
+const COPIES_PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn form(deployment: &mut Deployment, form: Form) -> Result<()> {
     let nodes = deployment.processes.len();
@@ -33,24 +38,50 @@ pub fn form(deployment: &mut Deployment, form: Form) -> Result<()> {
         says(connection, "cluster_slots_ok:16384")?;
         says(connection, &format!("cluster_known_nodes:{nodes}"))
     })?;
-    if deployment.target == Target::BasaltCluster {
-        let copies = nodes.min(COPIES);
-        deployment.wait_until("the copies are there", |connection| has_copies(connection, copies))?;
+    if deployment.target.keeps_copies() { await_copies(deployment) } else { Ok(()) }
+}
+
+/// Waits until there is of every group what there should be, and for so long that nobody can have missed a change.
+pub fn await_copies(deployment: &mut Deployment) -> Result<()> {
+    let deadline = Instant::now() + COPIES_PATIENCE;
+    let mut seen = 0;
+    while seen < COPIES_SEEN {
+        seen = if are_copied(deployment) == Some(true) { seen + 1 } else { 0 };
+        if Instant::now() > deadline {
+            return Err(Error::other("this did not happen: the copies are there"));
+        }
+        std::thread::sleep(COPIES_PAUSE);
     }
     Ok(())
 }
 
-/// Whether every group that a node leads has so many voters, itself among them, and none of them lags behind.
-fn has_copies(connection: &mut Connection, copies: usize) -> Option<()> {
+/// Whether all groups that have slots are led, and each has all its copies.
+fn are_copied(deployment: &Deployment) -> Option<bool> {
+    let (copies, mut led, mut masters) = (deployment.processes.len().min(COPIES), 0, 0);
+    for process in &deployment.processes {
+        let mut connection = Connection::open(process.address, COPIES_PAUSE * 4).ok()?;
+        led += led_with_copies(&mut connection, copies)?;
+        let Reply::Text(info) = connection.call(&["CLUSTER", "INFO"]).ok()? else { return None };
+        let size = info.lines().find_map(|line| line.strip_prefix("cluster_size:"))?;
+        masters = masters.max(size.parse().ok()?);
+    }
+    Some(led >= masters)
+}
+
+/// How many groups of data a node leads. None if one has fewer voters than it should, itself among them, or one of them
+/// waits for a copy or is not heard of.
+fn led_with_copies(connection: &mut Connection, copies: usize) -> Option<usize> {
     let Reply::Text(info) = connection.call(&["INFO", "groups"]).ok()? else { return None };
     let lines: Vec<(&str, &str)> = info.lines().filter_map(|line| line.split_once(':')).collect();
     let is_whole = |group: &str| {
         let of_group = |line: &&(&str, &str)| line.0.strip_prefix(group).is_some_and(|rest| rest.starts_with('_'));
-        let has_all = |line: &&(&str, &str)| line.1.contains("votes=1") && line.1.contains(",lag=0,");
-        lines.iter().filter(of_group).filter(has_all).count() + 1 >= copies
+        let has_all = |line: &(&str, &str)| ["votes=1", "recent=1", "snapshot=0"].iter().all(|it| line.1.contains(it));
+        let followers = || lines.iter().filter(of_group);
+        followers().count() + 1 >= copies && followers().all(has_all)
     };
-    let mut led = lines.iter().filter(|line| line.1.contains("role=leader,"));
-    led.all(|(group, _)| is_whole(group)).then_some(())
+    let led: Vec<_> = lines.iter().filter(|line| line.1.contains("role=leader,")).collect();
+    let is_of_data = |line: &&&(&str, &str)| !line.1.contains("kind=root,");
+    led.iter().all(|(group, _)| is_whole(group)).then(|| led.iter().filter(is_of_data).count())
 }
 
 fn meet(deployment: &Deployment) -> Result<()> {

@@ -102,6 +102,11 @@ impl Deployment {
         self.processes.iter_mut().try_for_each(|process| process.resume().and_then(|()| process.start()))
     }
 
+    /// Waits until all is as it was before the last fault, if another one would be too much before.
+    pub fn settle(&mut self) -> Result<()> {
+        if self.target.forgets() { form::await_copies(self) } else { Ok(()) }
+    }
+
     /// The first server that has ended by itself.
     pub fn find_dead(&mut self) -> Option<SocketAddr> {
         self.processes.iter_mut().find_map(|process| process.has_died().then_some(process.address))

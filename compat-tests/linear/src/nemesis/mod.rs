@@ -55,6 +55,7 @@ impl Nemesis {
             self.done.push(format!("{} {victim} for {} ms", fault.name(), time.as_millis()));
             self.carry_out(deployment, fault, victim, time)?;
             deployment.heal()?;
+            deployment.settle()?;
         }
         Ok(())
     }

@@ -83,8 +83,7 @@ pub trait Reigning: Clone {
 
     fn lasts(&self) -> bool;
 
-    /// Hands a batch in. It is in the log only if the reign still lasts when it is applied. Where there is no log, it
-    /// is applied when this returns.
+    /// Hands a batch in. It is in the log only if the reign still lasts when it is applied.
     fn propose(&self, batch: Batch) -> Result<Seq, Hitch>;
 
     /// The same with a batch in its written form.
@@ -167,7 +166,7 @@ const CLEARED_AT_ONCE: usize = 1000;
 pub enum Clearing {
     /// By entries of the log, of which none may take long to apply.
     InPieces,
-    /// There is no log, and what is in memory is gone at once.
+    /// What is in memory alone is gone at once.
     AtOnce,
 }
 

@@ -164,7 +164,7 @@ fn is_ready(map: &ClusterMap, migration: &Migration) -> bool {
     let stays = |node: &&NodeInfo| node.is_up() && node.standing == Standing::Member;
     let nodes = map.nodes().values().filter(stays).count();
     let wanted = 1 + usize::from(map.settings().replicas);
-    let enough = copies(migration.source).min(nodes).min(wanted);
+    let enough = copies(migration.source).min(map.mode().copies_max(nodes)).min(wanted);
     !matches!(migration.phase, Phase::Copying(_)) || copies(migration.target) >= enough
 }
 

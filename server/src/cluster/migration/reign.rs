@@ -8,7 +8,7 @@ use crate::durability::replicas::DB;
 use crate::durability::replicas::{Replica, Replicas};
 use basalt_cluster::group::{self, Group, Role, Term, TooLate};
 use basalt_cluster::ids::GroupId;
-use basalt_storage::effect::{Batch, Mark, decode};
+use basalt_storage::effect::{Batch, Mark};
 use basalt_storage::seq::Seq;
 use basalt_storage::slot::Slot;
 use std::sync::Arc;
@@ -58,21 +58,11 @@ impl Reigning for Reign {
     }
 
     fn propose(&self, batch: Batch) -> Result<Seq, Hitch> {
-        match self.replica.contents() {
-            Contents::OnDisk(_) => self.with_group(|group| log::propose(group, batch)),
-            Contents::Memory(memory) => {
-                self.check()?;
-                memory.apply(batch);
-                Ok(Seq::NONE)
-            }
-        }
+        self.with_group(|group| log::propose(group, batch))
     }
 
     fn propose_written(&self, batch: Vec<u8>) -> Result<Seq, Hitch> {
-        match self.replica.contents() {
-            Contents::OnDisk(_) => self.with_group(|group| log::propose_written(group, batch)),
-            Contents::Memory(_) => self.propose(decode(&batch).map_err(Hitch::new)?),
-        }
+        self.with_group(|group| log::propose_written(group, batch))
     }
 
     fn hurry(&self) {

@@ -6,12 +6,12 @@ use crate::durability::contents::Contents;
 use crate::durability::memory::Following;
 use crate::durability::replicas::DB;
 use crate::durability::replicas::Replica;
+use crate::durability::shipping::{copy_slots, written};
 use crate::durability::tap::{Tap, Tapped};
 use crate::server::Server;
 use basalt_cluster::group::LogIndex;
 use basalt_cluster::map::Migration;
-use basalt_storage::effect::{Batch, bytes_about, encode};
-use basalt_storage::keyspace::follow::{Change, Followed, Lost};
+use basalt_storage::keyspace::follow::{Change, Lost};
 use basalt_storage::rdb::values::Limits;
 use std::sync::Arc;
 
@@ -59,7 +59,7 @@ impl Copying for Source {
                 *from = snapshot.applied();
                 Ok(())
             }
-            Origin::Memory(following) => copy_from_memory(server, &following.followed, migration, send),
+            Origin::Memory(following) => copy_slots(server, &following.followed, migration.all_slots(), send),
         }
     }
 
@@ -80,43 +80,6 @@ impl Drop for Source {
             replica.remove_tap(tap);
         }
     }
-}
-
-fn copy_from_memory(
-    server: &Server,
-    followed: &Followed,
-    migration: &Migration,
-    mut send: impl FnMut(Vec<u8>) -> Result<(), Hitch>,
-) -> Result<(), Hitch> {
-    let mut copied = Batch::new();
-    let mut bytes = 0;
-    for slot in migration.all_slots() {
-        followed.copy(
-            &server.keyspace,
-            slot,
-            || server.now(),
-            |batch| {
-                bytes += bytes_about(&batch);
-                copied.extend(batch);
-                if bytes < BATCH_BYTES {
-                    return Ok(());
-                }
-                bytes = 0;
-                send(written(&std::mem::take(&mut copied)))
-            },
-        )?;
-    }
-    if !copied.is_empty() {
-        send(written(&copied))?;
-    }
-    followed.note_complete();
-    Ok(())
-}
-
-fn written(batch: &Batch) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    encode(batch, &mut bytes);
-    bytes
 }
 
 impl From<Lost> for Hitch {

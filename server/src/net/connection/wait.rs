@@ -2,7 +2,6 @@
 
 use super::forwarding::{FORWARDED_BACKLOG_MAX, Progress};
 use super::{BACKLOG_MAX, Connection, Ended, READ_AHEAD_MAX};
-use crate::durability::Durability;
 use crate::durability::gate::Passage;
 use crate::net::outbound::Terms;
 use crate::net::workspace::{self, READ_SIZE};
@@ -140,7 +139,7 @@ impl Connection {
 
     /// Whether there is room in the log again; if not, the waker is left.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Passage {
-        let is_congested = || self.server.durability().is_some_and(Durability::is_congested);
+        let is_congested = || self.server.is_congested();
         if is_congested() {
             self.server.gate.wait_for_room(cx.waker());
         }
