@@ -27,14 +27,10 @@ pub enum Bug {
     TailFromTheBeginning,
     /// Who takes over from another source's leader does not have the copying begun anew.
     RestartSkipped,
-    /// A commit is asked for by what the record says now, whatever it said when the copying began.
-    CommitOfAnyAttempt,
     /// What was there of arriving slots stays.
     NotCleared,
     /// A node takes over a map that is older than its own.
     MapGoesBack,
-    /// A leader answers reads as long as it takes itself for the leader (20).
-    LeaseIgnored,
     /// A node serves slots by the map while its replica does not serve yet (33).
     ServedTooEarly,
     /// A node that leads no more keeps its slots' keys for when it leads again.
@@ -44,7 +40,7 @@ pub enum Bug {
 }
 
 impl Bug {
-    pub const ALL: [Bug; 18] = [
+    pub const ALL: [Bug; 16] = [
         Bug::CommitWithoutSeal,
         Bug::SealNotLogged,
         Bug::SealIgnored,
@@ -56,10 +52,8 @@ impl Bug {
         Bug::LastOfTailForgotten,
         Bug::TailFromTheBeginning,
         Bug::RestartSkipped,
-        Bug::CommitOfAnyAttempt,
         Bug::NotCleared,
         Bug::MapGoesBack,
-        Bug::LeaseIgnored,
         Bug::ServedTooEarly,
         Bug::SlotsKept,
         Bug::AckedAtOnce,

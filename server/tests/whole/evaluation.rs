@@ -92,7 +92,7 @@ impl Process {
         if held.last > replica.settled && self.bug() != Bug::AckedAtOnce {
             return None;
         }
-        if !held.only_reads || self.bug() == Bug::LeaseIgnored {
+        if !held.only_reads {
             return answer();
         }
         if !self.reigns(held.group, held.term) {
@@ -109,9 +109,8 @@ impl Process {
     /// What has only read in a reign that is over is not answered.
     pub fn note_deposed(&mut self, group: GroupId) {
         let settled = self.replicas.get(&group).map_or(0, |replica| replica.settled);
-        let bug = self.bug();
         for held in std::mem::take(&mut self.held) {
-            let is_void = held.group == group && held.only_reads && held.last <= settled && bug != Bug::LeaseIgnored;
+            let is_void = held.group == group && held.only_reads && held.last <= settled;
             match is_void {
                 true => self.answered.push((held.id, Outcome::Unknown)),
                 false => self.held.push(held),
@@ -157,7 +156,7 @@ fn carry_out(view: &mut View<'_>, key: &ClientKey, act: Act) -> Seen {
         Act::Range => {
             let list = view.list(DB, &key).expect("clients use a key in one way");
             let element = |bytes: &[u8]| std::str::from_utf8(bytes).ok()?.parse().ok();
-            let elements = list.map(|list| list.iter().filter_map(|item| element(&item)).collect());
+            let elements = list.map(|list| list.iter().filter_map(element).collect());
             Seen::List(elements.unwrap_or_default())
         }
     }

@@ -115,9 +115,6 @@ impl Ground for SimGround {
                 let outcome = basalt_cluster::map::Outcome::Unchanged;
                 return Decision::Made(basalt_cluster::map::Applied { version, outcome });
             }
-            (Bug::CommitOfAnyAttempt, Change::CommitMigration { id, at, .. }) => {
-                Change::CommitMigration { id, seen: basalt_cluster::ids::MapVersion(u64::MAX), at }
-            }
             (_, change) => change,
         };
         let is_hasty = self.bug() == Bug::UnsealedByTimeout && matches!(change, Change::CommitMigration { .. });

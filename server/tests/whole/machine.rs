@@ -20,7 +20,7 @@ pub const DB: DbIndex = DbIndex(0);
 pub enum Machine {
     /// None before the first snapshot of a replica that was added later.
     Map(Option<Arc<ClusterMap>>),
-    Data(Data),
+    Data(Box<Data>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl Machine {
                 let map = (!bytes.is_empty()).then(|| ClusterMap::decode(bytes).expect("nothing damages it"));
                 Machine::Map(map.map(Arc::new))
             }
-            Kind::Data => Machine::Data(Data::load(bytes)),
+            Kind::Data => Machine::Data(Box::new(Data::load(bytes))),
         }
     }
 

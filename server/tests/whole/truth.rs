@@ -78,8 +78,7 @@ impl Truth {
         }
         self.note(map.version().0);
         map.check().map_err(|broken| Violation { checker: "MapIsSound", what: broken.to_string() })?;
-        let count = |map: &ClusterMap| map.migrations().values().filter(|one| one.is_committed()).count() as u64;
-        self.commits_of_migrations = count(map);
+        self.commits_of_migrations = map.migrations().values().filter(|one| one.is_committed()).count() as u64;
         self.map = Some(map.clone());
         Ok(())
     }
