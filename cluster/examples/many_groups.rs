@@ -1,5 +1,5 @@
-//! What groups cost that nobody asks anything, three replicas of each: `cargo run -p basalt-cluster --example many_groups
-//! [groups with threads] [cores alone]`.
+//! What groups cost that nobody asks anything, three replicas of each: `cargo run -p basalt-cluster --example
+//! many_groups [groups with threads] [cores alone]`.
 //!
 //! First cores alone, on one thread and without a log on disk: what a tick takes a node that leads all its groups, and
 //! one that follows in all of them. Then groups with their threads in one process, whose messages are encoded, but pass

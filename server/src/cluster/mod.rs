@@ -21,6 +21,7 @@ pub mod order;
 pub mod place;
 pub mod replica_reads;
 pub mod route;
+pub mod seals;
 pub mod show;
 pub mod slots;
 pub mod stage;

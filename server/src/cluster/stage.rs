@@ -10,6 +10,7 @@
 
 use super::Cluster;
 use super::migration::{self, Arrivals, Mover};
+use super::seals::undecided;
 use super::slots::Standing;
 use super::verify::{Digests, Verifier};
 use crate::durability::contents::{Contents, OnDisk};
@@ -120,9 +121,13 @@ impl Stage {
         }
     }
 
-    /// The slots of a group in which nothing is evaluated, by what its log says or this node is just doing.
+    /// The slots of a group in which nothing is evaluated, by what its log says or this node is just doing, or since
+    /// this node's map may be older than what another leader has done.
     fn sealed(&self, replica: &Replica) -> SlotSet {
         let mut sealed = replica.contents().marked(Passage::Sealed);
+        if let Some(map) = &*self.map.lock() {
+            sealed.extend(undecided(map, replica.id(), replica.inherited_seal()).iter());
+        }
         let seals = self.seals.read();
         let own = seals.values().filter(|(group, _)| *group == replica.id());
         sealed.extend(own.flat_map(|(_, ranges)| ranges.iter().flat_map(|range| range.slots())));

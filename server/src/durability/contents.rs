@@ -57,6 +57,14 @@ impl Contents {
         }
     }
 
+    /// The newest version of the cluster's map by which slots of the group were ever sealed; 0 if none were.
+    pub fn sealed_version(&self) -> u64 {
+        match self {
+            Contents::OnDisk(disk) => disk.engine().sealed_version(),
+            Contents::Memory(memory) => memory.sealed_version(),
+        }
+    }
+
     /// The slots that go this way.
     pub fn marked(&self, passage: Passage) -> SlotSet {
         match self {

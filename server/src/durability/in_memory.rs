@@ -37,7 +37,29 @@ pub type CutName = [u8; Mark::NAME_BYTES];
 /// What a group has at the entry at which a copy of it ends, besides the keys that clients see.
 pub struct Cut {
     pub index: LogIndex,
+    pub passages: Passages,
+}
+
+/// What a group remembers of slots that come and go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Passages {
     pub marks: Vec<Mark>,
+    /// The newest version of the cluster's map by which slots were ever sealed.
+    pub sealed_version: u64,
+}
+
+impl Passages {
+    fn mark(&mut self, mark: Mark) {
+        self.unmark(mark.passage, &mark.name);
+        if mark.passage == Passage::Sealed {
+            self.sealed_version = self.sealed_version.max(mark.version);
+        }
+        self.marks.push(mark);
+    }
+
+    fn unmark(&mut self, passage: Passage, name: &[u8; Mark::NAME_BYTES]) {
+        self.marks.retain(|mark| mark.passage != passage || mark.name != *name);
+    }
 }
 
 pub struct InMemory {
@@ -53,7 +75,7 @@ pub struct InMemory {
 struct State {
     condition: Condition,
     hidden: Keyspace,
-    marks: Vec<Mark>,
+    passages: Passages,
     /// Slots whose keys are in the keyspace that clients see.
     shown: SlotSet,
     /// Slots that were, with the last batch that was evaluated in them and is not applied yet.
@@ -83,7 +105,7 @@ impl InMemory {
         let state = State {
             condition: Condition::Sound,
             hidden: memory.beside(),
-            marks: Vec::new(),
+            passages: Passages::default(),
             shown: SlotSet::default(),
             let_go: BTreeMap::new(),
             own_applied: Seq::NONE,
@@ -110,7 +132,11 @@ impl InMemory {
     }
 
     pub fn marks(&self) -> Vec<Mark> {
-        self.state.lock().marks.clone()
+        self.state.lock().passages.marks.clone()
+    }
+
+    pub fn sealed_version(&self) -> u64 {
+        self.state.lock().passages.sealed_version
     }
 
     /// Slots whose keys clients see.
@@ -217,10 +243,10 @@ impl InMemory {
     }
 
     /// Takes over a copy of another replica's, as it was after the last entry that `log` stands for.
-    pub fn install(&self, copy: Keyspace, marks: Vec<Mark>, log: &LogState) {
+    pub fn install(&self, copy: Keyspace, passages: Passages, log: &LogState) {
         let mut state = self.state.lock();
         let former = std::mem::replace(&mut state.hidden, copy);
-        state.marks = marks;
+        state.passages = passages;
         state.let_go.clear();
         self.applied.store(log.truncated.index.0, Ordering::Release);
         self.log.begin_at(log);
@@ -232,7 +258,7 @@ impl InMemory {
     pub fn leave(&self) {
         let mut state = self.state.lock();
         state.condition = Condition::Left;
-        state.marks.clear();
+        state.passages = Passages::default();
         discard(&state.hidden);
     }
 }
@@ -266,12 +292,9 @@ impl State {
         let mut changes = Batch::new();
         for effect in batch {
             match effect {
-                Effect::Mark(mark) => {
-                    self.forget(|known| known.passage == mark.passage && known.name == mark.name);
-                    self.marks.push(mark);
-                }
+                Effect::Mark(mark) => self.passages.mark(mark),
                 Effect::Unmark { passage, name } => {
-                    self.forget(|known| known.passage == passage && known.name == name);
+                    self.passages.unmark(passage, &name);
                     self.note_cut(name, entry.index);
                 }
                 Effect::Clear { slot, .. } => {
@@ -294,7 +317,7 @@ impl State {
     }
 
     fn is_all_shown(&self) -> bool {
-        let arrives = self.marks.iter().any(|mark| mark.passage == Passage::Arriving);
+        let arrives = self.passages.marks.iter().any(|mark| mark.passage == Passage::Arriving);
         !arrives && self.hidden.key_count(DB) == 0
     }
 
@@ -306,14 +329,10 @@ impl State {
     fn note_cut(&mut self, name: CutName, index: LogIndex) {
         if matches!(self.cut, AwaitedCut::At(awaited) if awaited == name) {
             self.cut = match self.is_all_shown() {
-                true => AwaitedCut::Made(name, Cut { index, marks: self.marks.clone() }),
+                true => AwaitedCut::Made(name, Cut { index, passages: self.passages.clone() }),
                 false => AwaitedCut::None,
             };
         }
-    }
-
-    fn forget(&mut self, is_meant: impl Fn(&Mark) -> bool) {
-        self.marks.retain(|mark| !is_meant(mark));
     }
 }
 

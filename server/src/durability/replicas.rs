@@ -47,6 +47,8 @@ pub struct Replica {
     role: Mutex<Role>,
     /// It has served in this reign.
     has_served: AtomicBool,
+    /// See [`Replica::inherited_seal`].
+    inherited_seal: AtomicU64,
     /// What was read of it may be on its way out: until the slots of a reign that is over have been taken away, and
     /// those who have read know that they must look.
     is_read: AtomicBool,
@@ -87,6 +89,7 @@ impl Replica {
             group: OnceLock::new(),
             role: Mutex::new(role),
             has_served: AtomicBool::new(false),
+            inherited_seal: AtomicU64::new(0),
             is_read: AtomicBool::new(false),
             settled: AtomicU64::new(0),
             applied: AtomicU64::new(0),
@@ -161,12 +164,21 @@ impl Replica {
         }
         match role {
             Role::Leader { serves, .. } => {
+                if serves && !self.has_served.load(Ordering::Acquire) {
+                    self.inherited_seal.store(self.contents.sealed_version(), Ordering::Release);
+                }
                 self.has_served.fetch_or(serves, Ordering::AcqRel);
                 self.is_read.fetch_or(serves, Ordering::AcqRel);
             }
             Role::Follower { .. } => self.has_served.store(false, Ordering::Release),
         }
         *current = role;
+    }
+
+    /// The newest version of the cluster's map by which slots were sealed before this node's reign: how that has ended
+    /// only a newer map knows. Of later seals this node knows by itself.
+    pub fn inherited_seal(&self) -> u64 {
+        self.inherited_seal.load(Ordering::Acquire)
     }
 
     /// It leads nothing from now on.

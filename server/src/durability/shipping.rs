@@ -11,6 +11,7 @@
 //! The stream is one of records, cut into pieces without regard to them: a kind, a length, and that many bytes.
 
 use super::contents::Contents;
+use super::in_memory::Passages;
 use super::memory::Memory;
 use super::replicas::{DB, Replica, Replicas};
 use crate::server::Server;
@@ -30,7 +31,7 @@ const PIECE_BYTES: usize = 128 << 10;
 
 const BATCH: u8 = b'b';
 const FLUSH: u8 = b'f';
-/// The last record, with the group's marks.
+/// The last record, with the group's marks. One without slots is of the newest seal that the group has seen.
 const END: u8 = b'e';
 
 const HEADER_BYTES: usize = 1 + 8;
@@ -141,10 +142,29 @@ pub fn export(
     }
     replicas.wait_replica(replica, Seq(last.0));
     let cut = memory.take_cut(name).ok_or_else(|| refuse("slots arrive, or another node leads by now"))?;
-    out.put(END, &written(&cut.marks.into_iter().map(Effect::Mark).collect()))?;
+    out.put(END, &written(&as_marks(cut.passages)))?;
     out.flush()?;
     begin(cut.index);
     Ok(())
+}
+
+fn as_marks(passages: Passages) -> Batch {
+    let Passages { marks, sealed_version } = passages;
+    let name = [0; Mark::NAME_BYTES];
+    let newest = Mark { passage: Passage::Sealed, name, version: sealed_version, slots: Vec::new() };
+    marks.into_iter().chain([newest]).map(Effect::Mark).collect()
+}
+
+fn of_marks(batch: Batch) -> Result<Passages, ApplyError> {
+    let mut passages = Passages::default();
+    for effect in batch {
+        match effect {
+            Effect::Mark(mark) if mark.slots.is_empty() => passages.sealed_version = mark.version,
+            Effect::Mark(mark) => passages.marks.push(mark),
+            _ => return Err(refuse("a copy that ends with something else than marks")),
+        }
+    }
+    Ok(passages)
 }
 
 /// Records on their way out.
@@ -208,8 +228,8 @@ pub struct Import {
     memory: Arc<Memory>,
     copy: Keyspace,
     incoming: Incoming,
-    /// The group's marks, once all is here.
-    marks: Option<Vec<Mark>>,
+    /// Once all is here.
+    passages: Option<Passages>,
     header: Option<Vec<u8>>,
 }
 
@@ -220,7 +240,7 @@ impl Import {
         };
         let memory = memory.memory().clone();
         let copy = memory.beside();
-        Ok(Import { replica, memory, copy, incoming: Incoming::default(), marks: None, header: None })
+        Ok(Import { replica, memory, copy, incoming: Incoming::default(), passages: None, header: None })
     }
 
     fn take(&mut self, kind: u8, body: &[u8]) -> Result<(), ApplyError> {
@@ -229,11 +249,7 @@ impl Import {
             BATCH => self.copy.apply(batch()?, self.memory.now()),
             FLUSH => self.copy.apply(vec![Effect::Flush { db: DB }], self.memory.now()),
             END => {
-                let mark = |effect| match effect {
-                    Effect::Mark(mark) => Ok(mark),
-                    _ => Err(refuse("a copy that ends with something else than marks")),
-                };
-                self.marks = Some(batch()?.into_iter().map(mark).collect::<Result<_, _>>()?);
+                self.passages = Some(of_marks(batch()?)?);
             }
             _ => return Err(refuse("a record of an unknown kind")),
         }
@@ -243,7 +259,7 @@ impl Import {
 
 impl SnapshotSink for Import {
     fn add(&mut self, chunk: &[u8]) -> Result<(), ApplyError> {
-        if self.marks.is_some() {
+        if self.passages.is_some() {
             self.header = Some(chunk.to_vec());
             return Ok(());
         }
@@ -254,7 +270,7 @@ impl SnapshotSink for Import {
     }
 
     fn complete(&mut self) -> Result<(), ApplyError> {
-        match self.marks.is_some() && self.incoming.bytes.is_empty() {
+        match self.passages.is_some() && self.incoming.bytes.is_empty() {
             true => Ok(()),
             false => Err(refuse("a copy that is cut off")),
         }
@@ -268,7 +284,7 @@ impl SnapshotSink for Import {
         let Some(memory) = self.replica.contents().in_memory() else {
             return Err(refuse("there is nothing in memory alone"));
         };
-        memory.install(self.copy, self.marks.unwrap_or_default(), state);
+        memory.install(self.copy, self.passages.unwrap_or_default(), state);
         Ok(())
     }
 }
@@ -310,6 +326,15 @@ mod tests {
             sent.push(Vec::new());
             assert!(received == sent && incoming.bytes.is_empty());
         }
+    }
+
+    #[test]
+    fn what_a_group_remembers_of_passages_goes_along() {
+        let slots = vec![(Slot::of_key(b"a"), Slot::of_key(b"a"))];
+        let arriving = Mark { passage: Passage::Arriving, name: [3; Mark::NAME_BYTES], version: 9, slots };
+        let passages = Passages { marks: vec![arriving], sealed_version: 7 };
+        assert_eq!(of_marks(decode(&written(&as_marks(passages.clone()))).unwrap()).unwrap(), passages);
+        assert!(of_marks(vec![Effect::Flush { db: DB }]).is_err());
     }
 
     #[test]

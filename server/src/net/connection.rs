@@ -2,8 +2,8 @@
 //!
 //! One wake-up handles all complete requests that have arrived and answers them with one write, which comes behind the
 //! reading of all connections that are ready at the same time. Requests are decoded where they were read: in a buffer
-//! that all connections of a thread share, so that an idle connection holds none; only what is incomplete is copied into
-//! the connection's own. A connection stays on its thread.
+//! that all connections of a thread share, so that an idle connection holds none; only what is incomplete is copied
+//! into the connection's own. A connection stays on its thread.
 
 mod forwarding;
 mod output;

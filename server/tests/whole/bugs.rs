@@ -11,6 +11,8 @@ pub enum Bug {
     SealNotLogged,
     /// The source goes on serving slots that it has sealed (32).
     SealIgnored,
+    /// Who comes to lead believes an old map about slots that another leader has sealed and given away.
+    SealsForgotten,
     /// Sealed slots are served again when the answer to the commit takes long.
     UnsealedByTimeout,
     /// The target says that all is applied when it has only been handed in.
@@ -40,10 +42,11 @@ pub enum Bug {
 }
 
 impl Bug {
-    pub const ALL: [Bug; 16] = [
+    pub const ALL: [Bug; 17] = [
         Bug::CommitWithoutSeal,
         Bug::SealNotLogged,
         Bug::SealIgnored,
+        Bug::SealsForgotten,
         Bug::UnsealedByTimeout,
         Bug::SaidBeforeApplied,
         Bug::AnswerNotAwaited,

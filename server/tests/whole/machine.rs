@@ -83,11 +83,13 @@ impl Machine {
 pub struct Data {
     keyspace: Keyspace,
     marks: Vec<Mark>,
+    /// The newest version of the map by which slots were ever sealed.
+    pub sealed_version: u64,
 }
 
 impl Data {
     fn load(bytes: &[u8]) -> Data {
-        let mut data = Data { keyspace: Keyspace::new(1), marks: Vec::new() };
+        let mut data = Data { keyspace: Keyspace::new(1), marks: Vec::new(), sealed_version: 0 };
         if !bytes.is_empty() {
             data.apply(decode(bytes).expect("nothing damages it"));
         }
@@ -99,7 +101,11 @@ impl Data {
             match effect {
                 Effect::Mark(mark) => {
                     self.forget(mark.passage, &mark.name);
-                    self.marks.push(mark.clone());
+                    if mark.passage == Passage::Sealed {
+                        self.sealed_version = self.sealed_version.max(mark.version);
+                    }
+                    // One without slots is of the newest seal that a snapshot has seen.
+                    self.marks.extend((!mark.slots.is_empty()).then(|| mark.clone()));
                 }
                 Effect::Unmark { passage, name } => self.forget(*passage, name),
                 _ => (),
@@ -115,6 +121,8 @@ impl Data {
     fn as_batch(&self) -> Batch {
         let mut marks = self.marks.clone();
         marks.sort_by_key(|mark| (mark.name, mark.passage as u8));
+        let (passage, name, version) = (Passage::Sealed, [0; Mark::NAME_BYTES], self.sealed_version);
+        marks.push(Mark { passage, name, version, slots: Vec::new() });
         self.entries(|_| true).into_iter().chain(marks.into_iter().map(Effect::Mark)).collect()
     }
 

@@ -9,6 +9,7 @@ use basalt_cluster::group::{Role, Term};
 use basalt_cluster::ids::{GroupId, MapVersion, MigrationId, NodeId};
 use basalt_cluster::map::{ClusterMap, Known, Side, SlotRange};
 use basalt_server::cluster::migration::{Arrivals, Figures};
+use basalt_server::cluster::seals::undecided;
 use basalt_server::cluster::slots::{Layout, SlotState, Standing};
 use basalt_storage::clock::UnixMs;
 use basalt_storage::effect::{Batch, Passage};
@@ -232,7 +233,12 @@ impl Process {
         let Some(replica) = self.replicas.get_mut(&group) else { return };
         replica.role = role;
         match role {
-            Role::Leader { serves, .. } => replica.has_served |= serves,
+            Role::Leader { serves, .. } => {
+                if serves && !replica.has_served {
+                    replica.inherited_seal = replica.machine.data().map_or(0, |data| data.sealed_version);
+                }
+                replica.has_served |= serves;
+            }
             Role::Follower { .. } => replica.has_served = false,
         }
         self.refresh();
@@ -289,6 +295,9 @@ impl Look {
             }
         };
         let mut sealed = replica.machine.data().map(|data| data.marked(Passage::Sealed)).unwrap_or_default();
+        if process.bug() != Bug::SealsForgotten {
+            sealed.extend(undecided(&process.map, group, replica.inherited_seal).iter());
+        }
         let own = process.seals.values().filter(|(of, _)| *of == group);
         sealed.extend(own.flat_map(|(_, ranges)| ranges.iter().flat_map(|range| range.slots())));
         let holds = replica.has_served || serves && process.bug() == Bug::ServedTooEarly;

@@ -80,6 +80,8 @@ pub struct Replica {
     pub arrived: VecDeque<PeerMessage>,
     /// It has served in this reign.
     pub has_served: bool,
+    /// The newest version of the map by which slots were sealed before this reign.
+    pub inherited_seal: u64,
     pub applied: LogIndex,
     /// The last batches of this process that are applied, whose fate is known, and that are lost.
     pub applied_seq: u64,
@@ -123,6 +125,7 @@ impl Replica {
             taps: Vec::new(),
             arrived: VecDeque::new(),
             has_served: false,
+            inherited_seal: 0,
             applied,
             applied_seq: 0,
             settled: 0,

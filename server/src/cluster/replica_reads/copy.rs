@@ -2,6 +2,7 @@
 
 use super::ReplicaReads;
 use crate::cluster::Cluster;
+use crate::cluster::seals::undecided;
 use crate::commands::Command;
 use crate::durability::admission::for_each_need;
 use crate::durability::replicas::Replica;
@@ -110,20 +111,10 @@ impl ReplicaReads {
 fn is_shown(cluster: &Cluster, group: GroupId, slot: Slot, state: &EngineSnapshot<'_>) -> bool {
     let picture = cluster.picture();
     let map = &picture.map;
-    let sealed = state.sealed_version();
-    // A seal of this version was in the log; if the state shows it no more, this map does not know how that has ended.
-    let may_have_left = || {
-        map.migrations_under_way().any(|migration| {
-            migration.source == group
-                && migration.changed.0 <= sealed
-                && migration.all_slots().any(|leaving| leaving == slot)
-        })
-    };
     map.slots().owner(slot) == Some(group)
-        && map.version().0 >= sealed
         && !state.is_on_its_way(slot)
         && !map.open_slots().contains_key(&(group, slot))
-        && !may_have_left()
+        && !undecided(map, group, state.sealed_version()).contains(slot)
 }
 
 fn fill<'a>(

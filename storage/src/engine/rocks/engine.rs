@@ -173,6 +173,11 @@ impl Engine {
         self.marks.read().clone()
     }
 
+    /// The newest version of the cluster's map by which slots of the group were ever sealed; 0 if none were.
+    pub fn sealed_version(&self) -> u64 {
+        self.progress.lock().sealed_version
+    }
+
     /// The slots that go this way.
     pub fn marked(&self, passage: Passage) -> SlotSet {
         self.marks.read().iter().filter(|mark| mark.passage == passage).flat_map(Mark::all_slots).collect()
