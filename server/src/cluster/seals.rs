@@ -18,3 +18,49 @@ pub fn undecided(map: &ClusterMap, group: GroupId, sealed: u64) -> SlotSet {
     let as_it_was = migrations.filter(|migration| migration.source == group && migration.changed.0 <= sealed);
     as_it_was.flat_map(|migration| migration.all_slots()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::show::samples;
+    use basalt_cluster::ids::MigrationId;
+    use basalt_cluster::map::{Change, Job, MigrationKind, SlotRange};
+    use basalt_storage::clock::UnixMs;
+
+    const AT: UnixMs = UnixMs(1000);
+
+    fn range(first: u16, last: u16) -> SlotRange {
+        let slot = |number| Slot::new(number).expect("below 16384");
+        SlotRange::new(slot(first), slot(last)).expect("in order")
+    }
+
+    fn numbers(slots: SlotSet) -> Vec<u16> {
+        slots.iter().map(Slot::number).collect()
+    }
+
+    #[test]
+    fn an_old_map_does_not_know_how_a_seal_has_ended() {
+        let [one, two] = [1, 2].map(samples::node);
+        let mut map = samples::cluster(2);
+        let source = map.node(one).expect("a member").home;
+        let id = MigrationId::new([9; MigrationId::BYTES]);
+        map.apply(&Change::AssignSlots { node: one, slots: vec![range(0, 5)] }).expect("they are nobody's");
+        let before = map.clone();
+        let kind = MigrationKind::FromSource;
+        let job = Job { id, kind, slots: vec![range(2, 3)], from: Some(one), to: two };
+        map.apply(&Change::BeginMigrations { jobs: vec![job], at: AT }).expect("it fits");
+        let sealed = map.migrations()[&id].changed.0;
+        // Nothing was ever sealed, or not for this migration.
+        assert_eq!(numbers(undecided(&map, source, 0)), [0u16; 0]);
+        assert_eq!(numbers(undecided(&map, source, sealed - 1)), [0u16; 0]);
+        // It was sealed by this very record: the commit may have come.
+        assert_eq!(numbers(undecided(&map, source, sealed)), [2, 3]);
+        // Of a map from before that nothing can be believed.
+        assert_eq!(numbers(undecided(&before, source, sealed)), [0, 1, 2, 3, 4, 5]);
+        let target = map.node(two).expect("a member").home;
+        assert_eq!(numbers(undecided(&map, target, sealed)), [0u16; 0]);
+        // Begun anew, the former copying can commit no more.
+        map.apply(&Change::RestartMigration { id, at: AT }).expect("it is under way");
+        assert_eq!(numbers(undecided(&map, source, sealed)), [0u16; 0]);
+    }
+}
