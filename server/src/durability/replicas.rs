@@ -158,15 +158,16 @@ impl Replica {
     }
 
     pub fn put_role(&self, role: Role) {
+        if role.serves() && !self.has_served.load(Ordering::Acquire) {
+            // Before the lock is taken, since this waits for what is just being applied.
+            self.inherited_seal.store(self.contents.sealed_version(), Ordering::Release);
+        }
         let mut current = self.role.lock();
         if matches!(role, Role::Leader { .. }) && self.is_leaving.load(Ordering::Acquire) {
             return;
         }
         match role {
             Role::Leader { serves, .. } => {
-                if serves && !self.has_served.load(Ordering::Acquire) {
-                    self.inherited_seal.store(self.contents.sealed_version(), Ordering::Release);
-                }
                 self.has_served.fetch_or(serves, Ordering::AcqRel);
                 self.is_read.fetch_or(serves, Ordering::AcqRel);
             }

@@ -30,7 +30,7 @@ use crate::keys::{self, SLOTS, slot};
 use crate::node::{Fate, Node};
 use crate::records::{Record, Records};
 use crate::replica::Surroundings;
-use crate::rng::Rng;
+use crate::rng::{Rng, pick};
 use crate::truth::{Checked, Truth, Violation, fold, require};
 
 const ROUNDS: u64 = 2500;
@@ -410,7 +410,7 @@ impl Cluster {
         let map = self.truth.map()?.clone();
         let groups = map.migrations_under_way().flat_map(|migration| [migration.source, migration.target]);
         let groups: Vec<GroupId> = groups.chain([ROOT]).collect();
-        let group = self.rng.pick(&groups)?;
+        let group = pick(&mut self.rng, &groups)?;
         (0..self.places.len()).find(|site| {
             let node = self.places[*site].node.as_ref();
             node.is_some_and(|node| {
@@ -445,7 +445,7 @@ impl Cluster {
     fn cancel_migration(&mut self) {
         let Some(map) = self.truth.map().cloned() else { return };
         let ids: Vec<_> = map.migrations_under_way().map(|migration| migration.id).collect();
-        if let Some(id) = self.rng.pick(&ids) {
+        if let Some(id) = pick(&mut self.rng, &ids) {
             self.order(Change::AbortMigration { id, why: Failure::Cancelled, at: UnixMs(self.now as i64) });
         }
     }
@@ -457,9 +457,11 @@ impl Cluster {
         let process = &mut *node.shared.process.lock();
         let led: Vec<GroupId> =
             process.replicas.iter().filter(|(_, replica)| replica.role.serves()).map(|(group, _)| *group).collect();
-        let Some(replica) = self.rng.pick(&led).and_then(|group| process.replicas.get_mut(&group)) else { return };
+        let Some(replica) = pick(&mut self.rng, &led).and_then(|group| process.replicas.get_mut(&group)) else {
+            return;
+        };
         let voters = replica.core.members().voters.clone();
-        if let Some(to) = self.rng.pick(&voters) {
+        if let Some(to) = pick(&mut self.rng, &voters) {
             // It may not be able to take over.
             let _ = replica.core.transfer_leadership(to);
         }
@@ -469,11 +471,11 @@ impl Cluster {
     fn change_members(&mut self) {
         let Some(map) = self.truth.map().cloned() else { return };
         let groups: Vec<GroupId> = map.groups().keys().copied().chain([ROOT]).collect();
-        let Some(group) = self.rng.pick(&groups) else { return };
+        let Some(group) = pick(&mut self.rng, &groups) else { return };
         let Some(members) = map.members(group) else { return };
         let replicas: Vec<ReplicaId> = members.staying().map(|replica| replica.id).collect();
         if self.rng.chance(600) && replicas.len() > 2 {
-            let replica = self.rng.pick(&replicas).expect("there are three");
+            let replica = pick(&mut self.rng, &replicas).expect("there are three");
             self.order(Change::RemoveReplica { group, replica });
         } else {
             let node = node_of(self.rng.below(self.places.len() as u64) as usize);

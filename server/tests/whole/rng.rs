@@ -1,32 +1,10 @@
-//! The only source of chance in a simulation: the same seed gives the same numbers.
+//! The simulation's only source of randomness: the one that groups are simulated with, and choices.
 
-pub struct Rng(u64);
+#[path = "../../../cluster/tests/sim/rng.rs"]
+mod of_groups;
 
-impl Rng {
-    pub fn new(seed: u64) -> Rng {
-        Rng(seed ^ 0x9e37_79b9_7f4a_7c15)
-    }
+pub use of_groups::Rng;
 
-    /// The splitmix64 sequence.
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// Below `bound`, which is not zero.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    /// True in `per_mille` of 1000 cases.
-    pub fn chance(&mut self, per_mille: u64) -> bool {
-        self.below(1000) < per_mille
-    }
-
-    pub fn pick<T: Copy>(&mut self, choices: &[T]) -> Option<T> {
-        (!choices.is_empty()).then(|| choices[self.below(choices.len() as u64) as usize])
-    }
+pub fn pick<T: Copy>(rng: &mut Rng, choices: &[T]) -> Option<T> {
+    (!choices.is_empty()).then(|| choices[rng.below(choices.len() as u64) as usize])
 }
