@@ -91,11 +91,20 @@ def slots_go_to_a_new_node_by_their_bytes_when_told(binary: str) -> str:
         for node in (first, third):
             until("the plan knows of bytes", lambda: any(" bytes and should" in line for line in plan_of(node)))
         until("every slot has been weighed", lambda: plan_covers(plan_of(first), sum(bytes_of.values())))
-        plan = plan_of(first)
         heaviest = max(nodes.all, key=lambda node: shares(nodes, bytes_of)[nodes.all.index(node)]).name()
-        assert any(f"from {heaviest} to {third.name()}: {heaviest} has 9" in line for line in plan), plan
+        # What was not weighed yet counts as much as the others do on average.
+        unburdens = f"from {heaviest} to {third.name()}: {heaviest} has 9"
+        until("the heaviest gives to the newest", lambda: any(unburdens in line for line in plan_of(first)))
+        plan = plan_of(first)
         assert first.call("CLUSTER", "BALANCE")[0] == "*"
-        until("bytes are even", lambda: is_even(nodes, bytes_of) and is_quiet(nodes), PATIENCE)
+
+        def has_balanced() -> bool:
+            if is_quiet(nodes) and not is_even(nodes, bytes_of):
+                # Some slots were weighed only after the plan was made.
+                assert first.call("CLUSTER", "BALANCE")[0] == "*"
+            return is_quiet(nodes) and is_even(nodes, bytes_of)
+
+        until("bytes are even", has_balanced, PATIENCE)
         until("nothing is left to do", lambda: plan_of(first) == [])
         until("all agree", nodes.agree)
         found = shares(nodes, bytes_of)
