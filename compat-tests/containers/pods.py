@@ -3,8 +3,10 @@ user, file system, capabilities, preStop, readiness, how long it may take to end
 Kubernetes would do: names that stay while addresses change, a volume for each pod, updates from the last pod to the
 first, each when the one before has been ready for long enough. Policies and placement are not tried."""
 
+import sys
 import threading
 import time
+import traceback
 from contextlib import contextmanager
 
 import yaml
@@ -143,6 +145,8 @@ class Writer:
     """A cluster client with its own settings, as it comes, which begins at one pod and learns of the others."""
 
     def __init__(self, pod: Pod):
+        # Others write as well, and what they write is not what this one expects to read.
+        self.name = pod.name
         self.client = RedisCluster(host=pod.address, password=SECRETS["password"])
         self.calls, self.errors, self.is_over = 0, [], threading.Event()
         self.thread = threading.Thread(target=self.work, daemon=True)
@@ -150,7 +154,7 @@ class Writer:
 
     def work(self) -> None:
         while not self.is_over.is_set():
-            key = f"key:{self.calls % 1000}"
+            key = f"{self.name}:key:{self.calls % 1000}"
             try:
                 assert self.client.set(key, self.calls) is True
                 assert self.client.get(key) == str(self.calls).encode(), "another value than it has written"
@@ -160,7 +164,11 @@ class Writer:
 
     def goes_on(self) -> None:
         before = self.calls
-        until("the client goes on", lambda: self.calls > before + 100 or self.errors)
+        try:
+            until("the client goes on", lambda: self.calls > before + 100 or self.errors)
+        except AssertionError as problem:
+            stack = traceback.format_stack(sys._current_frames()[self.thread.ident])
+            raise AssertionError(f"{problem}; it is in {''.join(stack)}") from problem
 
     def end(self) -> int:
         self.goes_on()
