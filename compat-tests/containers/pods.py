@@ -142,12 +142,13 @@ def agree(pods: list) -> bool:
 
 
 class Writer:
-    """A cluster client with its own settings, as it comes, which begins at one pod and learns of the others."""
+    """A cluster client with its own settings, but for one, which begins at one pod and learns of the others."""
 
     def __init__(self, pod: Pod):
         # Others write as well, and what they write is not what this one expects to read.
         self.name = pod.name
-        self.client = RedisCluster(host=pod.address, password=SECRETS["password"])
+        # By itself it waits for minutes for an address at which nobody is any more.
+        self.client = RedisCluster(host=pod.address, password=SECRETS["password"], socket_connect_timeout=2)
         self.calls, self.errors, self.is_over = 0, [], threading.Event()
         self.thread = threading.Thread(target=self.work, daemon=True)
         self.thread.start()
