@@ -6,6 +6,7 @@
 use super::{ClusterMap, OpenSlot, SlotRange};
 use crate::ids::{GroupId, NodeId};
 use crate::{SLOT_COUNT, Slot};
+use std::collections::BTreeMap;
 
 /// What a slot is for one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +39,6 @@ pub enum Known {
 impl ClusterMap {
     /// What all slots are for `node`, in maximal runs.
     pub fn seen_by(&self, node: NodeId, known: impl Fn(GroupId) -> Known) -> Vec<(SlotRange, Seen)> {
-        let mut seen = vec![Seen::Absent; SLOT_COUNT];
         let owned = |group: GroupId| match known(group) {
             Known::Leaderless => Some(Seen::Waiting { group }),
             Known::Leader(leader) if leader == node => Some(Seen::Serving { group }),
@@ -49,35 +49,69 @@ impl ClusterMap {
                 face => Some(Seen::Elsewhere { group, node: face }),
             },
         };
+        let opened = self.opened(node, &known, owned);
+        let mut seen = Runs::default();
         for (range, state) in self.slots.runs(owned) {
-            seen[usize::from(range.first().number())..=usize::from(range.last().number())].fill(state);
+            seen.extend_to(range.first().number(), Seen::Absent);
+            for (slot, open) in opened.range(range.first()..=range.last()) {
+                seen.extend_to(slot.number(), state);
+                seen.extend_to(slot.number() + 1, *open);
+            }
+            seen.extend_to(range.last().number() + 1, state);
         }
+        seen.extend_to(SLOT_COUNT as u16, Seen::Absent);
+        seen.runs
+    }
+
+    /// What slots are that move key by key, if that is not what they were otherwise.
+    fn opened(
+        &self,
+        node: NodeId,
+        known: impl Fn(GroupId) -> Known,
+        owned: impl Fn(GroupId) -> Option<Seen>,
+    ) -> BTreeMap<Slot, Seen> {
+        let mut seen = BTreeMap::new();
         for (&(group, slot), open) in &self.open {
-            let state = &mut seen[usize::from(slot.number())];
             let other = match known(open.other()) {
                 Known::Leader(leader) => Some(leader),
                 Known::AsMapped | Known::Leaderless => self.face(open.other()),
             };
-            match (*state, open) {
-                (Seen::Serving { group: owner }, OpenSlot::Migrating { .. }) if owner == group => match other {
+            let state = match (self.slots.owner(slot).and_then(&owned), open) {
+                (Some(Seen::Serving { group: owner }), OpenSlot::Migrating { .. }) if owner == group => match other {
                     // Some of its keys are in the other group, and a node shows what one group has: clients wait until
                     // one of the two is led elsewhere.
-                    Some(other) if other == node => *state = Seen::Waiting { group },
-                    Some(to) => *state = Seen::Migrating { group, to },
-                    None => {}
+                    Some(other) if other == node => Seen::Waiting { group },
+                    Some(to) => Seen::Migrating { group, to },
+                    None => continue,
                 },
-                (Seen::Elsewhere { group: owner, node: leader }, OpenSlot::Importing { .. })
+                (Some(Seen::Elsewhere { group: owner, node: leader }), OpenSlot::Importing { .. })
                     if known(group) == Known::Leader(node) =>
                 {
-                    *state = Seen::Importing { group, owner, node: leader };
+                    Seen::Importing { group, owner, node: leader }
                 }
-                _ => {}
-            }
+                _ => continue,
+            };
+            seen.insert(slot, state);
         }
-        let mut runs: Vec<(SlotRange, Seen)> = Vec::new();
-        for run in Slot::all().zip(seen).collect::<Vec<_>>().chunk_by(|one, next| one.1 == next.1) {
-            runs.extend(SlotRange::new(run[0].0, run[run.len() - 1].0).map(|range| (range, run[0].1)));
+        seen
+    }
+}
+
+/// Maximal runs, from the first slot on.
+#[derive(Default)]
+struct Runs {
+    runs: Vec<(SlotRange, Seen)>,
+}
+
+impl Runs {
+    /// All slots up to this one, which is left out, that are in no run yet.
+    fn extend_to(&mut self, end: u16, seen: Seen) {
+        let next = self.runs.last().map_or(0, |(range, _)| range.last().number() + 1);
+        let new = Slot::new(next).zip(end.checked_sub(1).and_then(Slot::new));
+        let Some(new) = new.and_then(|(first, last)| SlotRange::new(first, last)) else { return };
+        match self.runs.last_mut() {
+            Some((range, last)) if *last == seen => *range = range.up_to(new.last()),
+            _ => self.runs.push((new, seen)),
         }
-        runs
     }
 }

@@ -53,6 +53,11 @@ impl SlotRange {
         self.last
     }
 
+    /// From its first slot to this one, which is not before its last.
+    pub(super) fn up_to(self, last: Slot) -> SlotRange {
+        SlotRange { first: self.first, last: last.max(self.last) }
+    }
+
     /// How many slots it has, which is one at least.
     pub fn count(self) -> usize {
         usize::from(self.last.number() - self.first.number()) + 1
