@@ -17,7 +17,7 @@ from wires import Wire
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "harness"))
 
-from server import free_port
+from server import free_port, memory_kb
 
 EC_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 RSA_KEY = ("-newkey", "rsa:2048", "-nodes")
@@ -316,14 +316,14 @@ def garbage_costs_little(binary: str) -> str:
         authority = nodes.authority("a")
         ports = nodes.form(*(authority.options(f"n{at}") for at in range(3)))
         victim = nodes.all[0]
-        before = memory_kb(victim)
+        before = memory_kb(victim.process)
         # Records of a handshake message that never ends.
         record = b"\x16\x03\x01\x40\x00" + (b"\x01\x00\xff\xff").ljust(0x4000, b"\0")
         flood = [socket.create_connection((HOST, victim.port + 10000), timeout=20) for _ in range(300)]
         most = before
         for at, connection in enumerate(flood):
             send_if_taken(connection, (record * 4)[: -1 - at])
-            most = max(most, memory_kb(victim))
+            most = max(most, memory_kb(victim.process))
         for connection in flood:
             assert is_closed(connection), "it must be closed when it has taken too long"
         assert (most - before) < 100 << 10, f"{most - before} KB"
@@ -353,13 +353,6 @@ def is_closed(connection: socket.socket) -> bool:
         pass
     connection.close()
     return True
-
-
-def memory_kb(node: ClusterNode) -> int:
-    for line in Path(f"/proc/{node.process.pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1])
-    raise KeyError("VmRSS")
 
 
 CASES = [

@@ -1,5 +1,6 @@
 """Starts servers for the tests: redis-server as the reference, and the binary under test from BASALT_BIN."""
 
+import fcntl
 import os
 import random
 import shutil
@@ -65,10 +66,7 @@ class Server:
 
     def memory_kb(self, field: str = "VmRSS") -> int:
         """Resident memory of the process now, or its peak with field VmHWM."""
-        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith(field + ":"):
-                return int(line.split()[1])
-        raise KeyError(field)
+        return memory_kb(self.process, field)
 
     def close(self) -> None:
         self.process.terminate()
@@ -94,7 +92,15 @@ def binary_under_test() -> str:
 
 
 # Below what the system gives to connections: a server that is started again would find its port taken by one of them.
+# What else is tested at the same time stays clear of these: linear from 20000 (and 30000) on, and the upstream suite from
+# 21111 to 26000, where the other nodes of a cluster would dial the lower ones.
 PORTS = range(11000, 20000)
+NODE_PORTS = range(16000, 20000)
+
+# Whoever picks a port keeps it until its process ends, also while no server listens there, as between a kill and the
+# next start: claims are locked files.
+CLAIMS = Path(tempfile.gettempdir()) / f"basalt-test-ports-{os.getuid()}"
+claimed = []
 
 
 def is_free(port: int) -> bool:
@@ -106,14 +112,33 @@ def is_free(port: int) -> bool:
     return True
 
 
-def free_port() -> int:
-    while not is_free(port := random.choice(PORTS)):
+def claim(port: int) -> bool:
+    CLAIMS.mkdir(exist_ok=True)
+    file = open(CLAIMS / str(port), "w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return False
+    claimed.append(file)
+    return True
+
+
+def free_port(ports: range = PORTS) -> int:
+    while not (claim(port := random.choice(ports)) and is_free(port)):
         pass
     return port
 
 
 def node_port() -> int:
     """For a node of a cluster: the other nodes dial the port plus 10000."""
-    while not is_free((port := free_port()) + 10000):
+    while not is_free((port := free_port(NODE_PORTS)) + 10000):
         pass
     return port
+
+
+def memory_kb(process: subprocess.Popen, field: str = "VmRSS") -> int:
+    for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1])
+    raise KeyError(field)
