@@ -11,13 +11,50 @@ use super::state::LogState;
 
 #[derive(Default)]
 pub struct MemoryLog {
-    contents: Mutex<Contents>,
+    contents: Mutex<LogImage>,
 }
 
-#[derive(Default)]
-struct Contents {
-    state: Option<LogState>,
-    entries: BTreeMap<u64, Vec<u8>>,
+/// What a log holds: also that of a log whose disk is simulated.
+#[derive(Clone, Debug, Default)]
+pub struct LogImage {
+    pub state: Option<LogState>,
+    pub entries: BTreeMap<u64, Vec<u8>>,
+}
+
+impl LogImage {
+    /// The first and the last entry.
+    pub fn bounds(&self) -> Option<RangeInclusive<u64>> {
+        let ends = self.entries.first_key_value().zip(self.entries.last_key_value());
+        ends.map(|((first, _), (last, _))| *first..=*last)
+    }
+
+    /// The entries of a range, the first of them and as many more as are not too large together.
+    pub fn read(&self, range: Range<LogIndex>, bytes_max: usize) -> Vec<LogRecord> {
+        let mut bytes = 0;
+        let found = self.entries.range(range.start.0..range.end.0);
+        let fitting = found.take_while(|(index, entry)| {
+            bytes += entry.len();
+            **index == range.start.0 || bytes <= bytes_max
+        });
+        fitting.map(|(index, bytes)| LogRecord { index: LogIndex(*index), bytes: bytes.clone() }).collect()
+    }
+
+    pub fn write(&mut self, write: &LogWrite) {
+        for record in &write.entries {
+            self.entries.insert(record.index.0, record.bytes.clone());
+        }
+        for index in write.delete_tail.clone().into_iter().flatten() {
+            self.entries.remove(&index);
+        }
+        if write.state.is_some() {
+            self.state.clone_from(&write.state);
+        }
+    }
+
+    /// The entries before this one are of no use any more.
+    pub fn compact(&mut self, before: LogIndex) {
+        self.entries = self.entries.split_off(&before.0);
+    }
 }
 
 impl MemoryLog {
@@ -27,7 +64,7 @@ impl MemoryLog {
 
     /// The log has no entries from now on, and this state: a copy stands for all that was in it.
     pub fn begin_at(&self, state: &LogState) {
-        *self.contents.lock() = Contents { state: Some(state.clone()), entries: BTreeMap::new() };
+        *self.contents.lock() = LogImage { state: Some(state.clone()), entries: BTreeMap::new() };
     }
 }
 
@@ -37,32 +74,15 @@ impl LogStore for MemoryLog {
     }
 
     fn bounds(&self) -> Result<Option<RangeInclusive<u64>>, LogError> {
-        let entries = &self.contents.lock().entries;
-        Ok(entries.first_key_value().zip(entries.last_key_value()).map(|((first, _), (last, _))| *first..=*last))
+        Ok(self.contents.lock().bounds())
     }
 
     fn read(&self, range: Range<LogIndex>, bytes_max: usize) -> Result<Vec<LogRecord>, LogError> {
-        let contents = self.contents.lock();
-        let mut bytes = 0;
-        let found = contents.entries.range(range.start.0..range.end.0);
-        let fitting = found.take_while(|(index, entry)| {
-            bytes += entry.len();
-            **index == range.start.0 || bytes <= bytes_max
-        });
-        Ok(fitting.map(|(index, bytes)| LogRecord { index: LogIndex(*index), bytes: bytes.clone() }).collect())
+        Ok(self.contents.lock().read(range, bytes_max))
     }
 
     fn write(&self, write: &LogWrite, _durability: Durability) -> Result<(), LogError> {
-        let mut contents = self.contents.lock();
-        for record in &write.entries {
-            contents.entries.insert(record.index.0, record.bytes.clone());
-        }
-        for index in write.delete_tail.clone().into_iter().flatten() {
-            contents.entries.remove(&index);
-        }
-        if let Some(state) = &write.state {
-            contents.state = Some(state.clone());
-        }
+        self.contents.lock().write(write);
         Ok(())
     }
 
@@ -71,8 +91,7 @@ impl LogStore for MemoryLog {
     }
 
     fn compact(&self, before: LogIndex) -> Result<(), LogError> {
-        let mut contents = self.contents.lock();
-        contents.entries = contents.entries.split_off(&before.0);
+        self.contents.lock().compact(before);
         Ok(())
     }
 }

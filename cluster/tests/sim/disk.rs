@@ -7,10 +7,11 @@
 //! on the disk at once, before writes made earlier. After a failed sync, what was not synced by then never will be,
 //! though it can still be read until the machine goes down.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::ops::{Range, RangeInclusive};
 
 use basalt_cluster::group::log::{Durability, LogRecord, LogWrite};
+use basalt_cluster::group::memory_log::LogImage;
 use basalt_cluster::group::state::LogState;
 use basalt_cluster::group::{LogError, LogIndex, LogStore};
 use parking_lot::Mutex;
@@ -55,8 +56,7 @@ pub enum Op {
 /// What can be read.
 #[derive(Clone, Debug, Default)]
 pub struct Image {
-    pub entries: BTreeMap<u64, Vec<u8>>,
-    pub state: Option<LogState>,
+    pub log: LogImage,
     pub items: Vec<Item>,
     pub applied: LogIndex,
 }
@@ -64,17 +64,7 @@ pub struct Image {
 impl Image {
     fn write(&mut self, op: &Op) {
         match op {
-            Op::Log(write) => {
-                for record in &write.entries {
-                    self.entries.insert(record.index.0, record.bytes.clone());
-                }
-                for index in write.delete_tail.clone().into_iter().flatten() {
-                    self.entries.remove(&index);
-                }
-                if write.state.is_some() {
-                    self.state.clone_from(&write.state);
-                }
-            }
+            Op::Log(write) => self.log.write(write),
             Op::Data { items, applied } => {
                 self.items.extend(items);
                 self.applied = applied.unwrap_or(self.applied);
@@ -83,16 +73,15 @@ impl Image {
                 self.items.clone_from(items);
                 self.applied = *applied;
                 if state.is_some() {
-                    self.entries.clear();
-                    self.state.clone_from(state);
+                    self.log = LogImage { state: state.clone(), ..LogImage::default() };
                 }
             }
         }
     }
 
     pub fn last_index(&self) -> LogIndex {
-        let truncated = self.state.as_ref().map_or(LogIndex(0), |state| state.truncated.index);
-        self.entries.last_key_value().map_or(truncated, |(index, _)| LogIndex(*index).max(truncated))
+        let truncated = self.log.state.as_ref().map_or(LogIndex(0), |state| state.truncated.index);
+        self.log.entries.last_key_value().map_or(truncated, |(index, _)| LogIndex(*index).max(truncated))
     }
 }
 
@@ -200,7 +189,7 @@ impl Disk {
         if std::mem::take(&mut contents.has_lied) {
             contents.unsynced.clear();
             contents.durable = contents.seen.clone();
-            let items = contents.seen.entries.values().flat_map(|entry| items_of(entry));
+            let items = contents.seen.log.entries.values().flat_map(|entry| items_of(entry));
             contents.synced_items.extend(items.map(|item| item.id));
         }
     }
@@ -225,8 +214,9 @@ impl Disk {
     /// A bit flips in an entry that was synced long ago. Says whether there was one.
     pub fn damage(&self, rng: &mut Rng) -> bool {
         let contents = &mut *self.contents.lock();
-        let truncated = contents.durable.state.as_ref().map_or(0, |state| state.truncated.index.0);
-        let candidates: Vec<u64> = contents.durable.entries.range(truncated + 1..).map(|(index, _)| *index).collect();
+        let truncated = contents.durable.log.state.as_ref().map_or(0, |state| state.truncated.index.0);
+        let candidates: Vec<u64> =
+            contents.durable.log.entries.range(truncated + 1..).map(|(index, _)| *index).collect();
         let Some(last) = candidates.len().checked_sub(1) else { return false };
         contents.damaged.insert(candidates[rng.below(last as u64 + 1) as usize]);
         true
@@ -235,14 +225,12 @@ impl Disk {
 
 impl LogStore for Disk {
     fn state(&self) -> Result<Option<LogState>, LogError> {
-        Ok(self.contents.lock().seen.state.clone())
+        Ok(self.contents.lock().seen.log.state.clone())
     }
 
     fn bounds(&self) -> Result<Option<RangeInclusive<u64>>, LogError> {
         let contents = self.contents.lock();
-        let entries = &contents.seen.entries;
-        let bounds = entries.first_key_value().zip(entries.last_key_value());
-        let bounds = bounds.map(|((first, _), (last, _))| *first..=*last);
+        let bounds = contents.seen.log.bounds();
         let first_damaged = contents.damaged.first().filter(|_| self.planted == Planted::DamageEndsLog);
         Ok(bounds.map(|bounds| *bounds.start()..=first_damaged.map_or(*bounds.end(), |index| index - 1)))
     }
@@ -251,7 +239,7 @@ impl LogStore for Disk {
         let contents = self.contents.lock();
         let mut records = Vec::new();
         let mut bytes = 0;
-        for (index, entry) in contents.seen.entries.range(range.start.0..range.end.0) {
+        for (index, entry) in contents.seen.log.entries.range(range.start.0..range.end.0) {
             let index = LogIndex(*index);
             if contents.damaged.contains(&index.0) {
                 return Err(LogError::Corrupt { index, what: "its checksum is wrong".to_owned() });
@@ -277,8 +265,8 @@ impl LogStore for Disk {
 
     fn compact(&self, before: LogIndex) -> Result<(), LogError> {
         let mut contents = self.contents.lock();
-        contents.seen.entries = contents.seen.entries.split_off(&before.0);
-        contents.durable.entries = contents.durable.entries.split_off(&before.0);
+        contents.seen.log.compact(before);
+        contents.durable.log.compact(before);
         Ok(())
     }
 }

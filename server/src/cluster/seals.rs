@@ -6,7 +6,7 @@
 //! what there is of the slots, which may have been cleared away.
 
 use basalt_cluster::ids::GroupId;
-use basalt_cluster::map::ClusterMap;
+use basalt_cluster::map::{ClusterMap, Migration};
 use basalt_storage::slot::{Slot, SlotSet};
 
 /// The slots of a group that a map cannot say whose they are, if the group has seen a seal of this version.
@@ -14,9 +14,18 @@ pub fn undecided(map: &ClusterMap, group: GroupId, sealed: u64) -> SlotSet {
     if map.version().0 < sealed {
         return Slot::all().filter(|slot| map.slots().owner(*slot) == Some(group)).collect();
     }
+    as_it_was(map, group, sealed).flat_map(Migration::all_slots).collect()
+}
+
+/// Whether a slot that the map says is the group's is one of [`undecided`].
+pub fn is_undecided(map: &ClusterMap, group: GroupId, sealed: u64, slot: Slot) -> bool {
+    map.version().0 < sealed || as_it_was(map, group, sealed).any(|migration| migration.moves(slot))
+}
+
+/// Migrations from a group that are in the map as they were when it was sealed.
+fn as_it_was(map: &ClusterMap, group: GroupId, sealed: u64) -> impl Iterator<Item = &Migration> {
     let migrations = map.migrations_under_way();
-    let as_it_was = migrations.filter(|migration| migration.source == group && migration.changed.0 <= sealed);
-    as_it_was.flat_map(|migration| migration.all_slots()).collect()
+    migrations.filter(move |migration| migration.source == group && migration.changed.0 <= sealed)
 }
 
 #[cfg(test)]
@@ -34,7 +43,10 @@ mod tests {
         SlotRange::new(slot(first), slot(last)).expect("in order")
     }
 
-    fn numbers(slots: SlotSet) -> Vec<u16> {
+    fn undecided_of(map: &ClusterMap, group: GroupId, sealed: u64) -> Vec<u16> {
+        let slots = undecided(map, group, sealed);
+        let owned = Slot::all().filter(|slot| map.slots().owner(*slot) == Some(group));
+        owned.for_each(|slot| assert_eq!(is_undecided(map, group, sealed, slot), slots.contains(slot)));
         slots.iter().map(Slot::number).collect()
     }
 
@@ -51,16 +63,16 @@ mod tests {
         map.apply(&Change::BeginMigrations { jobs: vec![job], at: AT }).expect("it fits");
         let sealed = map.migrations()[&id].changed.0;
         // Nothing was ever sealed, or not for this migration.
-        assert_eq!(numbers(undecided(&map, source, 0)), [0u16; 0]);
-        assert_eq!(numbers(undecided(&map, source, sealed - 1)), [0u16; 0]);
+        assert_eq!(undecided_of(&map, source, 0), [0u16; 0]);
+        assert_eq!(undecided_of(&map, source, sealed - 1), [0u16; 0]);
         // It was sealed by this very record: the commit may have come.
-        assert_eq!(numbers(undecided(&map, source, sealed)), [2, 3]);
+        assert_eq!(undecided_of(&map, source, sealed), [2, 3]);
         // Of a map from before that nothing can be believed.
-        assert_eq!(numbers(undecided(&before, source, sealed)), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(undecided_of(&before, source, sealed), [0, 1, 2, 3, 4, 5]);
         let target = map.node(two).expect("a member").home;
-        assert_eq!(numbers(undecided(&map, target, sealed)), [0u16; 0]);
+        assert_eq!(undecided_of(&map, target, sealed), [0u16; 0]);
         // Begun anew, the former copying can commit no more.
         map.apply(&Change::RestartMigration { id, at: AT }).expect("it is under way");
-        assert_eq!(numbers(undecided(&map, source, sealed)), [0u16; 0]);
+        assert_eq!(undecided_of(&map, source, sealed), [0u16; 0]);
     }
 }

@@ -25,7 +25,7 @@ use basalt_storage::slot::{Slot, StripeSet};
 use std::sync::Arc;
 
 /// Bytes of a batch of copied keys.
-const BATCH_BYTES: usize = 64 << 10;
+pub const BATCH_BYTES: usize = 64 << 10;
 /// Bytes of a piece of the stream.
 const PIECE_BYTES: usize = 128 << 10;
 

@@ -137,12 +137,15 @@ impl Connection {
     pub async fn serve(mut self) {
         let ended = loop {
             let event = self.wait().await;
-            let mut stepped = event.and_then(|event| self.step(event));
-            if let Ok(Left::Reply) = stepped {
-                others_first().await;
-                stepped = self.write_reply();
-            }
-            if let Err(ended) = stepped.and_then(|_| self.settle()) {
+            let stepped = match event.and_then(|event| self.step(event)) {
+                Ok(Left::Reply) => {
+                    others_first().await;
+                    self.write_reply()
+                }
+                Ok(Left::Nothing) => Ok(()),
+                Err(ended) => Err(ended),
+            };
+            if let Err(ended) = stepped.and_then(|()| self.settle()) {
                 break ended;
             }
         };

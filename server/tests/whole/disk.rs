@@ -6,10 +6,10 @@
 //! began. After a failed sync, what was not synced by then never will be, though it can still be read.
 
 use basalt_cluster::group::log::{Durability, LogRecord, LogWrite};
+use basalt_cluster::group::memory_log::LogImage;
 use basalt_cluster::group::state::LogState;
 use basalt_cluster::group::{LogError, LogIndex, LogStore};
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
@@ -30,28 +30,16 @@ enum Op {
 
 #[derive(Clone, Default)]
 struct Image {
-    entries: BTreeMap<u64, Vec<u8>>,
-    state: Option<LogState>,
+    log: LogImage,
     saved: Saved,
 }
 
 impl Image {
     fn write(&mut self, op: &Op) {
         match op {
-            Op::Log(write) => {
-                for record in &write.entries {
-                    self.entries.insert(record.index.0, record.bytes.clone());
-                }
-                for index in write.delete_tail.clone().into_iter().flatten() {
-                    self.entries.remove(&index);
-                }
-                if write.state.is_some() {
-                    self.state.clone_from(&write.state);
-                }
-            }
+            Op::Log(write) => self.log.write(write),
             Op::Install { saved, state } => {
-                self.entries.clear();
-                self.state = Some(state.clone());
+                self.log = LogImage { state: Some(state.clone()), ..LogImage::default() };
                 self.saved = saved.clone();
             }
         }
@@ -153,28 +141,15 @@ impl Disk {
 
 impl LogStore for Disk {
     fn state(&self) -> Result<Option<LogState>, LogError> {
-        Ok(self.0.lock().seen.state.clone())
+        Ok(self.0.lock().seen.log.state.clone())
     }
 
     fn bounds(&self) -> Result<Option<RangeInclusive<u64>>, LogError> {
-        let contents = self.0.lock();
-        let entries = &contents.seen.entries;
-        let bounds = entries.first_key_value().zip(entries.last_key_value());
-        Ok(bounds.map(|((first, _), (last, _))| *first..=*last))
+        Ok(self.0.lock().seen.log.bounds())
     }
 
     fn read(&self, range: Range<LogIndex>, bytes_max: usize) -> Result<Vec<LogRecord>, LogError> {
-        let contents = self.0.lock();
-        let mut records = Vec::new();
-        let mut bytes = 0;
-        for (index, entry) in contents.seen.entries.range(range.start.0..range.end.0) {
-            bytes += entry.len();
-            if bytes > bytes_max && !records.is_empty() {
-                break;
-            }
-            records.push(LogRecord { index: LogIndex(*index), bytes: entry.clone() });
-        }
-        Ok(records)
+        Ok(self.0.lock().seen.log.read(range, bytes_max))
     }
 
     fn write(&self, write: &LogWrite, durability: Durability) -> Result<(), LogError> {
@@ -194,8 +169,8 @@ impl LogStore for Disk {
 
     fn compact(&self, before: LogIndex) -> Result<(), LogError> {
         let contents = &mut *self.0.lock();
-        contents.seen.entries = contents.seen.entries.split_off(&before.0);
-        contents.durable.entries = contents.durable.entries.split_off(&before.0);
+        contents.seen.log.compact(before);
+        contents.durable.log.compact(before);
         Ok(())
     }
 }

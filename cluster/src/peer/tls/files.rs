@@ -58,17 +58,14 @@ impl Tls {
         let chain = chain(files)?;
         let provider = provider();
         let own = CertifiedKey::from_der(chain, key(files)?, &provider).map_err(|error| match error {
-            Error::InvalidCertificate(why) => wrong(CERTIFICATE, &files.certificate, about_certificate(&why)),
+            Error::InvalidCertificate(_) => unusable(CERTIFICATE, &files.certificate, &error),
             Error::InconsistentKeys(_) => {
                 let why = format!("it is not the key of the certificate in {}", files.certificate.display());
                 wrong(KEY, &files.key, why)
             }
             other => wrong(KEY, &files.key, other.to_string()),
         })?;
-        let unusable = |error| match error {
-            Error::InvalidCertificate(why) => wrong(CERTIFICATE, &files.certificate, about_certificate(&why)),
-            other => wrong(CERTIFICATE, &files.certificate, other.to_string()),
-        };
+        let unusable = |error| unusable(CERTIFICATE, &files.certificate, &error);
         let authorities = Authorities::new(roots.clone(), &provider).map_err(unusable)?;
         authorities.accept(&own.cert, UnixTime::now()).map_err(unusable)?;
         Tls::new(own, roots, provider).map_err(unusable)
@@ -77,6 +74,13 @@ impl Tls {
 
 fn wrong(setting: &'static str, path: &Path, why: impl Into<String>) -> TlsError {
     TlsError::Wrong { setting, path: path.to_owned(), why: why.into() }
+}
+
+fn unusable(setting: &'static str, path: &Path, error: &Error) -> TlsError {
+    match error {
+        Error::InvalidCertificate(why) => wrong(setting, path, about_certificate(why)),
+        other => wrong(setting, path, other.to_string()),
+    }
 }
 
 /// The bytes of a file that has to be there.
@@ -141,12 +145,8 @@ fn add(
     path: &Path,
     found: Vec<CertificateDer<'static>>,
 ) -> Result<(), TlsError> {
-    found.into_iter().try_for_each(|certificate| {
-        roots.add(certificate).map_err(|error| match error {
-            Error::InvalidCertificate(why) => wrong(setting, path, about_certificate(&why)),
-            other => wrong(setting, path, other.to_string()),
-        })
-    })
+    let mut added = found.into_iter().map(|certificate| roots.add(certificate));
+    added.try_for_each(|added| added.map_err(|error| unusable(setting, path, &error)))
 }
 
 /// The files of a directory, in the order of their names.

@@ -247,11 +247,11 @@ impl World {
                 continue;
             }
             self.processes += 1;
-            let is_first = site.disk.contents.lock().seen.state.is_none();
+            let is_first = site.disk.contents.lock().seen.log.state.is_none();
             site.disk.open();
             let applied = {
                 let contents = site.disk.contents.lock();
-                let empty = contents.seen.state.is_none();
+                let empty = contents.seen.log.state.is_none();
                 if !empty {
                     AppliedNeverAhead::check_restart(&contents)?;
                 }

@@ -364,7 +364,7 @@ impl Node {
             Bug::CompactBeforeSync if write.entries.is_empty() => durability = Durability::Written,
             Bug::MembersNotWritten => {
                 if let Some(state) = &mut write.state {
-                    let before = self.disk.contents.lock().seen.state.clone();
+                    let before = self.disk.contents.lock().seen.log.state.clone();
                     let before = before.filter(|before| !before.members.voters.is_empty());
                     if let Some(before) = before {
                         state.members = before.members;

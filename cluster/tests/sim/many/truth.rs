@@ -58,8 +58,8 @@ impl Truth {
         let earlier = |committed: &Committed| committed.term.is_some_and(|earlier| earlier < term.0);
         let needed = self.committed.iter().rev().find(|(_, committed)| earlier(committed));
         let Some((index, committed)) = needed else { return Ok(()) };
-        let truncated = log.seen.state.as_ref().map_or(0, |state| state.truncated.index.0);
-        let has = *index <= truncated || log.seen.entries.get(index).map(|entry| term_of(entry)) == committed.term;
+        let truncated = log.seen.log.state.as_ref().map_or(0, |state| state.truncated.index.0);
+        let has = *index <= truncated || log.seen.log.entries.get(index).map(|entry| term_of(entry)) == committed.term;
         require(has, "LeaderCompleteness", || format!("{replica} leads in {term} without committed entry {index}"))
     }
 
@@ -92,7 +92,7 @@ impl Truth {
             let twice = self.index_by_id.insert(item.id, index);
             require(twice.is_none(), "CommittedOnce", || format!("{item:?} at {index} and at {twice:?}"))?;
         }
-        let term = log.seen.entries.get(&index).map(|entry| term_of(entry));
+        let term = log.seen.log.entries.get(&index).map(|entry| term_of(entry));
         let committed = Committed { digest, term, time: time.max(latest), state: fold_items(state, &items) };
         self.committed.insert(index, committed);
         self.note(digest);

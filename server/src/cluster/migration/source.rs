@@ -4,9 +4,8 @@ use super::Hitch;
 use super::ground::Copying;
 use crate::durability::contents::Contents;
 use crate::durability::memory::Following;
-use crate::durability::replicas::DB;
-use crate::durability::replicas::Replica;
-use crate::durability::shipping::{copy_slots, written};
+use crate::durability::replicas::{DB, Replica};
+use crate::durability::shipping::{BATCH_BYTES, copy_slots, written};
 use crate::durability::tap::{Tap, Tapped};
 use crate::server::Server;
 use basalt_cluster::group::LogIndex;
@@ -14,9 +13,6 @@ use basalt_cluster::map::Migration;
 use basalt_storage::keyspace::follow::{Change, Lost};
 use basalt_storage::rdb::values::Limits;
 use std::sync::Arc;
-
-/// Bytes of a batch of copied keys.
-const BATCH_BYTES: usize = 64 << 10;
 
 /// Slots that are read, and listened to from before they are.
 pub struct Source {

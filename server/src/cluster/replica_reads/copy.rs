@@ -2,7 +2,7 @@
 
 use super::ReplicaReads;
 use crate::cluster::Cluster;
-use crate::cluster::seals::undecided;
+use crate::cluster::seals::is_undecided;
 use crate::commands::Command;
 use crate::durability::admission::for_each_need;
 use crate::durability::replicas::Replica;
@@ -114,7 +114,7 @@ fn is_shown(cluster: &Cluster, group: GroupId, slot: Slot, state: &EngineSnapsho
     map.slots().owner(slot) == Some(group)
         && !state.is_on_its_way(slot)
         && !map.open_slots().contains_key(&(group, slot))
-        && !undecided(map, group, state.sealed_version()).contains(slot)
+        && !is_undecided(map, group, state.sealed_version(), slot)
 }
 
 fn fill<'a>(

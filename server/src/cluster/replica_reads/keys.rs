@@ -1,8 +1,7 @@
 //! What names no keys, on a replica: like Redis's, it shows all that it has a copy of, to whoever asks, as it is.
 
 use crate::cluster::slots::SlotStates;
-use crate::durability::replicas::DB;
-use crate::durability::replicas::Replica;
+use crate::durability::replicas::{DB, Replica};
 use crate::server::Server;
 use basalt_storage::engine::{Engine, SlotCounts};
 use basalt_storage::keyspace::{Stored, Unreadable};

@@ -68,7 +68,10 @@ impl Connection {
                 self.backlog.add(&mut self.out);
             } else if self.out.in_one_piece().is_some() {
                 let is_short = self.out.len() <= SHORT && !self.session.closing;
-                return if is_short { Ok(Left::Reply) } else { self.write_reply() };
+                if is_short {
+                    return Ok(Left::Reply);
+                }
+                return self.write_reply().map(|()| Left::Nothing);
             } else {
                 self.backlog.add(&mut self.out);
                 self.write()?;
@@ -76,20 +79,20 @@ impl Connection {
             self.publish_output();
             self.out.clear();
         }
-        self.end_if_done()
+        self.end_if_done().map(|()| Left::Nothing)
     }
 
     /// Writes what the last requests have produced, since there are more.
     pub(super) fn flush_now(&mut self) -> Result<(), Ended> {
         match self.flush()? {
             Left::Nothing => Ok(()),
-            Left::Reply => self.write_reply().map(drop),
+            Left::Reply => self.write_reply(),
         }
     }
 
     /// Writes a reply that is in one piece; what the client has no room for waits in the backlog.
     #[inline]
-    pub(super) fn write_reply(&mut self) -> Result<Left, Ended> {
+    pub(super) fn write_reply(&mut self) -> Result<(), Ended> {
         let bytes = self.out.in_one_piece().unwrap_or_default();
         let written = self.try_write(bytes)?;
         if written < bytes.len() {
@@ -102,8 +105,8 @@ impl Connection {
     }
 
     #[inline]
-    fn end_if_done(&self) -> Result<Left, Ended> {
-        if self.session.closing && self.backlog.is_empty() { Err(Ended::Done) } else { Ok(Left::Nothing) }
+    fn end_if_done(&self) -> Result<(), Ended> {
+        if self.session.closing && self.backlog.is_empty() { Err(Ended::Done) } else { Ok(()) }
     }
 
     /// Ends the connection if output that it holds must not leave any more. Called before anything is evaluated and
