@@ -93,6 +93,9 @@ class Client:
             address, port = reply[1].split()[2].decode().rsplit(":", 1)
             self.place = (address, int(port))
             return self.call(*words)
+        if reply[0] == "-" and reply[1].startswith(b"CLUSTERDOWN"):
+            # Its slot had no leader for longer than requests are held.
+            raise Closed(reply[1].decode())
         return reply
 
 
@@ -121,7 +124,8 @@ def formed(nodes: Nodes, binary: str) -> list:
 def check(nodes: list) -> None:
     client = Client(nodes)
     for number in range(KEYS):
-        assert surely(client, "GET", f"key:{number}") == ("$", str(number).encode()), number
+        reply = surely(client, "GET", f"key:{number}")
+        assert reply == ("$", str(number).encode()), (number, reply)
     until("writes are taken", lambda: client.call("SET", "afterwards", "1") == ("+", b"OK"))
 
 

@@ -3,7 +3,7 @@
 import threading
 import time
 
-from nodes import Client
+from nodes import PATIENCE, Client
 from resp import Closed
 
 # Names that have nothing in common with each other's slots.
@@ -75,8 +75,10 @@ class Load:
 
 def surely(client: Client, *words):
     """For what may be done twice."""
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
             return client.call(*words)
         except Closed:
-            pass
+            if time.monotonic() > deadline:
+                raise

@@ -80,7 +80,11 @@ impl SlotSet {
 
     /// Its slots in their order.
     pub fn iter(&self) -> impl Iterator<Item = Slot> {
-        Slot::all().filter(|slot| self.contains(*slot))
+        let words = self.0.iter().enumerate().filter(|(_, word)| **word != 0);
+        words.flat_map(|(at, word)| {
+            let bits = (0..u64::BITS).filter(move |bit| word & 1 << bit != 0);
+            bits.filter_map(move |bit| Slot::new((at as u32 * u64::BITS + bit) as u16))
+        })
     }
 
     fn place(slot: Slot) -> (usize, u64) {
@@ -327,6 +331,7 @@ mod tests {
         assert!(set.insert(third) && !set.insert(third) && !set.insert(last));
         let members: Vec<u16> = Slot::all().filter(|slot| set.contains(*slot)).map(Slot::number).collect();
         assert_eq!(members, [0, 2, 16383]);
+        assert_eq!(set.iter().map(Slot::number).collect::<Vec<_>>(), members);
     }
 
     #[test]
