@@ -1,7 +1,4 @@
-//! Reflected checksums (CRC) of up to 64 bits, eight bytes at a step; [`crc32c`](super::crc32c) and the checksum of
-//! dumps are two of them.
-//!
-//! A shorter checksum is one of 64 bits whose upper bits stay zero, so one table serves all widths.
+//! Reflected checksums (CRC) of 64 bits, eight bytes at a step: that of dumps and of the log is one of them.
 
 pub(crate) struct Reflected {
     /// Entry `[k][b]` is what byte `b` contributes when `k` more bytes follow it in the same step.

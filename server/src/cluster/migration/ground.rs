@@ -139,7 +139,7 @@ pub trait Reigning: Clone {
         if self.clearing() == Clearing::AtOnce {
             return carry_out(slots.map(|slot| Effect::Clear { db: DB, slot, hashes: (0, u32::MAX) }).collect());
         }
-        let (mut batch, mut keys) = (Batch::new(), 0);
+        let (mut batch, mut keys, mut under_way) = (Batch::new(), 0, None);
         for slot in slots.filter(|slot| self.has_keys(*slot)) {
             let mut from = Some(0);
             while let Some(first) = from {
@@ -149,12 +149,18 @@ pub trait Reigning: Clone {
                 let last = from.map_or(u32::MAX, |next| next - 1);
                 batch.push(Effect::Clear { db: DB, slot, hashes: (first, last) });
                 if keys >= CLEARED_AT_ONCE {
-                    carry_out(std::mem::take(&mut batch))?;
+                    // The next keys are looked at while these go.
+                    let former = under_way.replace(hand_in(self, std::mem::take(&mut batch))?);
+                    former.map_or(Ok(()), |former| self.wait_applied(former))?;
                     keys = 0;
                 }
             }
         }
-        if batch.is_empty() { Ok(()) } else { carry_out(batch) }
+        match under_way {
+            _ if !batch.is_empty() => carry_out(batch),
+            Some(last) => self.wait_applied(last),
+            None => Ok(()),
+        }
     }
 }
 

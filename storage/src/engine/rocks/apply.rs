@@ -178,10 +178,7 @@ impl<'e> Applying<'e> {
 
     fn clear(&mut self, db: DbIndex, slot: Slot, hashes: (u32, u32)) -> Result<(), EngineError> {
         let prefix = layout::slot_prefix(self.engine.group, self.physical(db)?, slot);
-        for id in self.staged.in_hashes(&prefix, hashes)? {
-            self.staged.discard(&id)?;
-        }
-        Ok(())
+        self.staged.discard_hashes(&prefix, hashes)
     }
 
     /// Takes a mark away, if it is there; returns the others.

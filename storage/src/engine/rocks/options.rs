@@ -30,7 +30,7 @@ impl Default for RocksOptions {
     fn default() -> RocksOptions {
         RocksOptions {
             memory_bytes: 256 * MIB,
-            background_bytes_per_second: 128 * MIB as u64,
+            background_bytes_per_second: 512 * MIB as u64,
             wal_bytes_max: 256 * MIB as u64,
             background_jobs: 2,
         }
@@ -88,7 +88,7 @@ pub(super) fn database(options: &RocksOptions, memory: &Memory) -> Options {
     db.set_write_buffer_manager(&memory.memtables);
     db.set_max_background_jobs(options.background_jobs);
     let rate = i64::try_from(options.background_bytes_per_second).unwrap_or(i64::MAX);
-    db.set_ratelimiter(rate, 100_000, 10);
+    db.set_ratelimiter(rate, 20_000, 10);
     db.enable_statistics();
     // Times of single operations cost more than they tell.
     db.set_statistics_level(StatsLevel::ExceptHistogramOrTimers);

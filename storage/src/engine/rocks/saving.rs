@@ -116,8 +116,10 @@ impl Saving {
         }
         let mut wish = self.wish.lock();
         while self.state_bytes.load(Ordering::Relaxed) >= 2 * self.bytes_max && !wish.is_over {
-            wish.state = true;
-            self.change.notify_all();
+            // Those who wait for the same must not wake each other up again and again.
+            if !std::mem::replace(&mut wish.state, true) {
+                self.change.notify_all();
+            }
             self.change.wait(&mut wish);
         }
     }

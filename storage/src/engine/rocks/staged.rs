@@ -177,28 +177,30 @@ impl<'e> Staged<'e> {
         Ok(is_there)
     }
 
-    /// The entries of a slot whose hashes lie from one to another, as if all had been written.
-    pub fn in_hashes(
-        &self,
-        slot: &[u8; SLOT_PREFIX],
-        (first, last): (u32, u32),
-    ) -> Result<Vec<Box<[u8]>>, EngineError> {
+    /// Drops the entries of a slot whose hashes lie from one to another, with their parts. Each is read once.
+    pub fn discard_hashes(&mut self, slot: &[u8; SLOT_PREFIX], (first, last): (u32, u32)) -> Result<(), EngineError> {
         let is_meant = |id: &[u8]| {
             let hash = id.strip_prefix(slot).and_then(|rest| rest.first_chunk()).map(|hash| u32::from_be_bytes(*hash));
             hash.is_some_and(|hash| (first..=last).contains(&hash))
         };
         let staged = self.records.iter().filter(|(id, record)| record.now.is_some() && is_meant(id));
-        let mut found: Vec<Box<[u8]>> = staged.map(|(id, _)| id.clone()).collect();
-        let mut rows = self.engine.rocks.prefix_iterator(KEYS, slot, None);
+        for id in staged.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            self.discard(&id)?;
+        }
+        let engine = self.engine;
+        let mut rows = engine.rocks.prefix_iterator(KEYS, slot, None);
         rows.seek([&slot[..], &first.to_be_bytes()].concat());
-        while let Some(id) = rows.key().filter(|id| is_meant(id)) {
+        while let Some((id, value)) = rows.item().filter(|(id, _)| is_meant(id)) {
             if !self.records.contains_key(id) {
-                found.push(id.into());
+                let meta = parse(value)?;
+                self.records.insert(id.into(), Record { before: Some(meta.expiry), now: None });
+                if let DataRef::Parts(large) = meta.data {
+                    self.discard_parts(&large);
+                }
             }
             rows.next();
         }
-        rows.status().map_err(failed("clearing a slot"))?;
-        Ok(found)
+        rows.status().map_err(failed("clearing a slot"))
     }
 
     /// Makes this the entry. It was taken or discarded before.
