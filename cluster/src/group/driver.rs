@@ -54,6 +54,8 @@ pub(super) struct Driver<'a> {
     had_others: bool,
     /// The last term of which the leader was known.
     known_reign: Option<Term>,
+    /// The term in which this replica leads, as its observer knows it.
+    own_reign: Option<Term>,
     /// Of the last write: a sync also covers all writes before it.
     last_write: Durability,
     /// How long the last write with a sync took.
@@ -75,6 +77,7 @@ impl<'a> Driver<'a> {
             proof_asked: now,
             had_others: true,
             known_reign: None,
+            own_reign: None,
             last_write,
             sync_time: Duration::ZERO,
             ticked: now,
@@ -153,6 +156,7 @@ impl<'a> Driver<'a> {
                     self.count_leader(role);
                     shared.progress.set_role(role);
                     shared.observer.role_changed(role);
+                    self.end_reign(role);
                 }
                 Action::Lease { until } => self.note_lease(until),
                 Action::Proven { since, index } => self.note_proof(Proof { since: shared.began + since, index }),
@@ -189,6 +193,19 @@ impl<'a> Driver<'a> {
         self.shared.figures.leader_changes.fetch_add(1, Relaxed);
         if matches!(role, Role::Leader { .. }) {
             self.shared.figures.elections_won.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// What waits was evaluated in a reign that is over, and must not get into the log in a later one: others may have
+    /// changed meanwhile what it changes. The observer knows, so nothing more of that reign comes.
+    fn end_reign(&mut self, role: Role) {
+        let reign = matches!(role, Role::Leader { .. }).then(|| role.term());
+        let former = std::mem::replace(&mut self.own_reign, reign);
+        if former.is_some()
+            && former != reign
+            && let Some((first, up_to)) = self.shared.inbox.give_up(&self.shared.figures)
+        {
+            self.core.refuse(first, up_to);
         }
     }
 

@@ -211,6 +211,20 @@ impl Inbox {
         Taken { batches, has_more, is_over }
     }
 
+    /// Takes all that waits, from the first to the last, to throw it away.
+    pub(super) fn give_up(&self, figures: &Figures) -> Option<(Seq, Seq)> {
+        let waiting = {
+            let mut state = self.state.lock();
+            (state.is_announced, state.gathering) = (false, None);
+            std::mem::take(&mut state.waiting)
+        };
+        for Waiting { count, bytes, .. } in &waiting {
+            figures.queued.fetch_sub(*count, Relaxed);
+            figures.queued_bytes.fetch_sub(*bytes, Relaxed);
+        }
+        Some((waiting.front()?.first, waiting.back()?.up_to))
+    }
+
     /// The last batch that was pushed. Whoever has seen a number that was given to this group before sees it here.
     pub(super) fn pushed(&self) -> Seq {
         self.state.lock().pushed
@@ -309,6 +323,18 @@ mod tests {
         let expected = expected.map(|(seq, batch)| (Seq(seq), Seq(seq), payload(batch)));
         assert!(payloads.eq(expected));
         assert_eq!((figures.queued.load(Relaxed), figures.queued_bytes.load(Relaxed)), (0, 0));
+    }
+
+    #[test]
+    fn what_is_given_up_does_not_come_with_what_is_pushed_later() {
+        let (inbox, figures) = pushed(&[4, 4, 100]);
+        assert_eq!(inbox.give_up(&figures), Some((Seq(1), Seq(3))));
+        assert_eq!((figures.queued.load(Relaxed), figures.queued_bytes.load(Relaxed)), (0, 0));
+        assert_eq!(inbox.give_up(&figures), None);
+        inbox.push(&[0; 4], &figures).unwrap();
+        inbox.announce();
+        let batches = inbox.take(Room::Some, None, &figures).batches.expect("one was announced");
+        assert_eq!((batches.first, batches.up_to), (Seq(4), Seq(4)));
     }
 
     #[test]

@@ -210,13 +210,11 @@ impl Core {
 
     /// Makes one entry of batches from `first` to `up_to`, which all follow those of the call before.
     pub fn propose(&mut self, first: Seq, up_to: Seq, now: UnixMs, batches: Payload) {
-        assert!(first > self.taken && up_to >= first, "batches {first:?} to {up_to:?} after {:?}", self.taken);
-        self.taken = up_to;
         // raft-rs 0.7 would forward the proposal of a follower, and drop that of a leader about to hand over.
         if !self.leads() || self.node.raft.lead_transferee.is_some() {
-            self.actions.push_back(Action::Unknown(first..=up_to));
-            return;
+            return self.refuse(first, up_to);
         }
+        self.note_taken(first, up_to);
         let time = self.time.map_or(now, |time| time.max(now));
         self.time = Some(time);
         let payload = batches.seal(time);
@@ -230,10 +228,21 @@ impl Core {
         self.proposals.push_back(Proposal { index, term: Term(self.node.raft.term), first, up_to, bytes });
     }
 
+    /// The same for batches that the log must not get.
+    pub fn refuse(&mut self, first: Seq, up_to: Seq) {
+        self.note_taken(first, up_to);
+        self.actions.push_back(Action::Unknown(first..=up_to));
+    }
+
+    fn note_taken(&mut self, first: Seq, up_to: Seq) {
+        assert!(first > self.taken && up_to >= first, "batches {first:?} to {up_to:?} after {:?}", self.taken);
+        self.taken = up_to;
+    }
+
     /// Whether to go on proposing; batches wait outside while there is much to be committed. The bound is here and not
     /// in raft-rs, because that would drop a proposal, and a batch that was evaluated must not be dropped.
     pub fn accepts_proposals(&self) -> bool {
-        // A leader that has handed over may find itself elected again, and batches that wait are then not lost.
+        // A leader whose hand-over comes to nothing goes on leading, and batches that wait are then not lost.
         self.uncommitted_bytes < UNCOMMITTED_BYTES_MAX && self.node.raft.lead_transferee.is_none()
     }
 
