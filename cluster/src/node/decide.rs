@@ -10,8 +10,8 @@ use super::map_machine::MapMachine;
 use super::proposal::Proposal;
 use super::wire::{Answer, Question};
 use crate::group::{Group, Role};
-use crate::ids::{MapVersion, NodeId};
-use crate::map::{Applied, Change, Health};
+use crate::ids::{MapVersion, NodeId, ReplicaId};
+use crate::map::{Applied, Change, ClusterMap, Health, ReplicaInfo};
 use crate::peer::CallError;
 use crate::placement::Load;
 use basalt_storage::engine::EngineError;
@@ -182,14 +182,44 @@ impl Node {
     }
 
     /// Takes over a map that the root group's leader has sent, and keeps a copy for the next start.
-    pub(super) fn learn(&self, map: &Arc<crate::map::ClusterMap>) -> Result<(), EngineError> {
-        // A replica of the root group has it from its log, and must not run ahead of that; one that was removed from it
-        // has no log that goes on.
-        let has_log = self.root().is_some_and(|root| map.root().members.replica(root.replica).is_some());
+    pub(super) fn learn(&self, map: &Arc<ClusterMap>) -> Result<(), EngineError> {
+        let has_log = self.root().is_some_and(|root| has_log(root.replica, self.cell.map().as_deref(), map));
         if !has_log && map.version() > self.cell.version() {
             self.rocks.put_node_map(&encoded(map))?;
             self.cell.learn(map.clone());
         }
         Ok(())
+    }
+}
+
+/// Whether a node learns of changes by its replica of the root group, so that it need not be told of them.
+///
+/// One that was removed has no log that goes on. And one that was away may be led by a replica that was made meanwhile:
+/// without a newer map it does not know where that is, and nothing gets on that it does not answer.
+pub fn has_log(replica: ReplicaId, known: Option<&ClusterMap>, new: &ClusterMap) -> bool {
+    let members = &new.root().members;
+    let is_known = |one: &ReplicaInfo| known.is_some_and(|known| known.root().members.replica(one.id).is_some());
+    members.replica(replica).is_some() && members.replicas.iter().all(is_known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::map::Wanted;
+    use crate::map::samples::{cluster, node_id};
+
+    #[test]
+    fn who_knows_all_that_may_lead_learns_from_the_log() {
+        let before = cluster(3);
+        let mut after = before.clone();
+        let mine = before.root().members.replicas[0].id;
+        let group = before.root().id;
+        let add = Change::AddReplica { group, node: node_id(3), wanted: Wanted::Voter };
+        assert!(has_log(mine, Some(&before), &before));
+        after.apply(&add).expect("it has none there");
+        assert!(!has_log(mine, Some(&before), &after), "the new one may lead, and nobody here knows where it is");
+        assert!(has_log(mine, Some(&after), &after));
+        assert!(!has_log(mine, None, &after));
+        assert!(!has_log(ReplicaId(99), Some(&after), &after), "a replica that was removed");
     }
 }

@@ -45,7 +45,7 @@ mod watch;
 mod wire;
 
 pub use anew::EmptiedSlots;
-pub use decide::Decision;
+pub use decide::{Decision, has_log};
 pub use host::{Hosting, Medium, Node, NodeError, NodeOptions, Stage, desired};
 pub use hosted::{Hosted, HostedReplicas};
 pub use map_machine::MapError;

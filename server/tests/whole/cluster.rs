@@ -149,6 +149,9 @@ impl Cluster {
             well_since = if self.unsettled().is_none() { well_since.or(Some(self.now)) } else { None };
         }
         let unsettled = self.unsettled();
+        if unsettled.is_some() {
+            self.say_what_replicas_are();
+        }
         require(unsettled.is_none(), "Settles", || unsettled.unwrap_or_default())?;
         self.read_everything()?;
         history::check(&self.history)
@@ -505,6 +508,15 @@ impl Cluster {
         }
         let groups = map.groups().keys().copied().chain([ROOT]);
         groups.filter_map(|group| self.unsettled_group(map, group)).next().or_else(|| self.unserved_slot(map))
+    }
+
+    /// For whoever asks why it does not settle.
+    fn say_what_replicas_are(&self) {
+        for place in &self.places {
+            let Some(node) = &place.node else { continue };
+            let process = node.shared.process.lock();
+            process.replicas.values().for_each(|replica| self.world.say(|| replica.described()));
+        }
     }
 
     fn unsettled_group(&self, map: &ClusterMap, group: GroupId) -> Option<String> {

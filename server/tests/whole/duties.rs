@@ -5,7 +5,7 @@
 
 use basalt_cluster::ids::{GroupId, MapVersion, MigrationId, NodeId};
 use basalt_cluster::map::{Change, Health, Side};
-use basalt_cluster::node::about_group;
+use basalt_cluster::node::{about_group, has_log};
 use basalt_cluster::placement::{self, Budget, Load, Scope};
 use basalt_storage::clock::UnixMs;
 use std::collections::BTreeMap;
@@ -76,9 +76,8 @@ impl Process {
 
     /// What the leader has sent. A replica of the root group has it from its log.
     pub fn learn_from_leader(&mut self, map: Arc<basalt_cluster::map::ClusterMap>) {
-        let replica = self.replicas.get(&self.root).map(|root| root.id);
-        let has_log = replica.is_some_and(|replica| map.root().members.replica(replica).is_some());
-        if !has_log {
+        let root = self.replicas.get(&self.root);
+        if !root.is_some_and(|root| has_log(root.id, Some(&self.map), &map)) {
             self.learn(map);
         }
     }

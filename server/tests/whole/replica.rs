@@ -147,6 +147,18 @@ impl Replica {
         }
     }
 
+    pub fn described(&self) -> String {
+        let Replica { group, id, role, core, applied, saved, .. } = self;
+        let writes = self.write.as_ref().map(|write| write.done_at);
+        let waiting = (self.arrived.len(), self.inbox.len(), self.to_apply.len());
+        let positions = core.positions();
+        format!(
+            "replica {id:?} of group {group}: {role:?}, {positions:?}, applied {applied:?}, saved {saved:?}, writing \
+             until {writes:?}, waiting {waiting:?}, others {:?}",
+            core.replicas()
+        )
+    }
+
     pub fn propose(&mut self, seq: u64, batch: Vec<u8>) {
         self.proposed = seq;
         self.inbox.push_back((seq, batch));
