@@ -44,6 +44,9 @@ const SETTLING_MS: u64 = 60_000;
 /// So long it has to stay well.
 const QUIET_MS: u64 = 1_500;
 
+/// How long a node with a part in a migration stands still at least, when that befalls it: another is elected meanwhile.
+const PAUSE_OF_PART_MS: u64 = 1_500;
+
 const CLIENTS: usize = 5;
 
 pub const ROOT: GroupId = GroupId(1000);
@@ -369,10 +372,14 @@ impl Cluster {
         }
         let site = self.rng.below(sites as u64) as usize;
         let busy = self.busy_site().filter(|_| self.rng.chance(700));
-        if self.rng.chance(self.faults.kill_part)
-            && let Some(busy) = busy
-        {
-            return self.end_process(busy);
+        if let Some(busy) = busy {
+            if self.rng.chance(self.faults.kill_part) {
+                return self.end_process(busy);
+            }
+            if self.rng.chance(self.faults.pause_part) {
+                self.places[busy].paused_until = self.now + PAUSE_OF_PART_MS + self.rng.below(PAUSE_OF_PART_MS);
+                return;
+            }
         }
         if self.places[site].node.is_none() {
             return;
@@ -527,7 +534,7 @@ impl Cluster {
         let mut applied = BTreeMap::new();
         let mut leaders = 0;
         for info in &members.replicas {
-            let Some(node) = &self.places[site_of(info.node)].node else {
+            let Some(node) = self.places.get(site_of(info.node)).and_then(|place| place.node.as_ref()) else {
                 return Some(format!("{} is down", info.node));
             };
             let process = node.shared.process.lock();

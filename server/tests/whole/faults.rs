@@ -14,6 +14,8 @@ pub struct Faults {
     /// Of a node that is just giving slots away or taking them in, or decides about it: what befalls these matters
     /// most.
     pub kill_part: u64,
+    /// The same of pauses that are long enough for another to lead meanwhile.
+    pub pause_part: u64,
     pub pause: u64,
     pub pause_ms_max: u64,
     pub clock_jump: u64,
@@ -43,6 +45,7 @@ impl Faults {
             power_loss: sometimes(400, 3),
             kill: sometimes(400, 3),
             kill_part: sometimes(500, 12),
+            pause_part: sometimes(300, 12),
             pause: sometimes(400, 4),
             pause_ms_max: 100 + sometimes(700, 3000),
             clock_jump: sometimes(300, 6),
