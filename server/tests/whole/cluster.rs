@@ -44,7 +44,7 @@ const SETTLING_MS: u64 = 60_000;
 /// So long it has to stay well.
 const QUIET_MS: u64 = 1_500;
 
-/// How long a node with a part in a migration stands still at least, when that befalls it: another is elected meanwhile.
+/// How long a node with a part in a migration stands still at least, when that befalls it: another leads meanwhile.
 const PAUSE_OF_PART_MS: u64 = 1_500;
 
 const CLIENTS: usize = 5;
