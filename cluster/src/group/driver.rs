@@ -56,6 +56,8 @@ pub(super) struct Driver<'a> {
     known_reign: Option<Term>,
     /// The term in which this replica leads, as its observer knows it.
     own_reign: Option<Term>,
+    /// What waits for the log was evaluated in a reign that is over.
+    waits_in_vain: bool,
     /// Of the last write: a sync also covers all writes before it.
     last_write: Durability,
     /// How long the last write with a sync took.
@@ -78,6 +80,7 @@ impl<'a> Driver<'a> {
             had_others: true,
             known_reign: None,
             own_reign: None,
+            waits_in_vain: false,
             last_write,
             sync_time: Duration::ZERO,
             ticked: now,
@@ -99,6 +102,7 @@ impl<'a> Driver<'a> {
             self.note_progress();
             self.ask_for_proof();
             self.perform()?;
+            self.refuse_what_waits();
             let room = if self.core.accepts_proposals() { Room::Some } else { Room::None };
             let patience = self.core.needs_ticks().then_some(if self.is_pausing() { PROOF_PAUSE } else { TICK });
             let taken = self.shared.inbox.take(room, patience, &self.shared.figures);
@@ -156,7 +160,9 @@ impl<'a> Driver<'a> {
                     self.count_leader(role);
                     shared.progress.set_role(role);
                     shared.observer.role_changed(role);
-                    self.end_reign(role);
+                    let reign = matches!(role, Role::Leader { .. }).then(|| role.term());
+                    let former = std::mem::replace(&mut self.own_reign, reign);
+                    self.waits_in_vain |= former.is_some() && former != reign;
                 }
                 Action::Lease { until } => self.note_lease(until),
                 Action::Proven { since, index } => self.note_proof(Proof { since: shared.began + since, index }),
@@ -196,13 +202,10 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// What waits was evaluated in a reign that is over, and must not get into the log in a later one: others may have
-    /// changed meanwhile what it changes. The observer knows, so nothing more of that reign comes.
-    fn end_reign(&mut self, role: Role) {
-        let reign = matches!(role, Role::Leader { .. }).then(|| role.term());
-        let former = std::mem::replace(&mut self.own_reign, reign);
-        if former.is_some()
-            && former != reign
+    /// What was evaluated in a reign that is over must not get into the log in a later one: others may have changed
+    /// meanwhile what it changes. The observer knows of the end, so nothing more of that reign comes.
+    fn refuse_what_waits(&mut self) {
+        if std::mem::take(&mut self.waits_in_vain)
             && let Some((first, up_to)) = self.shared.inbox.give_up(&self.shared.figures)
         {
             self.core.refuse(first, up_to);

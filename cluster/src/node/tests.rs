@@ -392,6 +392,11 @@ fn nodes_join_by_being_told_of_one_and_all_know_what_is_decided() {
     b.node.meet(a.listens).unwrap();
     b.node.meet(b.listens).unwrap();
     let id = c.id();
+    // With two voters it could not do without one.
+    until("each is a voter of the root", || {
+        let map = a.node.map();
+        map.root().members.replicas.len() == 3 && map.root().members.is_settled()
+    });
     c.stop();
     until("it counts as failed", || !a.node.map().node(id).unwrap().is_up());
     let c = TestNode::start(&directories[2], &[]);
