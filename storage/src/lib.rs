@@ -4,7 +4,6 @@
 pub mod access;
 mod cache_line;
 pub mod clock;
-mod crc;
 pub mod crc32c;
 pub mod effect;
 pub mod engine;

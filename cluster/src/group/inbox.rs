@@ -82,6 +82,14 @@ struct Waiting {
     up_to: Seq,
 }
 
+impl Waiting {
+    /// They wait no longer.
+    fn leave(&self, figures: &Figures) {
+        figures.queued.fetch_sub(self.count, Relaxed);
+        figures.queued_bytes.fetch_sub(self.bytes, Relaxed);
+    }
+}
+
 /// Whether a further entry may be on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Room {
@@ -192,8 +200,7 @@ impl Inbox {
             if let Contents::Written(batches) = &taken.batches {
                 state.usual_bytes = batches.len();
             }
-            figures.queued.fetch_sub(taken.count, Relaxed);
-            figures.queued_bytes.fetch_sub(taken.bytes, Relaxed);
+            taken.leave(figures);
         }
         let has_more = !state.waiting.is_empty();
         drop(state);
@@ -218,10 +225,7 @@ impl Inbox {
             (state.is_announced, state.gathering) = (false, None);
             std::mem::take(&mut state.waiting)
         };
-        for Waiting { count, bytes, .. } in &waiting {
-            figures.queued.fetch_sub(*count, Relaxed);
-            figures.queued_bytes.fetch_sub(*bytes, Relaxed);
-        }
+        waiting.iter().for_each(|waiting| waiting.leave(figures));
         Some((waiting.front()?.first, waiting.back()?.up_to))
     }
 

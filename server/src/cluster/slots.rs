@@ -96,9 +96,8 @@ pub trait Standing {
 /// The states that all slots should have, and who leads the groups of those that are elsewhere.
 pub struct Layout {
     states: Box<[SlotState; SLOT_COUNT]>,
-    /// The groups of which this node's memory shows what they have in a slot, as places in `held`, which begins at 1.
-    holders: Box<[u16; SLOT_COUNT]>,
-    held: Vec<GroupId>,
+    /// The groups of which this node's memory shows what they have in a slot.
+    holders: Box<[Option<GroupId>; SLOT_COUNT]>,
     pub leaders: BTreeMap<GroupId, NodeId>,
 }
 
@@ -107,8 +106,7 @@ impl Layout {
     pub fn of(map: &ClusterMap, me: NodeId, standing: &dyn Standing) -> Layout {
         let mut layout = Layout {
             states: Box::new([SlotState::Absent; SLOT_COUNT]),
-            holders: Box::new([0; SLOT_COUNT]),
-            held: Vec::new(),
+            holders: Box::new([None; SLOT_COUNT]),
             leaders: BTreeMap::new(),
         };
         let home = map.node(me).map(|info| info.home);
@@ -143,7 +141,6 @@ impl Layout {
                 | Seen::Waiting { group } => Some(group).filter(|group| standing.holds(*group)),
                 Seen::Absent | Seen::Elsewhere { .. } => None,
             };
-            let place = holder.map_or(0, |group| layout.hold(group));
             for slot in range.slots() {
                 let (state, holder) = match (state, holder) {
                     (_, Some(group)) if !standing.takes(group, slot) => (SlotState::Waiting, None),
@@ -156,7 +153,7 @@ impl Layout {
                     _ => (state, holder),
                 };
                 layout.states[usize::from(slot.number())] = state;
-                layout.holders[usize::from(slot.number())] = holder.map_or(0, |_| place);
+                layout.holders[usize::from(slot.number())] = holder;
             }
         }
         layout
@@ -167,18 +164,7 @@ impl Layout {
     }
 
     pub fn holder(&self, slot: Slot) -> Option<GroupId> {
-        let place = usize::from(self.holders[usize::from(slot.number())]);
-        place.checked_sub(1).map(|at| self.held[at])
-    }
-
-    /// The place of a group among those that are held.
-    fn hold(&mut self, group: GroupId) -> u16 {
-        let at = self.held.iter().position(|held| *held == group).unwrap_or_else(|| {
-            self.held.push(group);
-            self.held.len() - 1
-        });
-        // Each of them owns or takes slots, of which there are fewer than that.
-        at as u16 + 1
+        self.holders[usize::from(slot.number())]
     }
 }
 

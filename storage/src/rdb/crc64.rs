@@ -3,16 +3,52 @@
 //! Invariant: `crc64(crc64(0, a), b)` is the checksum of `a` followed by `b`, so streams are summed piece by
 //! piece.
 
-use crate::crc::Reflected;
-
 /// Jones's polynomial 0xad93d23594c935a9 with its bits in reverse order.
 const POLYNOMIAL: u64 = 0x95ac_9329_ac4b_c9b5;
 
-static JONES: Reflected = Reflected::new(POLYNOMIAL);
+/// Entry `[k][b]` is what byte `b` contributes when `k` more bytes follow it in the same step of eight.
+static TABLES: [[u64; 256]; 8] = tables();
 
 /// Continues a checksum over more bytes; the checksum of nothing is 0.
+#[inline]
 pub fn crc64(checksum: u64, bytes: &[u8]) -> u64 {
-    JONES.add(checksum, bytes)
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut crc = checksum;
+    for word in words {
+        let mixed = (crc ^ u64::from_le_bytes(*word)).to_le_bytes();
+        let tables = TABLES.iter().rev();
+        crc = mixed.iter().zip(tables).fold(0, |sum, (byte, table)| sum ^ table[usize::from(*byte)]);
+    }
+    for byte in rest {
+        crc = TABLES[0][usize::from(crc as u8 ^ byte)] ^ crc >> 8;
+    }
+    crc
+}
+
+const fn tables() -> [[u64; 256]; 8] {
+    let mut tables = [[0u64; 256]; 8];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut crc = byte as u64;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = crc >> 1 ^ if crc & 1 == 1 { POLYNOMIAL } else { 0 };
+            bit += 1;
+        }
+        tables[0][byte] = crc;
+        byte += 1;
+    }
+    let mut depth = 1;
+    while depth < 8 {
+        let mut byte = 0;
+        while byte < 256 {
+            let shallower = tables[depth - 1][byte];
+            tables[depth][byte] = tables[0][(shallower & 0xff) as usize] ^ shallower >> 8;
+            byte += 1;
+        }
+        depth += 1;
+    }
+    tables
 }
 
 #[cfg(test)]

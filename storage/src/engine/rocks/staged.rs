@@ -162,19 +162,22 @@ impl<'e> Staged<'e> {
             None => {
                 let found = self.read(id)?;
                 let meta = found.as_deref().map(parse).transpose()?;
-                let large = meta.and_then(|meta| match meta.data {
-                    DataRef::Parts(large) => Some(large),
-                    DataRef::Whole(_) => None,
-                });
-                let before = meta.map(|meta| meta.expiry);
-                self.records.insert(id.into(), Record { before, now: None });
-                (before.is_some(), large)
+                self.discard_found(id, meta);
+                return Ok(meta.is_some());
             }
         };
         if let Some(large) = large {
             self.discard_parts(&large);
         }
         Ok(is_there)
+    }
+
+    /// Drops an entry of which this was found, and nothing was known before.
+    fn discard_found(&mut self, id: &[u8], found: Option<MetaRef<'_>>) {
+        self.records.insert(id.into(), Record { before: found.map(|meta| meta.expiry), now: None });
+        if let Some(MetaRef { data: DataRef::Parts(large), .. }) = found {
+            self.discard_parts(&large);
+        }
     }
 
     /// Drops the entries of a slot whose hashes lie from one to another, with their parts. Each is read once.
@@ -192,11 +195,7 @@ impl<'e> Staged<'e> {
         rows.seek([&slot[..], &first.to_be_bytes()].concat());
         while let Some((id, value)) = rows.item().filter(|(id, _)| is_meant(id)) {
             if !self.records.contains_key(id) {
-                let meta = parse(value)?;
-                self.records.insert(id.into(), Record { before: Some(meta.expiry), now: None });
-                if let DataRef::Parts(large) = meta.data {
-                    self.discard_parts(&large);
-                }
+                self.discard_found(id, Some(parse(value)?));
             }
             rows.next();
         }
