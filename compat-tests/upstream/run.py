@@ -309,14 +309,14 @@ class Worker:
             return self.arguments.host, self.arguments.port
         port = self.baseport + PORTS_PER_WORKER - 45
         if self.server is None:
-            directory = self.home / "external"
-            directory.mkdir(exist_ok=True)
+            # A directory of its own: a dump that an earlier file left behind would be loaded, and LOADING be answered.
+            directory = Path(tempfile.mkdtemp(prefix="external-", dir=self.home))
             options = [("port", str(port)), ("dir", str(directory)), ("save", ""), ("enable-debug-command", "yes")]
             options += [("enable-protected-configs", "yes"), *self.settings(file)]
             command = [str(self.arguments.binary), *(word for name, value in options for word in ("--" + name, value))]
             log = open(directory / "log", "ab")
             self.server = subprocess.Popen(command, cwd=directory, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-            if not wait_for_port(port, self.server):
+            if not wait_until_serving(port, self.server):
                 self.close()
                 said = (directory / "log").read_text(errors="replace")
                 raise RuntimeError("the server does not start:\n" + said[-2000:])
@@ -379,14 +379,18 @@ def end_group(process: subprocess.Popen) -> None:
             time.sleep(0.05)
 
 
-def wait_for_port(port: int, server: subprocess.Popen) -> bool:
+def wait_until_serving(port: int, server: subprocess.Popen) -> bool:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and server.poll() is None:
         try:
-            with socket.create_connection(("127.0.0.1", port), timeout=1):
-                return True
+            with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+                # Also redis-server says LOADING to this while it does.
+                connection.sendall(b"PING\r\n")
+                if connection.recv(100).startswith((b"+PONG", b"-NOAUTH")):
+                    return True
         except OSError:
-            time.sleep(0.05)
+            pass
+        time.sleep(0.05)
     return False
 
 
