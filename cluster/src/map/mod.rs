@@ -237,6 +237,14 @@ impl ClusterMap {
         self.nodes.iter().filter(move |(_, node)| at_home(node)).map(|(&id, _)| id)
     }
 
+    /// Whether a group has no slots, no part in a migration, and none open for keys that come or go: so it has no keys.
+    pub fn is_idle(&self, group: GroupId) -> bool {
+        let has_part = |migration: &Migration| migration.source == group || migration.target == group;
+        self.slots.count(group) == 0
+            && !self.migrations_under_way().any(has_part)
+            && !self.open.iter().any(|((opener, _), open)| *opener == group || open.other() == group)
+    }
+
     /// The nodes of [`ClusterMap::home_nodes`] for all groups at once.
     fn homes(&self) -> BTreeMap<GroupId, Vec<NodeId>> {
         let mut homes: BTreeMap<GroupId, Vec<NodeId>> = BTreeMap::new();

@@ -6,7 +6,7 @@ use super::decide::Decision;
 use super::host::Node;
 use crate::group::{ReplicaProgress, Role};
 use crate::ids::{GroupId, ReplicaId, Term};
-use crate::map::{Change, ClusterMap, Members, ReplicaStatus, Report};
+use crate::map::{Change, ClusterMap, Members, Mode, ReplicaStatus, Report};
 use std::sync::Arc;
 
 /// One round: whatever the map does not know yet.
@@ -68,7 +68,7 @@ fn replicas(
     term: Term,
     present: &[ReplicaProgress],
 ) -> Option<Change> {
-    if present.is_empty() {
+    if present.is_empty() || map.mode() == Mode::Cache && !is_known_to_members(present) {
         return None;
     }
     let status =
@@ -82,7 +82,49 @@ fn replicas(
     (!is_known).then(|| Change::ReportReplicas { group, report: Report { term, seen: map.version(), present } })
 }
 
+/// Whether the voters could go on without their leader. raft-rs elects by the members of which one knows that they are
+/// committed; if only the leader does, and ends, those who are left count on others who have ended before. On disks all
+/// of them come back.
+fn is_known_to_members(present: &[ReplicaProgress]) -> bool {
+    let voters = || present.iter().filter(|one| one.votes);
+    let is_there = |one: &ReplicaProgress| one.is_recent && !one.awaits_snapshot;
+    let knowing = voters().filter(|one| one.knows_members).count();
+    2 * knowing > voters().count() && voters().all(|one| one.knows_members || !is_there(one))
+}
+
 /// Whether a replica that was to go has done so.
 fn has_gone(replica: &crate::map::ReplicaInfo, present: &[(ReplicaId, ReplicaStatus)]) -> bool {
     replica.wanted == crate::map::Wanted::Leaving && present.iter().all(|(there, _)| *there != replica.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::group::LogIndex;
+
+    fn voter(number: u64) -> ReplicaProgress {
+        ReplicaProgress {
+            replica: ReplicaId(number),
+            matched: LogIndex(9),
+            votes: true,
+            knows_members: true,
+            is_recent: true,
+            awaits_snapshot: false,
+        }
+    }
+
+    #[test]
+    fn members_are_known_to_a_majority_and_to_all_who_are_there() {
+        let ignorant = |number| ReplicaProgress { knows_members: false, ..voter(number) };
+        let silent = |number| ReplicaProgress { is_recent: false, ..ignorant(number) };
+        assert!(is_known_to_members(&[voter(1)]));
+        assert!(!is_known_to_members(&[voter(1), ignorant(2)]));
+        assert!(!is_known_to_members(&[voter(1), silent(2)]), "with the leader nobody knows");
+        assert!(
+            !is_known_to_members(&[voter(1), voter(2), ignorant(3)]),
+            "it may have more in its log than the second"
+        );
+        assert!(is_known_to_members(&[voter(1), voter(2), silent(3)]));
+        assert!(is_known_to_members(&[voter(1), voter(2), ReplicaProgress { votes: false, ..ignorant(3) }]));
+    }
 }

@@ -53,6 +53,11 @@ pub enum Step {
         replica: ReplicaId,
         node: NodeId,
     },
+    /// Has a group that has no keys begin anew, with one replica.
+    Refound {
+        group: GroupId,
+        node: NodeId,
+    },
     Prefer {
         group: GroupId,
         node: NodeId,
@@ -145,9 +150,10 @@ pub fn plan(map: &ClusterMap, load: &Load, now: UnixMs, budget: &Budget, scope: 
 
 impl Step {
     /// All kinds, in the words that metrics have for them.
-    pub const KINDS: [&'static str; 8] = [
+    pub const KINDS: [&'static str; 9] = [
         "add-replica",
         "remove-replica",
+        "refound-group",
         "prefer-leader",
         "move-slots",
         "assign-slots",
@@ -160,12 +166,13 @@ impl Step {
         let at = match self {
             Step::AddReplica { .. } => 0,
             Step::RemoveReplica { .. } => 1,
-            Step::Prefer { .. } => 2,
-            Step::MoveSlots { .. } => 3,
-            Step::AssignSlots { .. } => 4,
-            Step::Abort { .. } => 5,
-            Step::Finish { .. } => 6,
-            Step::GiveUp { .. } => 7,
+            Step::Refound { .. } => 2,
+            Step::Prefer { .. } => 3,
+            Step::MoveSlots { .. } => 4,
+            Step::AssignSlots { .. } => 5,
+            Step::Abort { .. } => 6,
+            Step::Finish { .. } => 7,
+            Step::GiveUp { .. } => 8,
         };
         Step::KINDS[at]
     }
@@ -177,6 +184,7 @@ impl Step {
                 Change::AddReplica { group: *group, node: *node, wanted: Wanted::Voter }
             }
             Step::RemoveReplica { group, replica, .. } => Change::RemoveReplica { group: *group, replica: *replica },
+            Step::Refound { group, node } => Change::Refound { group: *group, node: *node },
             Step::Prefer { group, node } => Change::SetPreferred { group: *group, node: *node },
             Step::MoveSlots { from, to, slots, .. } => {
                 let kind = MigrationKind::Balancing;
@@ -207,6 +215,7 @@ impl fmt::Display for Step {
         match self {
             Step::AddReplica { group, node } => write!(f, "add a replica of group {group} on {node}"),
             Step::RemoveReplica { group, node, .. } => write!(f, "remove the replica of group {group} on {node}"),
+            Step::Refound { group, node } => write!(f, "have group {group} begin anew on {node}, empty"),
             Step::Prefer { group, node } => write!(f, "let {node} lead group {group}"),
             Step::MoveSlots { from, to, slots, bytes, operations } => {
                 if f.alternate() {

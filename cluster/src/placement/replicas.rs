@@ -5,7 +5,7 @@
 //! there is a node for it, and not shown to clients. A group without slots gets nothing. The root group has up to five.
 //!
 //! One step of a group at a time, and in an order in which no copy is lost: first add, then remove what is lost or to
-//! be emptied, then what is too much.
+//! be emptied, then what is too much. In cache mode a group without keys is not taken apart, but begins anew.
 
 use super::fitness::{Fitness, fitness, usable};
 use super::{Move, Step, Why};
@@ -24,9 +24,8 @@ pub fn replicas(map: &ClusterMap, now: UnixMs, budget: usize) -> Vec<Move> {
     let all = || map.groups().values().map(|group| &group.members).chain([&map.root().members]);
     let mut left = budget.saturating_sub(all().map(building).sum());
     let mut moves = Vec::new();
-    let data = map.groups().keys().copied().filter(|&group| site.has_copies(group)).collect::<Vec<_>>();
-    for group in [map.root().id].into_iter().chain(data) {
-        let Some(step) = site.next_step(group) else { continue };
+    for group in [map.root().id].into_iter().chain(map.groups().keys().copied()) {
+        let Some(step) = site.refound(group).or_else(|| site.next_step(group)) else { continue };
         if let Step::AddReplica { node, .. } = step.step {
             if left == 0 {
                 continue;
@@ -103,7 +102,23 @@ impl<'a> Site<'a> {
         Target { voters: (voters + (voters + 1) % 2).min(VOTERS_MAX), may_grow: true, homes }
     }
 
+    /// In cache mode a group without keys that has too many replicas begins anew with one. Were they taken away one by
+    /// one, each would be needed until it has gone, but they end with their processes.
+    fn refound(&self, group: GroupId) -> Option<Move> {
+        if self.map.mode() == Mode::Durable || !self.map.is_idle(group) {
+            return None;
+        }
+        let info = self.map.group(group)?;
+        let (has, wanted, node) = (info.members.replicas.len(), self.target(group).voters, info.preferred);
+        let can_stay = info.members.on(node).is_some() && self.fitness(node) == Fitness::Usable;
+        let step = Step::Refound { group, node };
+        (has > wanted && can_stay).then_some(Move { step, why: Why::TooManyVoters { has, wanted } })
+    }
+
     fn next_step(&self, group: GroupId) -> Option<Move> {
+        if group != self.map.root().id && !self.has_copies(group) {
+            return None;
+        }
         let members = self.map.members(group)?;
         let target = self.target(group);
         let live: Vec<&ReplicaInfo> = members

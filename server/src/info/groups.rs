@@ -37,7 +37,7 @@ fn line(status: &GroupStatus) -> String {
 }
 
 fn replica(status: &GroupStatus, progress: &ReplicaProgress) -> String {
-    let ReplicaProgress { replica, matched, votes, is_recent, awaits_snapshot } = progress;
+    let ReplicaProgress { replica, matched, votes, knows_members: _, is_recent, awaits_snapshot } = progress;
     format!(
         "replica={},matched={matched},lag={},votes={},recent={},snapshot={}",
         replica.0,

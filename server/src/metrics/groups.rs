@@ -114,8 +114,8 @@ pub const METRICS: &[Metric] = &[
         "basalt_placement_steps_total",
         &["step"],
         "What the cluster has done by itself, told by the node that has decided it: `add-replica`, `remove-replica`, \
-         `prefer-leader`, `move-slots`, `assign-slots`; in cache mode, when a node is lost, `abort-migration`, \
-         `finish-migration`, `give-up-slots`.",
+         `prefer-leader`, `move-slots`, `assign-slots`; in cache mode, for a group without keys, `refound-group`, and \
+         when a node is lost, `abort-migration`, `finish-migration`, `give-up-slots`.",
         |scrape, samples| {
             with(scrape, |cluster| {
                 let steps = cluster.control().placement_steps();

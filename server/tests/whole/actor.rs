@@ -86,6 +86,11 @@ impl Actor {
         self.until <= now
     }
 
+    /// It gets no time until then.
+    pub fn stand_still(&mut self, until: u64) {
+        self.until = self.until.max(until);
+    }
+
     /// Lets it go on until it waits again.
     pub fn go_on(&mut self) -> Went {
         self.say(Word::GoOn)

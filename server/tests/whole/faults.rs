@@ -16,6 +16,8 @@ pub struct Faults {
     pub kill_part: u64,
     /// The same of pauses that are long enough for another to lead meanwhile.
     pub pause_part: u64,
+    /// Of each thread of a migration: it stands still while its node goes on.
+    pub pause_thread: u64,
     pub pause: u64,
     pub pause_ms_max: u64,
     pub clock_jump: u64,
@@ -46,6 +48,7 @@ impl Faults {
             kill: sometimes(400, 3),
             kill_part: sometimes(500, 12),
             pause_part: sometimes(300, 12),
+            pause_thread: sometimes(300, 20),
             pause: sometimes(400, 4),
             pause_ms_max: 100 + sometimes(700, 3000),
             clock_jump: sometimes(300, 6),
@@ -68,7 +71,7 @@ impl Faults {
     /// What is left when everything is healed: a network and disks that are merely slow.
     pub fn heal(&mut self) {
         (self.loss, self.repeat, self.stream_loss, self.snapshot_loss) = (0, 0, 0, 0);
-        (self.slow_sync, self.sync_failure, self.clock_jump) = (0, 0, 0);
+        (self.slow_sync, self.sync_failure, self.clock_jump, self.pause_thread) = (0, 0, 0, 0);
         self.delay_ms_max = self.delay_ms_max.min(10);
     }
 }

@@ -28,6 +28,9 @@ const STEPS_MAX: u64 = 14;
 /// How often is looked for migrations to play a part in.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// A thread that stands still does so for longer than another node needs to come to lead, and up to twice as long.
+const PAUSE_OF_THREAD_MS: u64 = 2_000;
+
 pub struct Node {
     pub shared: Arc<Shared>,
     actors: Vec<Actor>,
@@ -83,6 +86,11 @@ impl Node {
         while at < self.actors.len() {
             let actor = &mut self.actors[at];
             if !actor.is_due(world.now) || world.rng.chance(200) {
+                at += 1;
+                continue;
+            }
+            if world.rng.chance(world.faults.pause_thread) {
+                actor.stand_still(world.now + PAUSE_OF_THREAD_MS + world.rng.below(PAUSE_OF_THREAD_MS));
                 at += 1;
                 continue;
             }

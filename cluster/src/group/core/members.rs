@@ -37,6 +37,8 @@ pub struct ReplicaProgress {
     /// The log of that replica is known to agree with the leader's up to here, and to be on its disk.
     pub matched: LogIndex,
     pub votes: bool,
+    /// It has heard that the members are what they are, and could be elected by them.
+    pub knows_members: bool,
     /// It was heard within about an election timeout.
     pub is_recent: bool,
     /// It is being sent a snapshot.
@@ -56,7 +58,7 @@ impl Core {
         if !self.leads() {
             return Vec::new();
         }
-        let members = &self.node.store().state.members;
+        let state = &self.node.store().state;
         let mut replicas: Vec<_> = self
             .node
             .raft
@@ -67,7 +69,8 @@ impl Core {
                 ReplicaProgress {
                     replica,
                     matched: LogIndex(progress.matched),
-                    votes: members.voters.contains(&replica),
+                    votes: state.members.voters.contains(&replica),
+                    knows_members: replica == self.me || progress.committed_index >= state.members_index.0,
                     is_recent: progress.recent_active || replica == self.me,
                     awaits_snapshot: progress.state == ProgressState::Snapshot,
                 }

@@ -5,7 +5,7 @@
 //! replica can be in a configuration of Raft and not in the map.
 
 use super::super::group::{Leader, REPLICAS_PER_GROUP_MAX};
-use super::super::{ClusterMap, Members, Refusal, ReplicaInfo, ReplicaStatus, Report, Wanted};
+use super::super::{ClusterMap, Members, Mode, Refusal, ReplicaInfo, ReplicaStatus, Report, Wanted};
 use super::Outcome;
 use crate::ids::{GroupId, NodeId, ReplicaId, Term};
 
@@ -108,10 +108,10 @@ impl ClusterMap {
         if info.members.on(node).is_none() {
             return Err(Refusal::UnknownReplica(group));
         }
-        // What this node had of it is lost, or is not enough.
+        // What this node had of it is lost, or is not enough; or there is nothing to be lost.
         let lives =
             |replica: &ReplicaInfo| replica.node != node && self.node(replica.node).is_some_and(|other| other.is_up());
-        if info.members.has_majority(lives) {
+        if info.members.has_majority(lives) && !(self.mode == Mode::Cache && self.is_idle(group)) {
             return Err(Refusal::HasMajority(group));
         }
         let copying = |moving: &&super::super::Migration| {

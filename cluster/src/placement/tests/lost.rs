@@ -2,9 +2,12 @@
 
 use super::super::{Load, Move, Step, lost, replicas};
 use super::{AT, World};
+use crate::Slot;
 use crate::ids::NodeId;
 use crate::map::samples::{alone_in, joining, migration_id, node_id, range};
-use crate::map::{Change, ClusterMap, GroupInfo, Job, Joining, MigrationKind, Mode, Settings, Side, Stage};
+use crate::map::{
+    AutoBalance, Change, ClusterMap, GroupInfo, Job, Joining, MigrationKind, Mode, Settings, Side, Stage,
+};
 
 /// Masters of a cache that share the slots evenly.
 fn caches(count: u8) -> World {
@@ -125,6 +128,33 @@ fn a_group_with_copies_is_given_up_when_its_majority_is_lost_and_its_master() {
     // Nobody tries to copy what nobody has.
     let adds = |planned: &Move| matches!(planned.step, Step::AddReplica { group, .. } if group == home);
     assert!(!world.plan().iter().any(adds));
+}
+
+#[test]
+fn a_group_without_keys_begins_anew_and_needs_none_of_the_replicas_that_it_had() {
+    let mut world = copied(3);
+    world.apply(&Change::Configure(Settings { auto_balance: AutoBalance::No, ..world.map.settings().clone() }));
+    let (node, slots) = (node_id(1), vec![range(0, 5460)]);
+    let home = world.map.node(node).unwrap().home;
+    let is_refounded = |planned: &Move| matches!(planned.step, Step::Refound { group, .. } if group == home);
+    assert!(!world.plan().iter().any(is_refounded), "it has slots");
+    world.apply(&Change::UnassignSlots { node, slots });
+    // Keys come one by one.
+    let (slot, from) = (Slot::new(9000).unwrap(), world.map.owner(Slot::new(9000).unwrap()).unwrap());
+    world.apply(&Change::OpenImporting { node, slot, from });
+    assert!(!world.plan().iter().any(is_refounded), "it may have keys");
+    assert!(world.map.clone().apply(&Change::Refound { group: home, node }).is_err());
+    world.apply(&Change::CloseSlot { node, slot });
+    // Its only replica that shall stay in the end has just ended: the others could not do without it.
+    world.apply(&Change::RestartReplica { group: home, node });
+    let former = world.map.members(home).unwrap().next_replica;
+    let planned: Vec<Move> = world.plan().into_iter().filter(is_refounded).collect();
+    assert_eq!(planned.len(), 1);
+    world.carry_out(&planned);
+    let replicas = &world.map.members(home).unwrap().replicas;
+    assert_eq!(replicas.iter().map(|one| (one.node, one.id)).collect::<Vec<_>>(), [(node, former)]);
+    world.settle();
+    assert_eq!(world.map.members(home).unwrap().replicas.len(), 1);
 }
 
 #[test]

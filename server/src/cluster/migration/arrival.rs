@@ -9,7 +9,7 @@ use crate::durability::replicas::DB;
 use basalt_cluster::group::Term;
 use basalt_cluster::ids::MigrationId;
 use basalt_cluster::map::{Migration, Phase};
-use basalt_storage::effect::{Batch, Effect, Passage, decode};
+use basalt_storage::effect::{Batch, Effect, Mark, Passage, decode};
 use basalt_storage::seq::Seq;
 use basalt_storage::slot::{Slot, SlotSet};
 use parking_lot::Mutex;
@@ -34,6 +34,12 @@ impl Arrivals {
     /// Nothing more of it is taken in, not of this attempt nor of an earlier one.
     pub fn end(&self, id: MigrationId) {
         self.0.lock().remove(&id);
+    }
+
+    /// Proposes something about the slots of a migration of which nothing is taken in any more.
+    pub fn propose_ended<R: Reigning>(&self, id: MigrationId, reign: &R, batch: Batch) -> Result<Seq, Hitch> {
+        let attempts = self.0.lock();
+        if attempts.contains_key(&id) { Err(Hitch::new("another copy is being made")) } else { reign.propose(batch) }
     }
 
     /// Proposes something about slots of a group that no migration brings there, if that is so: one that begins later
@@ -80,10 +86,15 @@ impl<G: Ground> Arrival<G> {
             arrival.check_current()?;
             return Ok(arrival);
         }
+        // Since the source has asked, another may have led this group, and have taken in what he was sent.
+        arrival.ground.catch_up()?;
         {
             let mut attempts = arrival.ground.arrivals().0.lock();
             // As long as this is held, nobody ends it. It is known by now, so nobody waits.
             await_record(&arrival.ground, header)?;
+            if arrival.has_begun() {
+                return Err(Hitch::new("this copying has begun before"));
+            }
             if attempts.get(&header.id).is_some_and(|known| known.0 > header.attempt) {
                 return Err(Hitch::new("another copy is being made"));
             }
@@ -123,6 +134,14 @@ impl<G: Ground> Arrival<G> {
     pub fn sync(&mut self) -> Result<(), Hitch> {
         self.wait_for_all()?;
         self.check_current()
+    }
+
+    /// Whether the group's log says that this copying, or a later one, has begun already: by another leader of the
+    /// source under the same version, or here under another leader.
+    fn has_begun(&self) -> bool {
+        let is_own = |mark: &Mark| mark.passage == Passage::Arriving && mark.name == *self.header.id.as_bytes();
+        let begun = self.header.attempt.begun.0;
+        self.reign.marks().iter().any(|mark| is_own(mark) && mark.version >= begun)
     }
 
     fn check_current(&self) -> Result<(), Hitch> {

@@ -50,9 +50,18 @@ impl<'a, G: Ground> Departure<'a, G> {
         self.give_away(&migration, &source, way)
     }
 
-    /// The record as it stands when the copying begins. If it may have been begun before, by whomever, it begins anew:
-    /// after that nobody else can ask for the commit.
+    /// The record as it stands when the copying begins.
     fn begin(&self, id: MigrationId) -> Result<Option<Migration>, Hitch> {
+        if self.start_over(id)?.is_none() {
+            return Ok(None);
+        }
+        self.report(id, map::Stage::Snapshot)?;
+        Ok(self.record(id))
+    }
+
+    /// If the copying may have been begun before, by whomever, it begins anew: after that nobody else can ask for the
+    /// commit, and the slots are evaluated again. None if there is nothing to copy.
+    pub fn start_over(&self, id: MigrationId) -> Result<Option<()>, Hitch> {
         let is_sealed = self.reign.has_mark(Passage::Sealed, id.as_bytes());
         let Some(migration) = self.record(id) else { return Ok(None) };
         if is_sealed || migration.phase != Phase::Copying(map::Stage::Starting) {
@@ -61,9 +70,7 @@ impl<'a, G: Ground> Departure<'a, G> {
                 return Ok(None);
             }
         }
-        self.unseal(id)?;
-        self.report(id, map::Stage::Snapshot)?;
-        Ok(self.record(id))
+        self.unseal(id).map(Some)
     }
 
     /// The record, as long as there is something to copy.

@@ -37,6 +37,17 @@ pub trait Ground: Clone {
     /// Has the root group decide about a change.
     fn decide(&self, change: Change) -> Decision;
 
+    /// Learns the map as it is now. A reign that had begun before is then acted in by no older map than any leader before
+    /// it has acted by: slots that he has seen come and go are not taken for what they were.
+    fn catch_up(&self) -> Result<(), Hitch> {
+        match self.decide(Change::All(Vec::new())) {
+            Decision::Made(applied) if self.map().is_some_and(|map| map.version() >= applied.version) => Ok(()),
+            Decision::Made(_) => Err(Hitch::new("the map as it is now has not come here yet")),
+            Decision::Refused(why) => Err(Hitch::new(why)),
+            Decision::Unknown => Err(Hitch::new("the root group has no quorum")),
+        }
+    }
+
     /// None if this node does not lead the group, or not yet with all that was committed before.
     fn reign(&self, group: GroupId) -> Option<Self::Reign>;
 

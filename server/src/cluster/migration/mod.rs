@@ -12,6 +12,10 @@
 //! 4. The map: the commit, which the root group refuses if the copying has begun anew meanwhile.
 //! 5. The source's leader clears the slots away, the target's takes its mark off; each tells the root group.
 //!
+//! A thread may stand still for as long as it likes, and a node that comes to lead may know an old map: it would clear
+//! away slots that have arrived. So whoever plays a part asks the root group how the map is now, in the reign in which
+//! he acts ([`ground::Ground::catch_up`]), and no copying is begun twice: the target's log says which one has been.
+//!
 //! If anything fails before the commit was asked for, the seal is broken and the copying begins anew. Whoever becomes
 //! the source's leader finds a seal in its log: it has the copying begun anew in the map first, so that the commit that
 //! its predecessor may have asked for is refused, and only then breaks the seal. If the commit has come first, there is
@@ -42,6 +46,8 @@ mod on_node;
 pub mod part;
 mod reign;
 mod source;
+#[cfg(test)]
+mod tests;
 mod way;
 
 pub use arrival::Arrivals;

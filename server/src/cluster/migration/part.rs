@@ -6,10 +6,10 @@ use super::figures::count;
 use super::ground::{Ground, Reigning};
 use basalt_cluster::ids::{GroupId, MigrationId};
 use basalt_cluster::map::{
-    Change, ClusterMap, Failure, Migration, MigrationKind, NodeInfo, Part, Phase, Side, Standing,
+    Change, ClusterMap, Failure, Migration, MigrationKind, Mode, NodeInfo, Part, Phase, Side, Standing,
 };
 use basalt_cluster::node::Decision;
-use basalt_storage::effect::{Mark, Passage};
+use basalt_storage::effect::{Effect, Mark, Passage};
 use basalt_storage::slot::SlotSet;
 use std::time::Duration;
 
@@ -33,15 +33,29 @@ pub fn due(map: &ClusterMap) -> impl Iterator<Item = (MigrationId, Side, GroupId
 pub fn play(ground: &impl Ground, id: MigrationId, side: Side) {
     let mut failures = 0;
     let mut is_said = false;
+    let mut caught_up_in = None;
     loop {
         let Some(map) = ground.map() else { return };
         let Some(migration) = map.migrations().get(&id).filter(|migration| has_part(migration, side)) else {
             return;
         };
         let Some(reign) = ground.reign(group_of(migration, side)) else { return };
+        if caught_up_in != Some(reign.term()) {
+            match ground.catch_up() {
+                Ok(()) => caught_up_in = Some(reign.term()),
+                Err(_) => ground.sleep(PAUSE),
+            }
+            continue;
+        }
         if !is_ready(&map, migration) {
             if !std::mem::replace(&mut is_said, true) {
                 tracing::info!(migration = %id, "slots wait until their new group has as many copies as they have");
+            }
+            // Those who wait for them are served meanwhile.
+            if reign.has_mark(Passage::Sealed, id.as_bytes())
+                && let Err(hitch) = (Departure { ground, reign }).start_over(id)
+            {
+                tracing::info!(migration = %id, %hitch, "slots that do not move stay sealed for now");
             }
             ground.sleep(PAUSE);
             continue;
@@ -116,13 +130,21 @@ fn end_arrival<G: Ground>(ground: &G, reign: G::Reign, migration: &Migration) ->
     finish(ground, migration, Side::Target)
 }
 
-/// Clears away what is left over of a migration that is long over, if a mark says that there is something, and this
-/// node leads the group that remembers it.
+/// Clears away what a mark says that there is, if nobody needs it, and this node leads the group that remembers it.
 pub fn clear_away(ground: &impl Ground, map: &ClusterMap, group: GroupId, mark: &Mark) {
-    if !is_left_over(map, mark) {
-        return;
+    if is_left_over(map, mark) {
+        clear_up(ground, group, mark);
+    } else if is_in_the_way(map, mark) {
+        make_room(ground, group, mark);
     }
+}
+
+/// Clears away what is left over of a migration that is long over.
+fn clear_up(ground: &impl Ground, group: GroupId, mark: &Mark) {
     let Some(reign) = ground.reign(group) else { return };
+    let Some(map) = ground.catch_up().ok().and_then(|()| ground.map()).filter(|map| is_left_over(map, mark)) else {
+        return;
+    };
     let id = MigrationId::new(mark.name);
     let cleared = match mark.passage {
         Passage::Sealed => Ok(()),
@@ -137,6 +159,25 @@ pub fn clear_away(ground: &impl Ground, map: &ClusterMap, group: GroupId, mark: 
         tracing::info!(migration = %id, %hitch, "what is left over of a migration stays for now");
     }
     ground.unseal(id);
+}
+
+/// Clears away what has come of slots in memory, which keeps their new group from getting the copies that they wait for.
+fn make_room(ground: &impl Ground, group: GroupId, mark: &Mark) {
+    let Some(reign) = ground.reign(group) else { return };
+    let id = MigrationId::new(mark.name);
+    // After that nobody can have it committed.
+    let Decision::Made(_) = ground.decide(Change::RestartMigration { id, at: ground.now() }) else { return };
+    let arrivals = ground.arrivals();
+    arrivals.end(id);
+    let unmark = Effect::Unmark { passage: mark.passage, name: mark.name };
+    let made = reign
+        .clear(mark.all_slots(), |reign, batch| arrivals.propose_ended(id, reign, batch))
+        .and_then(|()| arrivals.propose_ended(id, &reign, vec![unmark]))
+        .and_then(|seq| reign.wait_applied(seq));
+    match made {
+        Ok(()) => tracing::info!(migration = %id, "slots that arrive make room for copies of those that are there"),
+        Err(hitch) => tracing::info!(migration = %id, %hitch, "slots that arrive stay for now"),
+    }
 }
 
 fn group_of(migration: &Migration, side: Side) -> GroupId {
@@ -173,6 +214,13 @@ fn is_ready(map: &ClusterMap, migration: &Migration) -> bool {
 fn is_left_over(map: &ClusterMap, mark: &Mark) -> bool {
     let record = map.migrations().get(&MigrationId::new(mark.name));
     map.version().0 >= mark.version && record.is_none_or(|record| !record.is_under_way())
+}
+
+/// Whether slots on their way into memory wait for copies of their new group, which cannot be made of what is half there.
+fn is_in_the_way(map: &ClusterMap, mark: &Mark) -> bool {
+    let record = map.migrations().get(&MigrationId::new(mark.name));
+    let waits = |record: &Migration| matches!(record.phase, Phase::Copying(_)) && !is_ready(map, record);
+    map.mode() == Mode::Cache && mark.passage == Passage::Arriving && record.is_some_and(waits)
 }
 
 fn finish(ground: &impl Ground, migration: &Migration, side: Side) -> Result<(), Hitch> {
