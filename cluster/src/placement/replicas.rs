@@ -102,10 +102,15 @@ impl<'a> Site<'a> {
         Target { voters: (voters + (voters + 1) % 2).min(VOTERS_MAX), may_grow: true, homes }
     }
 
-    /// In cache mode a group without keys that has too many replicas begins anew with one. Were they taken away one by
-    /// one, each would be needed until it has gone, but they end with their processes.
+    /// Whether the replicas of a group that are too many go all at once: in cache mode, if it has no slots. Were they
+    /// taken away one by one, each would be needed until it has gone, but they end with their processes.
+    fn begins_anew(&self, group: GroupId) -> bool {
+        self.map.mode() == Mode::Cache && group != self.map.root().id && self.map.slots().count(group) == 0
+    }
+
+    /// It does so when it has nothing more to do with slots.
     fn refound(&self, group: GroupId) -> Option<Move> {
-        if self.map.mode() == Mode::Durable || !self.map.is_idle(group) {
+        if !self.begins_anew(group) || !self.map.is_idle(group) {
             return None;
         }
         let info = self.map.group(group)?;
@@ -157,7 +162,7 @@ impl<'a> Site<'a> {
     /// Only when those that remain are complete. A lost node may come back, so its vote is given up only for another; a
     /// node that is to be emptied has to go also if there is no other.
     fn remove_unfit(&self, group: GroupId, members: &Members, target: &Target, firm: usize) -> Option<Move> {
-        if self.slots_leave_first(group, target) {
+        if self.slots_leave_first(group, target) || self.begins_anew(group) {
             return None;
         }
         let possible = target.voters.min(self.usable.len()).max(1);
@@ -179,7 +184,7 @@ impl<'a> Site<'a> {
         target: &Target,
         live: &[&ReplicaInfo],
     ) -> Option<Move> {
-        if live.len() <= target.voters {
+        if live.len() <= target.voters || self.begins_anew(group) {
             return None;
         }
         let replica = self.most_dispensable(members, target, live)?;
