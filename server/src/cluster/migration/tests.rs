@@ -8,7 +8,7 @@ use crate::cluster::show::samples;
 use crate::durability::tap::Tapped;
 use basalt_cluster::group::Term;
 use basalt_cluster::ids::{GroupId, MigrationId, NodeId};
-use basalt_cluster::map::{Change, ClusterMap, Failure, Job, Migration, MigrationKind, Side};
+use basalt_cluster::map::{Change, ClusterMap, Failure, Job, Migration, MigrationKind, Mode, Side, Wanted};
 use basalt_cluster::node::Decision;
 use basalt_storage::clock::UnixMs;
 use basalt_storage::effect::{Batch, Effect, Mark};
@@ -27,6 +27,7 @@ const AT: UnixMs = UnixMs(1);
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Done {
     Marked(Mark),
+    Unmarked,
     Cleared(Slot),
 }
 
@@ -156,6 +157,7 @@ impl Reigning for Target {
     fn propose(&self, batch: Batch) -> Result<Seq, Hitch> {
         let done = |effect| match effect {
             Effect::Mark(mark) => Done::Marked(mark),
+            Effect::Unmark { .. } => Done::Unmarked,
             Effect::Clear { slot, .. } => Done::Cleared(slot),
             _ => panic!("an effect of another kind"),
         };
@@ -220,7 +222,11 @@ impl Outgoing for Nothing {
 
 /// A slot is on its way from the first node to the second.
 fn copying() -> ClusterMap {
-    let mut map = samples::cluster(2);
+    copying_in(Mode::Durable)
+}
+
+fn copying_in(mode: Mode) -> ClusterMap {
+    let mut map = samples::cluster_in(mode, 3);
     let [from, to] = [1, 2].map(samples::node);
     let slots = vec![samples::range(0, 0)];
     map.apply(&Change::AssignSlots { node: from, slots: slots.clone() }).expect("it is free");
@@ -269,4 +275,27 @@ fn nothing_is_cleared_away_by_an_old_map() {
     }
     part::play(&target, ID, Side::Target);
     assert_eq!(target.log(), []);
+}
+
+/// A group in memory is not copied while slots arrive, and they do not go on before it is.
+#[test]
+fn what_has_come_of_slots_goes_if_their_new_group_waits_for_copies() {
+    let mut map = copying_in(Mode::Cache);
+    let begun = map.migrations()[&ID].clone();
+    let target = Target::new(&map, Vec::new(), 1);
+    assert_eq!(target.begin(&begun, 1), Ok(()));
+    let log = target.log();
+    let Done::Marked(mark) = &log[0] else { panic!("{log:?}") };
+    part::clear_away(&target, &map, TARGET, mark);
+    assert_eq!(target.log(), log, "it has as many copies as there should be");
+    for number in [2, 3] {
+        let add = Change::AddReplica { group: GroupId(1), node: samples::node(number), wanted: Wanted::Voter };
+        map.apply(&add).expect("it has none");
+    }
+    samples::catch_up(&mut map, GroupId(1));
+    let target = Target::new(&map, log.clone(), 1);
+    part::clear_away(&target, &map, TARGET, mark);
+    assert_eq!(target.log()[log.len()..], [Done::Cleared(samples::slot(0)), Done::Unmarked]);
+    let commit = Change::CommitMigration { id: ID, seen: begun.changed, at: AT };
+    assert!(matches!(target.decide(commit), Decision::Refused(_)), "what was copied is not there any more");
 }

@@ -31,6 +31,10 @@ fn address(number: u8) -> Address {
 
 /// Masters without slots.
 pub fn cluster(nodes: u8) -> ClusterMap {
+    cluster_in(Mode::Durable, nodes)
+}
+
+pub fn cluster_in(mode: Mode, nodes: u8) -> ClusterMap {
     let mut map = ClusterMap::found(Founding {
         cluster_id: ClusterId(1),
         root: GroupId(100),
@@ -41,7 +45,7 @@ pub fn cluster(nodes: u8) -> ClusterMap {
         incarnation: Incarnation(1),
         zone: String::new(),
         settings: Settings::default(),
-        mode: Mode::Durable,
+        mode,
     });
     for number in 2..=nodes {
         let joining = Joining {
@@ -55,7 +59,7 @@ pub fn cluster(nodes: u8) -> ClusterMap {
             replica: ReplicaId(1),
             term: Term(1),
             claims: Vec::new(),
-            mode: Mode::Durable,
+            mode,
         };
         map.apply(&Change::Join(Box::new(joining))).expect("a new node may join");
     }
