@@ -37,8 +37,8 @@ pub trait Ground: Clone {
     /// Has the root group decide about a change.
     fn decide(&self, change: Change) -> Decision;
 
-    /// Learns the map as it is now. A reign that had begun before is then acted in by no older map than any leader before
-    /// it has acted by: slots that he has seen come and go are not taken for what they were.
+    /// Learns the map as it is now. In a reign that had begun before, nobody then acts by an older map than the leaders
+    /// before him have: slots that they have seen come and go are not taken for what they were.
     fn catch_up(&self) -> Result<(), Hitch> {
         match self.decide(Change::All(Vec::new())) {
             Decision::Made(applied) if self.map().is_some_and(|map| map.version() >= applied.version) => Ok(()),

@@ -161,7 +161,8 @@ fn clear_up(ground: &impl Ground, group: GroupId, mark: &Mark) {
     ground.unseal(id);
 }
 
-/// Clears away what has come of slots in memory, which keeps their new group from getting the copies that they wait for.
+/// Clears away what has come of slots in memory, which keeps their new group from getting the copies that they wait
+/// for.
 fn make_room(ground: &impl Ground, group: GroupId, mark: &Mark) {
     let Some(reign) = ground.reign(group) else { return };
     let id = MigrationId::new(mark.name);
@@ -216,7 +217,8 @@ fn is_left_over(map: &ClusterMap, mark: &Mark) -> bool {
     map.version().0 >= mark.version && record.is_none_or(|record| !record.is_under_way())
 }
 
-/// Whether slots on their way into memory wait for copies of their new group, which cannot be made of what is half there.
+/// Whether slots on their way into memory wait for copies of their new group, which cannot be made of what is half
+/// there.
 fn is_in_the_way(map: &ClusterMap, mark: &Mark) -> bool {
     let record = map.migrations().get(&MigrationId::new(mark.name));
     let waits = |record: &Migration| matches!(record.phase, Phase::Copying(_)) && !is_ready(map, record);
