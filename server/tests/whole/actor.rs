@@ -49,6 +49,18 @@ pub fn pause(until: u64) {
     }
 }
 
+/// Has this thread, and those that it starts, run on the core on which it is. Since only one of them runs at a time,
+/// another core would only have to be woken: runs take a quarter of the time.
+pub fn stay_on_one_core() {
+    // SAFETY: `sched_getcpu` has no precondition; a set of no core is all zeros, `CPU_SET` checks its bounds, and what
+    // is handed over is a whole set. If the system refuses, the runs are slow.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(usize::try_from(libc::sched_getcpu()).unwrap_or(0), &mut set);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set);
+    }
+}
+
 pub struct Actor {
     words: SyncSender<Word>,
     answers: Receiver<Answer>,

@@ -81,6 +81,7 @@ fn number(name: &str) -> Option<u64> {
 /// `SEED` for a single one; `SIM_SEEDS` or `SIM_SECONDS` for as many or as long; `SIM_FIRST` to begin elsewhere.
 #[test]
 fn whole_clusters_keep_every_promise() {
+    actor::stay_on_one_core();
     if let Some(seed) = number("SEED") {
         let outcome = guarded(|| Cluster::new(seed, Bug::None).telling().run());
         outcome.log.iter().for_each(|line| println!("{line}"));
@@ -126,6 +127,7 @@ fn whole_clusters_keep_every_promise() {
 /// `BUG` for a single one, and `BUG_SEEDS` for more seeds than usual.
 #[test]
 fn planted_bugs_are_found() {
+    actor::stay_on_one_core();
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| ()));
     let mut missed = Vec::new();

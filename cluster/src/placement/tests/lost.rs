@@ -133,7 +133,7 @@ fn a_group_with_copies_is_given_up_when_its_majority_is_lost_and_its_master() {
 #[test]
 fn a_group_without_keys_begins_anew_and_needs_none_of_the_replicas_that_it_had() {
     let mut world = copied(3);
-    world.apply(&Change::Configure(Settings { auto_balance: AutoBalance::No, ..world.map.settings().clone() }));
+    world.apply(&Change::Configure(Settings { auto_balance: AutoBalance::No, ..*world.map.settings() }));
     let (node, slots) = (node_id(1), vec![range(0, 5460)]);
     let home = world.map.node(node).unwrap().home;
     let is_refounded = |planned: &Move| matches!(planned.step, Step::Refound { group, .. } if group == home);
