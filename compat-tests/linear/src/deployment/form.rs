@@ -68,8 +68,8 @@ fn are_copied(deployment: &Deployment) -> Option<bool> {
     Some(led >= masters)
 }
 
-/// How many groups of data a node leads. None if one has fewer voters than it should, itself among them, or one of them
-/// waits for a copy or is not heard of.
+/// How many groups of data a node leads that have all their voters, itself among them, of which none waits for a copy
+/// or is not heard of: those without slots, as of a node that is drained, have one. None if the root group has not.
 fn led_with_copies(connection: &mut Connection, copies: usize) -> Option<usize> {
     let Reply::Text(info) = connection.call(&["INFO", "groups"]).ok()? else { return None };
     let lines: Vec<(&str, &str)> = info.lines().filter_map(|line| line.split_once(':')).collect();
@@ -79,9 +79,10 @@ fn led_with_copies(connection: &mut Connection, copies: usize) -> Option<usize> 
         let followers = || lines.iter().filter(of_group);
         followers().count() + 1 >= copies && followers().all(has_all)
     };
-    let led: Vec<_> = lines.iter().filter(|line| line.1.contains("role=leader,")).collect();
-    let is_of_data = |line: &&&(&str, &str)| !line.1.contains("kind=root,");
-    led.iter().all(|(group, _)| is_whole(group)).then(|| led.iter().filter(is_of_data).count())
+    let led = lines.iter().filter(|line| line.1.contains("role=leader,"));
+    let (root, data): (Vec<_>, Vec<_>) = led.partition(|line| line.1.contains("kind=root,"));
+    let whole = |led: &[&(&str, &str)]| led.iter().filter(|(group, _)| is_whole(group)).count();
+    (whole(&root) == root.len()).then(|| whole(&data))
 }
 
 fn meet(deployment: &Deployment) -> Result<()> {
