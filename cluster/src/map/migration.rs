@@ -116,6 +116,11 @@ pub enum Ending {
 }
 
 impl Migration {
+    /// Whether the group is its source or its target.
+    pub fn concerns(&self, group: GroupId) -> bool {
+        self.source == group || self.target == group
+    }
+
     /// Whether its slots are still bound to it.
     pub fn is_under_way(&self) -> bool {
         !matches!(self.phase, Phase::Ended(_))

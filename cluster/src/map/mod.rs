@@ -239,9 +239,8 @@ impl ClusterMap {
 
     /// Whether a group has no slots, no part in a migration, and none open for keys that come or go: so it has no keys.
     pub fn is_idle(&self, group: GroupId) -> bool {
-        let has_part = |migration: &Migration| migration.source == group || migration.target == group;
         self.slots.count(group) == 0
-            && !self.migrations_under_way().any(has_part)
+            && !self.migrations_under_way().any(|migration| migration.concerns(group))
             && !self.open.iter().any(|((opener, _), open)| *opener == group || open.other() == group)
     }
 

@@ -128,8 +128,7 @@ fn heir(map: &ClusterMap, group: GroupId) -> Option<NodeId> {
 }
 
 fn begin_anew(node: &Node, map: &ClusterMap, group: GroupId, counter: &AtomicU64) {
-    let has_part = |it: &&crate::map::Migration| it.source == group || it.target == group;
-    for migration in map.migrations_under_way().filter(has_part) {
+    for migration in map.migrations_under_way().filter(|migration| migration.concerns(group)) {
         if let Phase::Copying(_) = migration.phase {
             let why = Failure::Failed("a node that has a part in it has started again, without its keys".into());
             node.decide(Change::AbortMigration { id: migration.id, why, at: (node.clock)() });

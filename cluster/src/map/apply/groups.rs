@@ -115,7 +115,7 @@ impl ClusterMap {
             return Err(Refusal::HasMajority(group));
         }
         let copying = |moving: &&super::super::Migration| {
-            (moving.source == group || moving.target == group) && !moving.is_committed() && !moving.is_aborting()
+            moving.concerns(group) && !moving.is_committed() && !moving.is_aborting()
         };
         if let Some(moving) = self.migrations_under_way().find(copying) {
             let slot = moving.slots.first().map(|range| range.first());

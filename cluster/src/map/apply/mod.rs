@@ -239,7 +239,7 @@ impl ClusterMap {
 
     /// Refuses what would remove a group that takes part in a migration.
     fn group_not_in_migration(&self, group: GroupId) -> Result<(), Refusal> {
-        let mut moving = self.migrations_under_way().filter(|moving| moving.source == group || moving.target == group);
+        let mut moving = self.migrations_under_way().filter(|moving| moving.concerns(group));
         match moving.find_map(|migration| Some((migration.slots.first()?.first(), migration.id))) {
             Some((slot, id)) => Err(Refusal::SlotInMigration { slot, id }),
             None => Ok(()),
