@@ -14,7 +14,7 @@ import tarfile
 from pathlib import Path
 
 # Bump when PATCHES changes, so that an already unpacked copy is made anew.
-PATCH_LEVEL = 5
+PATCH_LEVEL = 6
 
 # (file, old text, new text, why). Each old text must occur exactly once: a new upstream version cannot pass unnoticed.
 PATCHES = [
@@ -51,6 +51,27 @@ PATCHES = [
         """            [string match "*slave*" [$owner_r CLUSTER REPLICAS $owner_id]] ||\n"""
         """            [string match "* myself,master *" [$newnode_r CLUSTER NODES]]\n""",
         "a node without slots stays a master: where copies lie does not follow from who gives slots to whom",
+    ),
+    (
+        "tests/unit/client-eviction.tcl",
+        "                assert {[client_field $cname tot-mem] > $maxmemory_clients}\n            }            \n"
+        "            $rr close\n",
+        "                assert {[client_field $cname tot-mem] > $maxmemory_clients}\n            }\n"
+        "            $rr close\n"
+        "            wait_for_condition 200 10 {![client_exists $cname]} else {fail {still there}}\n",
+        "the end of a connection arrives late behind a window that was full: until then the client counts",
+    ),
+    (
+        "tests/unit/client-eviction.tcl",
+        "            set client_mem [client_field client-$i tot-mem]\n    \n",
+        "            wait_for_condition 200 10 {\n"
+        "                [llength [lsearch -all [split [r client list] \"\\n\"] \"*name=client-$i *qbuf=$size *\"]] ==\n"
+        "                    $clients_per_size\n"
+        "            } else {\n"
+        "                fail {the requests do not arrive}\n"
+        "            }\n"
+        "            set client_mem [client_field client-$i tot-mem]\n    \n",
+        "what a client uses is known when its request has arrived",
     ),
 ]
 
