@@ -65,7 +65,8 @@ PATCHES = [
         "tests/unit/client-eviction.tcl",
         "            set client_mem [client_field client-$i tot-mem]\n    \n",
         "            wait_for_condition 200 10 {\n"
-        "                [llength [lsearch -all [split [r client list] \"\\n\"] \"*name=client-$i *qbuf=$size *\"]] ==\n"
+        "                [llength [lsearch -all [split [r client list] \"\\n\"] "
+        "\"*name=client-$i *qbuf=$size *\"]] ==\n"
         "                    $clients_per_size\n"
         "            } else {\n"
         "                fail {the requests do not arrive}\n"

@@ -8,7 +8,7 @@
 use std::ops::Deref;
 
 /// The longest integer text: "-9223372036854775808".
-const I64_TEXT_MAX: usize = 20;
+pub const I64_TEXT_MAX: usize = 20;
 
 /// The longest double text: "-1.7976931348623157e+308" has 24 bytes; the shortest style may write 0.000000
 /// before digits.
@@ -237,11 +237,37 @@ pub fn format_i64(value: i64) -> I64Text {
     text
 }
 
+/// How long the decimal text of an integer is, in bytes.
+#[inline]
+pub fn text_len(value: i64) -> usize {
+    let digits = value.unsigned_abs().checked_ilog10().map_or(1, |log| log as usize + 1);
+    digits + usize::from(value < 0)
+}
+
 /// Formats an unsigned integer without allocating.
 #[inline]
 pub fn format_u64(value: u64) -> I64Text {
     let mut bytes = [0u8; I64_TEXT_MAX];
-    let mut start = I64_TEXT_MAX;
+    let start = write_digits(&mut bytes, value);
+    I64Text { bytes, start: start as u8 }
+}
+
+/// Writes the decimal text of an integer to the end of `bytes`, which has room for it; returns where it starts.
+///
+/// For who writes it where it goes: [`I64Text`] is copied, and reading what was written in pieces just before is slow.
+#[inline]
+pub fn write_i64(bytes: &mut [u8], value: i64) -> usize {
+    let start = write_digits(bytes, value.unsigned_abs());
+    if value >= 0 {
+        return start;
+    }
+    bytes[start - 1] = b'-';
+    start - 1
+}
+
+#[inline]
+fn write_digits(bytes: &mut [u8], value: u64) -> usize {
+    let mut start = bytes.len();
     let mut rest = value;
     while rest >= 100 {
         let pair = (rest % 100) as usize * 2;
@@ -257,7 +283,7 @@ pub fn format_u64(value: u64) -> I64Text {
         start -= 1;
         bytes[start] = b'0' + rest as u8;
     }
-    I64Text { bytes, start: start as u8 }
+    start
 }
 
 /// "00" to "99": two digits per division.

@@ -9,7 +9,7 @@
 
 use super::output::{Output, PIECE_BYTES};
 use crate::error::CommandError;
-use basalt_storage::number;
+use basalt_storage::number::{self, I64_TEXT_MAX};
 use basalt_storage::shared::SharedBytes;
 use std::ops::Range;
 
@@ -230,7 +230,7 @@ impl ReplyBuf {
     pub fn integer(&mut self, number: i64) {
         match number {
             0..100 => self.header(b':', number as usize),
-            _ => self.line(b':', &number::format_i64(number)),
+            _ => self.number(b':', number),
         }
     }
 
@@ -411,8 +411,24 @@ impl ReplyBuf {
         match length {
             0..10 => self.raw(&[kind, digit(length), b'\r', b'\n']),
             10..100 => self.raw(&[kind, digit(length / 10), digit(length % 10), b'\r', b'\n']),
-            _ => self.line(kind, &number::format_i64(length as i64)),
+            _ => self.number(kind, length as i64),
         }
+    }
+
+    /// A line with a number, put together where it goes.
+    #[inline]
+    fn number(&mut self, kind: u8, number: i64) {
+        const ROOM: [u8; I64_TEXT_MAX + 3] = [0; I64_TEXT_MAX + 3];
+        self.reserve(ROOM.len());
+        let at = self.bytes.len();
+        self.bytes.extend_from_slice(&ROOM);
+        let end = at + 1 + number::text_len(number);
+        let line = &mut self.bytes[at..end + 2];
+        let digits = line.len() - 2;
+        line[0] = kind;
+        number::write_i64(&mut line[1..digits], number);
+        line[digits..].copy_from_slice(b"\r\n");
+        self.bytes.truncate(end + 2);
     }
 
     #[inline]

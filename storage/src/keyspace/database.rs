@@ -2,6 +2,7 @@
 
 use super::dump::Progress;
 use super::expiry::SweepPosition;
+use super::handle::Collection;
 use super::key::Key;
 use super::sizes::{Class, Sizes};
 use super::slots::Slots;
@@ -147,6 +148,26 @@ impl Database {
         self.before_change(key, Some(loc));
         let sizes = &self.sizes;
         self.slots.at_mut(key.slot.within_stripe()).table.update(loc, |entry| sizes.change(entry, change))
+    }
+
+    /// Changes the collection of a type that is known.
+    #[inline]
+    pub(super) fn update_collection<T: Collection, R>(
+        &mut self,
+        key: &Key<'_>,
+        loc: Loc,
+        change: impl FnOnce(&mut T) -> R,
+    ) -> R {
+        self.before_change(key, Some(loc));
+        let sizes = &self.sizes;
+        self.slots.at_mut(key.slot.within_stripe()).table.update(loc, |entry| {
+            let collection = entry.collection_mut().and_then(T::of_mut);
+            let collection = collection.expect("the type was checked when the handle was made");
+            let before = Class::new(T::TYPE, collection.size() as u64);
+            let result = change(collection);
+            sizes.pass(before, Class::new(T::TYPE, collection.size() as u64));
+            result
+        })
     }
 
     /// Takes over the entries of a slot that has none, at its position in the stripe.

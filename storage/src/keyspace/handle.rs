@@ -23,7 +23,8 @@ pub trait Collection: Sized {
     const TYPE: Type;
 
     fn empty() -> Self;
-    fn is_empty(&self) -> bool;
+    /// How many elements it has.
+    fn size(&self) -> usize;
     fn into_value(self) -> Value;
     fn of(value: ValueRef<'_>) -> Option<&Self>;
     fn of_mut(collection: CollectionMut<'_>) -> Option<&mut Self>;
@@ -39,8 +40,8 @@ macro_rules! collection {
             }
 
             #[inline]
-            fn is_empty(&self) -> bool {
-                self.len() == 0
+            fn size(&self) -> usize {
+                self.len()
             }
 
             fn into_value(self) -> Value {
@@ -95,11 +96,9 @@ impl<T: Collection> Handle<'_, '_, T> {
     #[inline]
     pub(super) fn edit<R>(&mut self, change: impl FnOnce(&mut T) -> R) -> R {
         let is_empty = &mut self.is_empty;
-        self.database.update_value(&self.key, self.loc, |entry: &mut Entry| {
-            let collection = entry.collection_mut().and_then(T::of_mut);
-            let collection = collection.expect("the type was checked when the handle was made");
+        self.database.update_collection::<T, R>(&self.key, self.loc, |collection| {
             let result = change(collection);
-            *is_empty = collection.is_empty();
+            *is_empty = collection.size() == 0;
             result
         })
     }

@@ -95,6 +95,7 @@ impl Settings {
         }
     }
 
+    #[inline]
     pub fn list_limits(&self) -> ListLimits {
         ListLimits::new(self.list_max_listpack_size.load(Relaxed))
     }

@@ -29,7 +29,7 @@ impl Class {
     #[inline]
     pub fn of(entry: EntryRef<'_>) -> Class {
         let (value_type, len) = match entry.value() {
-            ValueRef::Int(number) => (Type::String, number::format_i64(number).len() as u64),
+            ValueRef::Int(number) => (Type::String, number::text_len(number) as u64),
             ValueRef::Str(bytes) => (Type::String, bytes.len() as u64),
             ValueRef::List(list) => (Type::List, list.len() as u64),
             ValueRef::Set(set) => (Type::Set, set.len() as u64),
@@ -37,6 +37,12 @@ impl Class {
             ValueRef::Zset(zset) => (Type::Zset, zset.len() as u64),
             ValueRef::Outline(outline) => (outline.value_type(), outline.len()),
         };
+        Class::new(value_type, len)
+    }
+
+    /// The class of a value of `len` bytes or elements.
+    #[inline]
+    pub fn new(value_type: Type, len: u64) -> Class {
         let power = (u64::BITS - len.leading_zeros()) as usize;
         Class((value_type as usize * CLASSES + power.min(CLASSES - 1)) as u16)
     }
@@ -85,12 +91,17 @@ impl Sizes {
     pub(super) fn change<R>(&self, entry: &mut Entry, change: impl FnOnce(&mut Entry) -> R) -> R {
         let before = Class::of(entry.as_ref());
         let result = change(entry);
-        let after = Class::of(entry.as_ref());
+        self.pass(before, Class::of(entry.as_ref()));
+        result
+    }
+
+    /// Counts what was of one class as one of another.
+    #[inline]
+    pub(super) fn pass(&self, before: Class, after: Class) {
         if before != after {
             self.take(before);
             self.add(after);
         }
-        result
     }
 }
 

@@ -70,7 +70,7 @@ impl<'a> StrRef<'a> {
 
     pub fn len(self) -> usize {
         match self {
-            StrRef::Int(number) => number::format_i64(number).len(),
+            StrRef::Int(number) => number::text_len(number),
             StrRef::Bytes(bytes) => bytes.len(),
             StrRef::Shared(bytes) => bytes.len(),
         }

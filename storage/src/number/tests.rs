@@ -8,6 +8,7 @@ fn integers_round_trip_and_only_canonical_text_parses() {
         let text = format_i64(value);
         assert_eq!(&*text, value.to_string().as_bytes());
         assert_eq!(parse_i64(&text), Some(value));
+        assert_eq!(text_len(value), text.len());
     }
     let mut power = 1u64;
     for _ in 0..20 {

@@ -9,7 +9,7 @@ use super::item::Member;
 use super::packed::Packed;
 use super::thin::{Boxed, Form, Tagged};
 use super::{Encoding, USAGE_SAMPLES, extrapolate};
-use crate::number::{I64Text, format_i64, parse_i64};
+use crate::number::{I64Text, format_i64, parse_i64, text_len};
 use crate::rng::Rng;
 use crate::table::{self, Item, ItemRef, ScanCursor, Table};
 use std::ops::Deref;
@@ -312,8 +312,7 @@ fn add_to(form: &mut Forms, member: &[u8], limits: &SetLimits) -> bool {
 fn add_text_to_ints(form: &mut Forms, member: &[u8], limits: &SetLimits) -> bool {
     let Form::Ints(ints) = form else { unreachable!("the caller has matched integers") };
     let view = ints.view();
-    let longest =
-        [view.min(), view.max()].into_iter().flatten().map(|value| format_i64(value).len()).max().unwrap_or(0);
+    let longest = [view.min(), view.max()].into_iter().flatten().map(text_len).max().unwrap_or(0);
     let small = view.len() < limits.max_listpack_entries && member.len().max(longest) <= limits.max_listpack_value;
     if small {
         let mut packed = Packed::new();

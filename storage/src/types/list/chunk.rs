@@ -38,12 +38,13 @@ impl Chunk {
         Chunk(block)
     }
 
-    /// An empty chunk of a long list, with room for an element of this length.
-    pub fn with_room(len: usize) -> Chunk {
+    /// An empty chunk of `bytes`, or of what an element of `len` bytes needs if that is more.
+    pub fn with_room(bytes: usize, len: usize) -> Chunk {
         let width_log2 = width_log2_for(len);
-        Chunk(Block::new(max(len + (1 << width_log2), 256 - Block::HEADER_BYTES), width_log2))
+        Chunk(Block::new(max(len + (1 << width_log2), bytes.saturating_sub(Block::HEADER_BYTES)), width_log2))
     }
 
+    #[inline]
     pub fn count(&self) -> usize {
         usize::from(self.0.header().count)
     }

@@ -18,6 +18,7 @@ const SAFETY_BYTES: usize = 8192;
 pub(super) const CHUNK_ENTRIES_MAX: usize = 32_767;
 
 impl ListLimits {
+    #[inline]
     pub fn new(max_listpack_size: i64) -> ListLimits {
         if max_listpack_size >= 0 {
             let entries_max = max_listpack_size.clamp(1, CHUNK_ENTRIES_MAX as i64) as usize;
@@ -28,6 +29,7 @@ impl ListLimits {
     }
 
     /// Whether a listpack of this size is too large.
+    #[inline]
     pub(super) fn exceeded_by(&self, bytes: usize, entries: usize) -> bool {
         bytes > self.bytes_max || entries > self.entries_max
     }

@@ -21,6 +21,11 @@ pub(super) struct Place {
 /// A chunk in the middle is shrunk when an eighth of it is unused, a full one when this part is.
 const FULL_SLACK_PARTS: usize = 64;
 const SLACK_PARTS: usize = 8;
+/// What a chunk takes at first, unless the list is long.
+const FIRST_BYTES: usize = 256;
+/// From so many chunks on, a list that grows takes its next one at the size that the last one has: growing it step by
+/// step would save little of the whole, and take longer than filling it.
+const LONG_CHUNKS: usize = 8;
 
 impl Quicklist {
     pub fn new(chunks: VecDeque<Chunk>) -> Quicklist {
@@ -80,19 +85,24 @@ impl Quicklist {
     }
 
     pub fn push(&mut self, end: End, element: &[u8], limits: &ListLimits) {
+        self.len += 1;
+        let is_long = self.chunks.len() >= LONG_CHUNKS;
         let last = match end {
             End::Front => self.chunks.front_mut(),
             End::Back => self.chunks.back_mut(),
         };
-        self.len += 1;
+        let mut bytes = FIRST_BYTES;
         if let Some(chunk) = last {
             if chunk.fits(element.len(), limits) {
                 return chunk.push(end, element, growth(limits));
             }
             chunk.forget_listpack_bytes();
             chunk.shrink(FULL_SLACK_PARTS);
+            if is_long {
+                bytes = chunk.heap_bytes().min(limits.chunk_bytes_max());
+            }
         }
-        let mut chunk = Chunk::with_room(element.len());
+        let mut chunk = Chunk::with_room(bytes, element.len());
         chunk.push(end, element, growth(limits));
         match end {
             End::Front => self.chunks.push_front(chunk),
@@ -146,7 +156,7 @@ impl Quicklist {
         {
             return right.push(End::Front, element, growth(limits));
         }
-        let mut chunk = Chunk::with_room(element.len());
+        let mut chunk = Chunk::with_room(FIRST_BYTES, element.len());
         chunk.push(End::Back, element, growth(limits));
         self.forget_listpack_bytes();
         self.chunks.insert(right, chunk);
