@@ -152,6 +152,7 @@ impl Session {
     }
 
     /// What the connection remembers of the cluster. Asked for only where there is one.
+    #[inline]
     pub fn routing(&mut self) -> &mut Routing {
         self.needs_care = true;
         self.routing.get_or_insert_default()
@@ -166,6 +167,7 @@ impl Session {
     }
 
     /// A request was answered: what has held for it alone does not hold any more.
+    #[inline]
     pub fn end_request(&mut self) {
         if let Some(routing) = &mut self.routing {
             routing.end_request(&self.transaction.phase);

@@ -41,6 +41,7 @@ pub mod transactions;
 pub mod waiting;
 pub mod zsets;
 
+use crate::cluster::route::Names;
 use crate::error::CommandError;
 use crate::resp::Args;
 use basalt_storage::slot::StripeSet;
@@ -104,6 +105,8 @@ pub struct Command {
     subcommands: HashMap<&'static [u8], &'static Command>,
     /// Where its key stands, if it locks just that one's stripe: most commands by far.
     lone_key: Option<usize>,
+    /// What a request for it names, as far as a cluster cares.
+    pub names: Names,
 }
 
 /// All commands, by what clients call them in lower case.
@@ -141,7 +144,7 @@ impl Table {
         let id = CommandId(self.by_id.len());
         let lone_key = spec.lone_key();
         let command: &'static Command =
-            Box::leak(Box::new(Command { id, full_name, called, spec, subcommands, lone_key }));
+            Box::leak(Box::new(Command { id, full_name, called, spec, subcommands, lone_key, names: spec.names() }));
         self.by_id.push(command);
         command
     }
@@ -211,12 +214,16 @@ impl Command {
         self.spec.flags.contains(Flags::SKIP_MONITOR) || self.spec.flags.contains(Flags::ADMIN)
     }
 
+    /// Where its key stands, if it is a command of one key and these arguments have it.
+    #[inline]
+    pub fn lone_key(&self, args: Args<'_>) -> Option<usize> {
+        self.lone_key.filter(|index| *index < args.len())
+    }
+
     /// The stripes that the command locks when it runs by itself.
     #[inline]
     pub fn stripes(&self, args: Args<'_>) -> StripeSet {
-        if let Some(index) = self.lone_key
-            && index < args.len()
-        {
+        if let Some(index) = self.lone_key(args) {
             return StripeSet::of(args.key(index).slot.stripe());
         }
         match self.spec.locks {

@@ -3,6 +3,7 @@
 //! Everything that asks "what is this command" derives from these rows: dispatch, key extraction and locking, COMMAND,
 //! ACL categories, cluster routing, documentation, metrics.
 
+use crate::cluster::route::Names;
 use crate::commands::ctx::{Ctx, SessionCtx};
 use crate::commands::looks::Looks;
 use crate::error::CommandResult;
@@ -84,6 +85,14 @@ impl Spec {
     #[inline]
     pub fn accepts(&self, arguments: usize) -> bool {
         if self.arity >= 0 { arguments == self.arity as usize } else { arguments >= self.arity.unsigned_abs() as usize }
+    }
+
+    /// What a request for the command names, as far as a cluster cares.
+    pub fn names(&self) -> Names {
+        if self.keys.iter().any(|keys| keys.flags.contains(KeyFlags::NOT_KEY)) {
+            return Names::ShardChannels;
+        }
+        if self.name == "migrate" { Names::KeysToMigrate } else { Names::Keys }
     }
 
     /// Where the only key stands, if there is always just one, and it alone says which stripe is locked.

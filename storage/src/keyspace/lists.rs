@@ -7,11 +7,16 @@ use crate::types::{End, List};
 use std::ops::Range;
 
 impl Handle<'_, '_, List> {
-    /// Pushes elements one after the other at one end.
-    pub fn push<'e>(&mut self, end: End, elements: impl ExactSizeIterator<Item = &'e [u8]> + Clone) {
+    /// Pushes elements one after the other at one end. Returns how many the list has then.
+    #[inline]
+    pub fn push<'e>(&mut self, end: End, elements: impl ExactSizeIterator<Item = &'e [u8]> + Clone) -> usize {
         let limits = self.settings().list_limits();
-        self.edit(|list| list.push_all(end, elements.clone(), &limits));
+        let len = self.edit(|list| {
+            list.push_all(end, elements.clone(), &limits);
+            list.len()
+        });
         self.account(|| KeyEffect::ListPush { end, elements: elements.map(Box::from).collect() });
+        len
     }
 
     /// Removes up to `count` elements from one end; `visit` sees each before it goes. Returns how many there were.
@@ -64,7 +69,7 @@ impl Handle<'_, '_, List> {
 
     pub(super) fn apply(&mut self, effect: KeyEffect) {
         match effect {
-            KeyEffect::ListPush { end, elements } => self.push(end, slices(&elements).into_iter()),
+            KeyEffect::ListPush { end, elements } => drop(self.push(end, slices(&elements).into_iter())),
             KeyEffect::ListPop { end, count } => {
                 let popped = self.pop(end, count, |_| {});
                 assert_eq!(popped, count, "a list is as long on every replica");

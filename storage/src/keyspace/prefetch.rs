@@ -21,8 +21,11 @@ use parking_lot::MutexGuard;
 pub type Upcoming<'a> = [Option<&'a [u8]>; 2];
 
 impl Keyspace {
-    /// Asks the processor for what finding these keys will look at.
+    /// Asks the processor for what finding these keys will look at. A single one has nobody to wait beside.
     pub fn prefetch(&self, db: DbIndex, keys: &[HashedKey]) {
+        if keys.len() < 2 {
+            return;
+        }
         self.step(db, keys, |slot, _| prefetch(&raw const *slot));
         self.step(db, keys, |slot, hash| slot.table.prefetch_buckets(hash));
         self.step(db, keys, |slot, hash| slot.table.prefetch_item(hash));

@@ -56,6 +56,7 @@ impl Reads {
     }
 
     /// A request was answered.
+    #[inline]
     pub fn end_request(&mut self) {
         if let Reads { until: None, delivered: None, ready: None, extent: Extent::AsNamed, .. } = self {
             self.asked += 1;

@@ -155,8 +155,7 @@ fn rpush(ctx: &mut Ctx<'_, '_>, args: Args<'_>) -> CommandResult {
 fn push(ctx: &mut Ctx<'_, '_>, args: Args<'_>, end: End) -> CommandResult {
     let key = args.key(1);
     let mut list = ctx.view.existing_or_new::<List>(ctx.db, &key)?;
-    list.push(end, args.from(2));
-    let len = list.value().len();
+    let len = list.push(end, args.from(2));
     drop(list);
     ctx.notify(EventClass::List, push_event(end), key.bytes);
     ctx.out.count(len);
