@@ -139,6 +139,9 @@ def descriptors(scene: Scene):
     server, port = scene.cache()
     yield port
     pid, others = server.process.pid, [server.connect() for _ in range(100)]
+    # Until it is answered, a connection may be one that the server has no descriptor for yet.
+    for other in others:
+        other.call("PING")
     soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     used = int(value(port, "basalt_process_open_fds"))
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (int(used / 0.94), hard))
