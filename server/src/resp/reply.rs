@@ -463,6 +463,16 @@ mod tests {
     }
 
     #[test]
+    fn numbers_and_lengths_of_all_sizes_are_whole() {
+        for number in [0, 9, 10, 99, 100, 12_345, -1, -99, -100, i64::MAX, i64::MIN] {
+            assert_eq!(written(Protocol::Resp2, |b| b.integer(number)), format!(":{number}\r\n"));
+        }
+        for length in [0, 9, 10, 99, 100, 1_000_000] {
+            assert_eq!(written(Protocol::Resp2, |b| b.array(length)), format!("*{length}\r\n"));
+        }
+    }
+
+    #[test]
     fn a_deferred_length_ends_up_in_front_of_its_elements() {
         let text = written(Protocol::Resp2, |b| {
             b.ok();

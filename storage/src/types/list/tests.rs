@@ -218,6 +218,16 @@ fn a_queue_stays_small_while_elements_pass_through() {
 }
 
 #[test]
+fn the_next_chunk_of_a_long_list_is_as_large_as_a_full_one_but_not_as_an_oversized_one() {
+    let limits = ListLimits::default();
+    let mut list = List::new();
+    (0..20).for_each(|_| list.push(End::Front, &[b'x'; 100_000], &limits));
+    let before = list.heap_bytes();
+    list.push(End::Front, b"y", &limits);
+    assert_eq!(list.heap_bytes() - before, limits.chunk_bytes_max());
+}
+
+#[test]
 fn becomes_a_quicklist_past_the_limit_and_a_listpack_at_half_of_it() {
     let limits = ListLimits::new(128);
     let mut list = List::new();
