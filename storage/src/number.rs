@@ -229,12 +229,9 @@ pub struct I64Text {
 /// Formats an integer without allocating.
 #[inline]
 pub fn format_i64(value: i64) -> I64Text {
-    let mut text = format_u64(value.unsigned_abs());
-    if value < 0 {
-        text.start -= 1;
-        text.bytes[usize::from(text.start)] = b'-';
-    }
-    text
+    let mut bytes = [0u8; I64_TEXT_MAX];
+    let start = write_i64(&mut bytes, value);
+    I64Text { bytes, start: start as u8 }
 }
 
 /// How long the decimal text of an integer is, in bytes.
