@@ -93,7 +93,7 @@ def binary_under_test() -> str:
 
 # Below what the system gives to connections: a server that is started again would find its port taken by one of them.
 # What else is tested at the same time stays clear of these: linear from 20000 (and 30000) on, and the upstream suite
-# from 21111 to 26000, where the other nodes of a cluster would dial the lower ones.
+# from 21150 to 26000, where the other nodes of a cluster would dial the lower ones.
 PORTS = range(11000, 20000)
 NODE_PORTS = range(16000, 20000)
 

@@ -150,7 +150,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--timeout", type=int, default=300, help="seconds that one file may take")
     parser.add_argument("--no-skips", action="store_true", help="ignore skips.txt: shows which entries are needed")
     parser.add_argument("--verbose", action="store_true", help="print what the suite prints")
-    parser.add_argument("--baseport", type=int, default=21111)
+    parser.add_argument("--baseport", type=int, default=22800)
     parser.add_argument("--names", metavar="PATH", help="write `mode file: test` lines of the tests that passed")
     arguments = parser.parse_args()
     arguments.files = [full_name(name, parser) for name in arguments.files + arguments.only]

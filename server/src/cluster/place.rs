@@ -33,7 +33,7 @@ pub fn place(config: &Config) -> Result<Placed, String> {
     };
     let listen = |ip: IpAddr| {
         TcpListener::bind((ip, port))
-            .map_err(|error| format!("cannot listen for other nodes on {ip}:{port} (see `cluster-port`): {error}"))
+            .map_err(|error| format!("Failed listening on port {port} (cluster, {ip}; see `cluster-port`): {error}"))
     };
     let listeners = ips.into_iter().map(listen).collect::<Result<_, _>>()?;
     Ok(Placed { address, listeners })

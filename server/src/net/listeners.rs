@@ -69,7 +69,8 @@ impl Listeners {
                 Ok(listener) => opened.push((*address, *service, listener)),
                 Err(error) if !must_exist => tracing::debug!(%address, %error, "not listening on an optional address"),
                 Err(error) => {
-                    tracing::warn!(%address, %error, "can't listen");
+                    // The words of redis-server's log, by which scripts know that they have to take another port.
+                    tracing::warn!(%address, %error, "Failed listening on port {}", address.port());
                     return Err("Unable to listen on this port. Check server logs.".to_owned());
                 }
             }
