@@ -84,7 +84,9 @@ impl Rocks {
     ) -> Result<(), EngineError> {
         let mut options = WriteOptions::default();
         options.set_sync(durability == Durability::Synced);
+        let writing = self.saving.log_file.enter(batch.size_in_bytes(), durability);
         self.db.write_opt(batch, &options).map_err(failed(action))?;
+        drop(writing);
         self.numbers.note_written(number, durability);
         Ok(())
     }

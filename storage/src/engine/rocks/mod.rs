@@ -8,7 +8,7 @@
 //! | `layout` | column families and the form of keys |
 //! | `meta` | the record of one key |
 //! | `log` | the raw log of a group |
-//! | `log_file` | the length of the file that it is written to |
+//! | `log_file` | zeros ahead of what is written to it |
 //! | `engine` | the state of one group: its databases and counts in memory |
 //! | `counts` | how many entries each slot has, on disk |
 //! | `apply`, `staged`, `parts`, `lists`, `strings` | effects into one write |

@@ -4,7 +4,6 @@
 //! wrong is said with the path and with what can be done about it.
 
 use super::layout::{FAMILIES, LAYOUT_PROPERTY, LAYOUT_VERSION};
-use super::log_file;
 use super::options::{self, Memory, RocksOptions};
 use super::saving::{Saver, Saving};
 use super::wal::{self, Numbers};
@@ -86,8 +85,7 @@ impl Rocks {
         if layout(directory, &db)?.is_none() {
             db.put(LAYOUT_PROPERTY, LAYOUT_VERSION.to_be_bytes()).map_err(|error| classify(directory, &error))?;
         }
-        log_file::lengthen_newest(directory, options.flush_bytes());
-        let (db, saving) = (Arc::new(db), Saving::new(options));
+        let (db, saving) = (Arc::new(db), Saving::new(directory, options));
         let saver = Saver::start(&saving, &db).map_err(|error| {
             let detail = format!("the system refused a thread: {error}");
             OpenError::Database { path: directory.into(), detail }

@@ -14,13 +14,14 @@
 
 use super::failed;
 use super::layout::{LOG, STATE_FAMILIES};
-use super::log_file;
+use super::log_file::LogFile;
 use super::open::Rocks;
 use super::options::RocksOptions;
 use crate::engine::{EngineError, LogIndex};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use rocksdb::{DB, FlushOptions, WriteBatch, WriteOptions, properties};
 use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::{Builder, JoinHandle};
@@ -63,6 +64,8 @@ impl Mark {
 
 /// What the database and its flushing thread share.
 pub(super) struct Saving {
+    /// The write-ahead log: a flush begins another.
+    pub log_file: LogFile,
     bytes_max: u64,
     /// Of state that was written since the last flush.
     state_bytes: AtomicU64,
@@ -90,8 +93,10 @@ struct Wish {
 }
 
 impl Saving {
-    pub fn new(options: &RocksOptions) -> Arc<Saving> {
+    /// Of an open database in this directory.
+    pub fn new(directory: &Path, options: &RocksOptions) -> Arc<Saving> {
         Arc::new(Saving {
+            log_file: LogFile::new(directory),
             bytes_max: options.flush_bytes(),
             state_bytes: AtomicU64::new(0),
             log_bytes: AtomicU64::new(0),
@@ -173,8 +178,9 @@ impl Saving {
         let applied: Vec<LogIndex> = marks.iter().map(|mark| mark.applied()).collect();
         let state_bytes = self.state_bytes.load(Ordering::Relaxed);
         let log_bytes = self.log_bytes.load(Ordering::Relaxed);
-        flush(db, &STATE_FAMILIES, Wait::No, self.bytes_max)?;
+        flush(db, &STATE_FAMILIES, Wait::No)?;
         drop(whole);
+        self.log_file.turn();
         // None of those that are written to now is exchanged before this one is done.
         while STATE_FAMILIES.iter().any(|name| full_memtables(db, name) > 0) {
             let mut wish = self.wish.lock();
@@ -196,7 +202,8 @@ impl Saving {
 
     fn flush_log(&self, db: &DB) -> Result<(), EngineError> {
         let kept = self.log_kept.load(Ordering::Relaxed);
-        flush(db, &[LOG], Wait::Yes, self.bytes_max)?;
+        flush(db, &[LOG], Wait::Yes)?;
+        self.log_file.turn();
         let kept = self.log_kept.fetch_sub(kept, Ordering::Relaxed) - kept;
         self.want(|wish| wish.log |= kept >= LOG_PORTIONS * self.bytes_max);
         Ok(())
@@ -352,14 +359,11 @@ enum Wait {
     No,
 }
 
-fn flush(db: &DB, names: &[&str], wait: Wait, log_bytes: u64) -> Result<(), EngineError> {
+fn flush(db: &DB, names: &[&str], wait: Wait) -> Result<(), EngineError> {
     let families: Vec<_> = names.iter().map(|name| db.cf_handle(name).expect("all families were opened")).collect();
     let mut options = FlushOptions::default();
     options.set_wait(wait == Wait::Yes);
-    db.flush_cfs_opt(&families, &options).map_err(failed("flushing"))?;
-    // It began a new log.
-    log_file::lengthen_newest(db.path(), log_bytes);
-    Ok(())
+    db.flush_cfs_opt(&families, &options).map_err(failed("flushing"))
 }
 
 fn given_up() -> EngineError {

@@ -30,7 +30,7 @@ fn apply(rocks: &Rocks, engine: &Engine, index: u64) {
 
 /// What a process would find if this one ended now. Files may go while they are copied, which no crash does: then it is
 /// tried again.
-fn left_behind(scratch: &Scratch) -> Scratch {
+pub fn left_behind(scratch: &Scratch) -> Scratch {
     let copy = Scratch::new("left-behind");
     while !copied(scratch.path(), copy.path()) {
         fs::remove_dir_all(copy.path()).unwrap();

@@ -1,6 +1,7 @@
 //! A write-ahead log that ends torn is cut; one that is damaged where it was synced is refused.
 
 use super::Scratch;
+use super::saving::left_behind;
 use crate::engine::{Durability, GroupId, LogWrite, OpenError, Rocks, RocksOptions};
 use std::fs;
 use std::path::PathBuf;
@@ -124,15 +125,44 @@ fn zeros_at_the_end_are_where_nothing_was_written() {
         let rocks = scratch.open();
         (1..=3).for_each(|index| put(&rocks, index));
         let first = newest_log(&scratch);
-        // As a crash leaves it: with the length that it was given, and kept as if another family still needed it.
+        // As a crash leaves it: with zeros at its end, and kept as if another family still needed it.
         let whole = fs::read(&first).unwrap();
         rocks.flush_memtables().unwrap();
         (4..=6).for_each(|index| put(&rocks, index));
         (first, whole)
     };
-    assert!(whole.ends_with(&[0; 1000]), "it has its length beforehand");
+    assert!(whole.ends_with(&[0; 1000]), "there are zeros ahead");
     fs::write(&first, &whole).unwrap();
     assert_eq!(reopened(&scratch).unwrap(), 6);
+}
+
+#[test]
+fn zeros_are_written_only_behind_what_is_there() {
+    const GROUPS: std::ops::Range<u32> = 2..6;
+    const EACH: u64 = 300;
+    let scratch = Scratch::new("wal-zeros-behind");
+    let rocks = scratch.open();
+    let put_all = |range: std::ops::RangeInclusive<u64>, meanwhile: fn(&Rocks)| {
+        std::thread::scope(|scope| {
+            let put = |group| range.clone().for_each(|index| put_in(&rocks, GroupId(group), index));
+            let writers: Vec<_> = GROUPS.map(|group| scope.spawn(move || put(group))).collect();
+            while !writers.iter().all(|writer| writer.is_finished()) {
+                meanwhile(&rocks);
+            }
+        });
+    };
+    // New files begin all the time, so that some zeros come too late for theirs.
+    put_all(1..=EACH, |rocks| rocks.flush_memtables().unwrap());
+    // What is in this file only is read again.
+    put_all(EACH + 1..=2 * EACH, |_| std::thread::yield_now());
+    let copy = left_behind(&scratch);
+    assert!(fs::read(newest_log(&copy)).unwrap().ends_with(&[0; 1000]), "there are zeros");
+    let rocks = copy.open();
+    for group in GROUPS {
+        let entries = rocks.log_read(GroupId(group), 1..2 * EACH + 1, usize::MAX).unwrap();
+        assert!(entries.iter().all(|(index, bytes)| *bytes == vec![*index as u8; 300]), "group {group}");
+        assert_eq!(entries.len() as u64, 2 * EACH, "group {group}");
+    }
 }
 
 #[test]
