@@ -5,7 +5,7 @@ pub const CACHE_LINE: usize = 64;
 
 /// Asks for the cache line at an address; what is there is not looked at.
 #[inline]
-pub(crate) fn prefetch<T>(address: *const T) {
+pub fn prefetch<T>(address: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch reads nothing and cannot fault, whatever the address.
     unsafe {

@@ -2,7 +2,7 @@
 //! networks.
 
 pub mod access;
-mod cache_line;
+pub mod cache_line;
 pub mod clock;
 pub mod crc32c;
 pub mod effect;

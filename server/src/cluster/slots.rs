@@ -8,6 +8,7 @@
 
 use basalt_cluster::ids::{GroupId, NodeId};
 use basalt_cluster::map::{ClusterMap, Known, Role, Seen};
+use basalt_storage::cache_line::prefetch;
 use basalt_storage::keyspace::View;
 use basalt_storage::slot::{SLOT_COUNT, Slot, StripeIndex};
 use std::collections::BTreeMap;
@@ -190,6 +191,12 @@ impl SlotStates {
     #[inline]
     pub fn at(&self, slot: Slot) -> SlotState {
         STATES[usize::from(self.states[usize::from(slot.number())].load(Relaxed))]
+    }
+
+    /// Asks the processor for a state that will be needed.
+    #[inline]
+    pub fn prefetch(&self, slot: Slot) {
+        prefetch(&raw const self.states[usize::from(slot.number())]);
     }
 
     /// Read before a decision, and again under locks to know whether it still holds: what has changed in the slots of

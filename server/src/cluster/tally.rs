@@ -1,5 +1,6 @@
 //! How many commands each slot has served here: counted by whoever evaluates, read now and then by [`super::weigh`].
 
+use basalt_storage::cache_line::prefetch;
 use basalt_storage::slot::{SLOT_COUNT, Slot};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -13,6 +14,12 @@ impl Tally {
     pub fn count(&self, slot: Slot, commands: u32) {
         let of_slot = &self.0[usize::from(slot.number())];
         of_slot.store(of_slot.load(Relaxed).wrapping_add(commands), Relaxed);
+    }
+
+    /// Asks the processor for a counter that will be needed.
+    #[inline]
+    pub fn prefetch(&self, slot: Slot) {
+        prefetch(&raw const self.0[usize::from(slot.number())]);
     }
 
     pub fn of(&self, slot: Slot) -> u32 {

@@ -307,6 +307,9 @@ impl Connection {
             let limits = self.server.config.request_limits(&self.session);
             let stop = batch.fill(&mut self.decoder, input, used, limits);
             if batch.len() > 1 {
+                if let Some(cluster) = self.server.cluster() {
+                    batch.slots().for_each(|slot| cluster.prefetch(slot));
+                }
                 batch.prefetch(&self.server.keyspace, self.session.db, input);
             }
             for index in 0..batch.len() {

@@ -5,6 +5,7 @@ use super::args::shift;
 use super::decode::{self, Decoded, Decoder, Limits, ProtocolError};
 use basalt_storage::effect::DbIndex;
 use basalt_storage::keyspace::{HashedKey, Keyspace};
+use basalt_storage::slot::Slot;
 use smallvec::SmallVec;
 
 /// Requests decoded ahead: enough to hide the waits for memory, and few enough for the cache.
@@ -112,6 +113,11 @@ impl Batch {
     pub fn args<'a>(&'a self, index: usize, input: &'a [u8]) -> Option<Args<'a>> {
         let Request { first, last, key, .. } = self.requests[index];
         (last > first).then(|| Args::new(input, &self.ranges[first..last]).with_first_key(key))
+    }
+
+    /// The slots of the keys that the requests name first, as far as they seem to name some.
+    pub fn slots(&self) -> impl Iterator<Item = Slot> {
+        self.requests.iter().filter_map(|request| Some(request.key?.slot()))
     }
 
     /// Asks the processor for what the requests will look at, as far as that can be told without knowing their

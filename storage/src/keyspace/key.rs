@@ -16,6 +16,11 @@ impl HashedKey {
         HashedKey { slot: Slot::of_key(bytes), hash: table::hash(bytes) }
     }
 
+    #[inline]
+    pub fn slot(self) -> Slot {
+        self.slot
+    }
+
     /// The key again. `bytes` must be what [`HashedKey::of`] was given.
     #[inline]
     pub fn with_bytes(self, bytes: &[u8]) -> Key<'_> {
