@@ -178,17 +178,10 @@ impl Saving {
         let applied: Vec<LogIndex> = marks.iter().map(|mark| mark.applied()).collect();
         let state_bytes = self.state_bytes.load(Ordering::Relaxed);
         let log_bytes = self.log_bytes.load(Ordering::Relaxed);
-        flush(db, &STATE_FAMILIES, Wait::No)?;
+        self.exchange(db, &STATE_FAMILIES)?;
         drop(whole);
-        self.log_file.turn();
         // None of those that are written to now is exchanged before this one is done.
-        while STATE_FAMILIES.iter().any(|name| full_memtables(db, name) > 0) {
-            let mut wish = self.wish.lock();
-            if wish.is_over || self::errors(db) > errors {
-                return Err(given_up());
-            }
-            self.change.wait_for(&mut wish, LOOK);
-        }
+        self.wait_for_flush(db, &STATE_FAMILIES, errors)?;
         for (mark, index) in marks.iter().zip(applied) {
             mark.saved.fetch_max(index.0, Ordering::AcqRel);
         }
@@ -202,10 +195,32 @@ impl Saving {
 
     fn flush_log(&self, db: &DB) -> Result<(), EngineError> {
         let kept = self.log_kept.load(Ordering::Relaxed);
-        flush(db, &[LOG], Wait::Yes)?;
-        self.log_file.turn();
+        let errors = errors(db);
+        self.exchange(db, &[LOG])?;
+        self.wait_for_flush(db, &[LOG], errors)?;
         let kept = self.log_kept.fetch_sub(kept, Ordering::Relaxed) - kept;
         self.want(|wish| wish.log |= kept >= LOG_PORTIONS * self.bytes_max);
+        Ok(())
+    }
+
+    /// Begins new memtables for these families, a new log, and a flush of what they had.
+    fn exchange(&self, db: &DB, names: &[&str]) -> Result<(), EngineError> {
+        let families: Vec<_> = names.iter().map(|name| db.cf_handle(name).expect("all families were opened")).collect();
+        let mut options = FlushOptions::default();
+        options.set_wait(false);
+        let _exchange = self.log_file.exchange();
+        db.flush_cfs_opt(&families, &options).map_err(failed("flushing"))
+    }
+
+    /// Waits until the flush is done, or there are more errors than there were before.
+    fn wait_for_flush(&self, db: &DB, names: &[&str], errors: u64) -> Result<(), EngineError> {
+        while names.iter().any(|name| full_memtables(db, name) > 0) {
+            let mut wish = self.wish.lock();
+            if wish.is_over || self::errors(db) > errors {
+                return Err(given_up());
+            }
+            self.change.wait_for(&mut wish, LOOK);
+        }
         Ok(())
     }
 
@@ -305,6 +320,7 @@ impl Rocks {
     /// Lets RocksDB exchange memtables when it likes to, for as long as this runs.
     pub(super) fn with_exchanges<R>(&self, run: impl FnOnce() -> R) -> R {
         self.saving.whole.lock().0 += 1;
+        let _exchange = self.saving.log_file.exchange();
         let result = run();
         self.saving.whole.lock().0 -= 1;
         result
@@ -350,20 +366,6 @@ fn without_log() -> WriteOptions {
     let mut options = WriteOptions::default();
     options.disable_wal(true);
     options
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Wait {
-    Yes,
-    /// Only for the exchange of memtables.
-    No,
-}
-
-fn flush(db: &DB, names: &[&str], wait: Wait) -> Result<(), EngineError> {
-    let families: Vec<_> = names.iter().map(|name| db.cf_handle(name).expect("all families were opened")).collect();
-    let mut options = FlushOptions::default();
-    options.set_wait(wait == Wait::Yes);
-    db.flush_cfs_opt(&families, &options).map_err(failed("flushing"))
 }
 
 fn given_up() -> EngineError {
