@@ -65,10 +65,22 @@ impl Process {
             encode(&batch, &mut bytes);
             replica.propose(seq, bytes);
         }
-        let (first, last, term) = (span.first.0, span.last.0, replica.role.term());
+        let term = replica.role.term();
+        // What has met its fate is depended on no more: a loss takes the numbers of other groups between its own.
+        let committed = self.committed();
+        let (first, last) = match span.last.0 > committed {
+            true => (span.first.0.max(committed + 1), span.last.0),
+            false => (0, 0),
+        };
         let was_owner = owner == Some(group);
         self.held.push(Held { id, group, term, first, last, only_reads, seen, was_owner });
         Reply::Later
+    }
+
+    /// The last batch before which no group has one whose fate is not known.
+    fn committed(&self) -> u64 {
+        let waiting = self.replicas.values().filter(|replica| replica.settled < replica.proposed);
+        waiting.map(|replica| replica.settled).fold(self.seqs.last(), u64::min)
     }
 
     /// Lets answers go, if it is time for them.

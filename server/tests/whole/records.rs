@@ -114,7 +114,9 @@ impl Process {
         let Some(gone) = self.replicas.remove(&group) else { return };
         self.refresh();
         // The others may commit it or not.
-        self.note_lost(1.max(gone.settled + 1)..=gone.proposed.max(gone.settled + 1));
+        if gone.settled < gone.proposed {
+            self.note_lost(gone.settled + 1..=gone.proposed);
+        }
         let record = Record { replica, disk: None, start: Start::Empty };
         self.records.lock().replicas.insert(group, record);
     }

@@ -34,6 +34,10 @@ impl Seqs {
         *last += 1;
         *last
     }
+
+    pub fn last(&self) -> u64 {
+        *self.0.lock()
+    }
 }
 
 /// What concerns the node.
