@@ -5,9 +5,9 @@
 //! beforehand. Zeros do, a piece at a time: they save a third of a sync's time. When RocksDB closes the file, it cuts
 //! off what is left of them. After a crash they are still there: both RocksDB and [`super::wal`] take them for the end.
 //!
-//! Invariants: zeros are written behind all that is in the file, and while nobody else writes to it; so whoever writes to
-//! the log does it between [`LogFile::enter`] and the end of what that returns. They end where a block ends. And none are
-//! written while RocksDB may be exchanging one file for another.
+//! Invariants: zeros are written behind all that is in the file, and while nobody else writes to it; so whoever writes
+//! to the log does it between [`LogFile::enter`] and the end of what that returns. Zeros end where a block ends. None
+//! are written while RocksDB may be exchanging one file for another.
 
 use crate::engine::Durability;
 use crate::volume::Volume;
