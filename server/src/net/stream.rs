@@ -113,6 +113,10 @@ impl Stream {
     }
 
     pub fn try_write_slices(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        // Nearly always, and a send takes less than a writev.
+        if let [slice] = slices {
+            return self.try_write(slice);
+        }
         match &self.socket {
             Socket::Tcp(stream) => stream.try_write_vectored(slices),
             Socket::Unix(stream) => stream.try_write_vectored(slices),
