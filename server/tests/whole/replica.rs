@@ -271,9 +271,6 @@ impl Replica {
             }
             Action::Compact { before } => self.disk.compact(before).expect("this disk fails elsewhere"),
             Action::Role(role) => {
-                if let Role::Leader { term, .. } = role {
-                    world.truth.on_lead(self.group, term, self.process)?;
-                }
                 return Ok(Some(Event::Role(role)));
             }
             Action::Lease { until } => self.lease = until,
@@ -350,6 +347,10 @@ impl Replica {
             self.check_state(world.truth)?;
         }
         self.core.on_written(done.number);
+        // A sole voter leads before anything of its term is on the disk, and can lead in the same again after a crash.
+        if let Role::Leader { term, .. } = self.core.role() {
+            world.truth.on_lead(self.group, term, self.process)?;
+        }
         // The map may be a newer one.
         Ok(installed.then(|| Event::Decided(Vec::new())))
     }
