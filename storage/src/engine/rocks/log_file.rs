@@ -27,6 +27,8 @@ const PIECE: usize = if cfg!(test) { 64 << 10 } else { 512 << 10 };
 
 /// Of RocksDB's format. Where a file ends within the header of a record, recovery takes that for damage.
 const BLOCK: u64 = 32 << 10;
+/// What a record begins with there.
+const HEADER: usize = 7;
 
 /// Writes of more than this do not need so many syncs that zeros would pay.
 const WRITE_MAX: usize = PIECE / 16;
@@ -85,14 +87,15 @@ impl LogFile {
     pub fn enter(&self, bytes: usize, durability: Durability) -> Writing<'_> {
         let state = self.state.read();
         let is_worth_it = durability == Durability::Synced && bytes <= WRITE_MAX;
-        let is_behind = |current: &Current| current.advance(bytes as u64) > current.zeros_end;
+        let record = (bytes + HEADER) as u64;
+        let is_behind = |current: &Current| current.advance(record) > current.zeros_end;
         if !state.current.as_ref().is_some_and(is_behind) || !is_worth_it {
             return Writing(state);
         }
         drop(state);
         // Whoever finds others at work leaves it to the next.
         if let Some(mut state) = self.state.try_write()
-            && state.current.as_mut().is_some_and(|current| current.write_zeros(bytes as u64).is_err())
+            && state.current.as_mut().is_some_and(|current| current.write_zeros(record).is_err())
         {
             // Where the disk is full, or cannot do this, writing goes on as if nothing had been tried.
             state.current = None;
@@ -145,15 +148,15 @@ impl Current {
         self.position.fetch_add(bytes, Relaxed) + bytes
     }
 
-    /// Writes the next piece; nobody else writes. `bytes` is what [`Current::advance`] was told of, and comes next.
-    fn write_zeros(&mut self, bytes: u64) -> io::Result<()> {
+    /// Writes the next piece; nobody else writes. `record` is what [`Current::advance`] was told of, and comes next.
+    fn write_zeros(&mut self, record: u64) -> io::Result<()> {
         if Volume::of(&self.file)?.free < ROOM * PIECE as u64 {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let len = self.file.metadata()?.len();
         if len > self.zeros_end {
             // The log has come further than was thought.
-            *self.position.get_mut() = len + bytes;
+            *self.position.get_mut() = len + record;
         }
         let count = PIECE - (len % BLOCK) as usize;
         self.file.write_all_at(&ZEROS[..count], len)?;
