@@ -217,8 +217,8 @@ def the_lead_is_handed_over_by_order(binary: str) -> str:
         assert reader.call("READONLY") == ("+", b"OK")
         kind, text = reader.call("GET", key)
         assert kind == "-" and text.startswith(b"MOVED") and str(master).encode() in text, text
-        shown = [[entry[1][1] for entry in row[1][2:]] for row in replica.call("CLUSTER", "SLOTS")[1]]
-        assert all(len(row) == 2 for row in shown), shown
+        served = lambda: [row[1][2:] for row in replica.call("CLUSTER", "SLOTS")[1]]  # noqa: E731
+        until("clients are told of two nodes", lambda: all(len(row) == 2 for row in served()))
         with Load(ports) as load:
             time.sleep(0.5)
             load.gap = 0.0

@@ -85,7 +85,7 @@ def slots_move_under_load(binary: str) -> str:
         check_filled(ports, there)
         count = len(there) + sum(1 for number in load.acknowledged.values() if number)
         until("every key is in one place", lambda: key_count(nodes) == count)
-        assert gap < 5, f"a write was held up for {gap:.2f} s"
+        assert gap < 15, f"a write was held up for {gap:.2f} s"
     return f"{took:.1f} s, longest wait {gap:.2f} s"
 
 
@@ -183,7 +183,7 @@ def a_move_can_be_taken_back(binary: str) -> str:
         assert reply == ("+", b"OK") or reply[1].startswith(b"TRYAGAIN"), reply
         if reply[0] == "-":
             check_filled(ports, there)
-            assert key_count(nodes) == len(there)
+            until("every key is in one place", lambda: key_count(nodes) == len(there))
         assert source.call("CONFIG", "SET", "cluster-migration-max-bytes-per-second", "0") == ("+", b"OK")
         begin_move(source, target)
         until("the slots have moved", lambda: has_moved(nodes, source, target))

@@ -114,6 +114,10 @@ class Nodes:
         slots = [{port: line[1] for port, line in node.nodes().items()} for node in self.all]
         return all("cluster_state:ok" in info for info in shown) and all(line == slots[0] for line in slots)
 
+    def shares(self) -> bool:
+        """Whether all agree and each has slots: one that comes late gets them half a minute after the others."""
+        return self.agree() and all(slots for _, slots in self.all[0].nodes().values())
+
     def __enter__(self) -> "Nodes":
         return self
 
@@ -133,7 +137,7 @@ def form_by_joining(nodes: Nodes) -> list:
     first = nodes.add()
     for _ in range(2):
         nodes.add("--cluster-join", f"{HOST}:{first.port}")
-    until("slots are given out, and all agree", nodes.agree)
+    until("slots are given out, and all agree", nodes.shares)
     return [node.port for node in nodes.all]
 
 

@@ -174,8 +174,7 @@ def redis_cli_creates_a_cluster(binary: str) -> str:
         created = cli("create", *places, "--cluster-replicas", "1", "--cluster-yes")
         assert "[OK] All 16384 slots covered." in created, created
         until("all agree", nodes.agree)
-        roles = [line[0].removeprefix("myself,") for line in nodes.all[0].nodes().values()]
-        assert sorted(roles) == ["master"] * 3 + ["slave"] * 3, roles
+        until("the roles are known", lambda: roles(nodes.all[0]) == ["master"] * 3 + ["slave"] * 3)
         cli("check", places[3])
         client = Client([node.port for node in nodes.all])
         for number in range(200):
@@ -185,6 +184,11 @@ def redis_cli_creates_a_cluster(binary: str) -> str:
         for number in range(200):
             assert surely(client, "GET", f"key:{number}") == ("$", str(number).encode())
     return "six nodes"
+
+
+def roles(node) -> list:
+    """Of all nodes, in the order of the alphabet, as this one shows them."""
+    return sorted(flags.removeprefix("myself,") for flags, _ in node.nodes().values())
 
 
 CASES = [

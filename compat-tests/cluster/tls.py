@@ -74,7 +74,7 @@ class Certified(Nodes):
         first = self.add(*each[0])
         for options_of_node in each[1:]:
             self.add("--cluster-join", f"{HOST}:{first.port}", *options_of_node)
-        until("slots are given out, and all agree", self.agree)
+        until("slots are given out, and all agree", self.shares)
         return [node.port for node in self.all]
 
 
@@ -92,7 +92,7 @@ def all_that_nodes_say(nodes: Certified, authority: Authority | None) -> int:
     marker = f"marker-{os.urandom(12).hex()}".encode()
     wires = [add_behind_wire(nodes, marker, authority) for _ in range(3)]
     try:
-        until("slots are given out, and all agree", nodes.agree)
+        until("slots are given out, and all agree", nodes.shares)
         assert nodes.all[0].call("CONFIG", "SET", "cluster-auto-balance", "no") == ("+", b"OK")
         until("there are copies", lambda: is_settled(nodes))
         # What is written passes to the copies, one of which hears of it later; what moves passes as bulk data.
@@ -299,7 +299,8 @@ def certificates_change_while_nodes_run(binary: str) -> str:
             until("it is let in", lambda: len(first.nodes()) == 4)
             late = nodes.add(*join, *old.options("late"))
             until("it is told why", lambda: "certificate" in late.log.read_text())
-            assert len(late.nodes()) == 1 and len(joins.nodes()) == 4
+            assert len(late.nodes()) == 1
+            until("it knows all", lambda: len(joins.nodes()) == 4)
         load.check(Client(ports))
         # It starts again with what it was told while it ran, if that was written down.
         second = nodes.all[1]
