@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "cluster"))
 
 import redis
 from forward import FORWARD, form
-from nodes import HOST, Nodes, run_with_binary
+from nodes import HOST, Nodes, is_settled, run_with_binary, until
 
 NAMES = [f"name{number}" for number in range(50)]
 
@@ -76,6 +76,8 @@ TESTS = [
 def redis_py_needs_no_cluster_class(binary: str) -> str:
     with Nodes(binary) as nodes:
         ports = form(nodes, *FORWARD)
+        # Before that leads change hands, and this client repeats nothing.
+        until("there are copies", lambda: is_settled(nodes))
         for port in ports[:2]:
             for protocol in (2, 3):
                 client = redis.Redis(host=HOST, port=port, protocol=protocol, decode_responses=True)

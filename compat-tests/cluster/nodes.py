@@ -115,8 +115,14 @@ class Nodes:
         return all("cluster_state:ok" in info for info in shown) and all(line == slots[0] for line in slots)
 
     def shares(self) -> bool:
-        """Whether all agree and each has slots: one that comes late gets them half a minute after the others."""
-        return self.agree() and all(slots for _, slots in self.all[0].nodes().values())
+        """Whether all agree and each has about its share; one that comes late gets it half a minute later."""
+
+        def count(slots: list) -> int:
+            ends = [words.split("-") for words in slots if not words.startswith("[")]
+            return sum(int(pair[-1]) - int(pair[0]) + 1 for pair in ends)
+
+        least = 0.85 * 16384 / len(self.all)
+        return self.agree() and all(count(slots) > least for _, slots in self.all[0].nodes().values())
 
     def __enter__(self) -> "Nodes":
         return self

@@ -88,7 +88,7 @@ class Cluster:
             join = ["--cluster-join", f"127.0.0.1:{self.nodes.all[0].port}"] if self.nodes.all else []
             self.nodes.add("--metrics-port", str(port), *join)
             self.metrics_ports.append(port)
-        until("slots are given out, and all agree", self.nodes.agree)
+        until("slots are given out, and all agree", self.nodes.shares)
         until("all are ready", lambda: all(fetch(port, "/ready")[0] == 200 for port in self.metrics_ports))
         until("copies are there, and were compared", self.compare)
         self.load.start()
@@ -143,6 +143,8 @@ def all_names_exist() -> None:
         client = cache.connect()
         client.call("SET", "a", "b", "EX", "100")
         client.call("GET")
+        # An error of each kind that is counted: the load may not have come to its first.
+        client.call("LPUSH", "a", "b")
         # Those with labels are there when somebody has followed.
         until("there are followers", lambda: "basalt_group_replica_up" in merged(cluster.metrics_ports))
         metrics = merged([*cluster.metrics_ports, port])
