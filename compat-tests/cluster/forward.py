@@ -25,7 +25,7 @@ def form(nodes: Nodes, *options: str) -> list:
     first = nodes.add(*options)
     for _ in range(2):
         nodes.add("--cluster-join", f"{HOST}:{first.port}", *options)
-    until("slots are given out, and all agree", nodes.shares)
+    until("slots are given out, and all agree", nodes.have_shares)
     for node in nodes.all:
         assert node.call("CONFIG", "SET", "cluster-auto-balance", "no") == ("+", b"OK")
     return [node.port for node in nodes.all]

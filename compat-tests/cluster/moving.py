@@ -85,7 +85,7 @@ def slots_move_under_load(binary: str) -> str:
         check_filled(ports, there)
         count = len(there) + sum(1 for number in load.acknowledged.values() if number)
         until("every key is in one place", lambda: key_count(nodes) == count)
-        assert gap < 15, f"a write was held up for {gap:.2f} s"
+        assert gap < 5, f"a write was held up for {gap:.2f} s"
     return f"{took:.1f} s, longest wait {gap:.2f} s"
 
 

@@ -90,6 +90,11 @@ class ClusterNode:
         lines = [line.split() for line in self.text("CLUSTER", "NODES").splitlines()]
         return {int(line[1].split("@")[0].split(":")[1]): (line[2], line[8:]) for line in lines}
 
+    def shares(self) -> list:
+        """How many slots each node has, the smallest number first."""
+        ends = [[part.split("-") for part in line[1] if "[" not in part] for line in self.nodes().values()]
+        return sorted(sum(int(pair[-1]) - int(pair[0]) + 1 for pair in pairs) for pairs in ends)
+
     def name(self) -> str:
         return self.text("CLUSTER", "MYID")
 
@@ -114,15 +119,10 @@ class Nodes:
         slots = [{port: line[1] for port, line in node.nodes().items()} for node in self.all]
         return all("cluster_state:ok" in info for info in shown) and all(line == slots[0] for line in slots)
 
-    def shares(self) -> bool:
+    def have_shares(self) -> bool:
         """Whether all agree and each has about its share; one that comes late gets it half a minute later."""
-
-        def count(slots: list) -> int:
-            ends = [words.split("-") for words in slots if not words.startswith("[")]
-            return sum(int(pair[-1]) - int(pair[0]) + 1 for pair in ends)
-
-        least = 0.85 * 16384 / len(self.all)
-        return self.agree() and all(count(slots) > least for _, slots in self.all[0].nodes().values())
+        shares = self.all[0].shares()
+        return self.agree() and len(shares) == len(self.all) and shares[0] > 0.85 * 16384 / len(shares)
 
     def __enter__(self) -> "Nodes":
         return self
@@ -143,7 +143,7 @@ def form_by_joining(nodes: Nodes) -> list:
     first = nodes.add()
     for _ in range(2):
         nodes.add("--cluster-join", f"{HOST}:{first.port}")
-    until("slots are given out, and all agree", nodes.shares)
+    until("slots are given out, and all agree", nodes.have_shares)
     return [node.port for node in nodes.all]
 
 

@@ -13,14 +13,8 @@ def nodes_that_join_share_the_slots(binary: str) -> str:
     with Nodes(binary) as nodes:
         form_by_joining(nodes)
         # At once, or later if one of them has taken long to come.
-        until("each has its share", lambda: shares(nodes.all[0]) == [5461, 5461, 5462])
+        until("each has its share", lambda: nodes.all[0].shares() == [5461, 5461, 5462])
     return "three nodes"
-
-
-def shares(node) -> list:
-    """How many slots each node has, the smallest number first."""
-    ends = [[part.split("-") for part in line[1] if "[" not in part] for line in node.nodes().values()]
-    return sorted(sum(int(pair[-1]) - int(pair[0]) + 1 for pair in pairs) for pairs in ends)
 
 
 def only_who_knows_the_secret_is_let_in(binary: str) -> str:

@@ -74,7 +74,7 @@ class Certified(Nodes):
         first = self.add(*each[0])
         for options_of_node in each[1:]:
             self.add("--cluster-join", f"{HOST}:{first.port}", *options_of_node)
-        until("slots are given out, and all agree", self.shares)
+        until("slots are given out, and all agree", self.have_shares)
         return [node.port for node in self.all]
 
 
@@ -92,7 +92,7 @@ def all_that_nodes_say(nodes: Certified, authority: Authority | None) -> int:
     marker = f"marker-{os.urandom(12).hex()}".encode()
     wires = [add_behind_wire(nodes, marker, authority) for _ in range(3)]
     try:
-        until("slots are given out, and all agree", nodes.shares)
+        until("slots are given out, and all agree", nodes.have_shares)
         assert nodes.all[0].call("CONFIG", "SET", "cluster-auto-balance", "no") == ("+", b"OK")
         until("there are copies", lambda: is_settled(nodes))
         # What is written passes to the copies, one of which hears of it later; what moves passes as bulk data.

@@ -18,7 +18,7 @@ def form(nodes: Nodes, *options: str) -> list:
     first = nodes.add(*OPTIONS, *options)
     for _ in range(2):
         nodes.add("--cluster-join", f"{HOST}:{first.port}", *OPTIONS, *options)
-    until("slots are given out, and all agree", nodes.shares)
+    until("slots are given out, and all agree", nodes.have_shares)
     until("there are copies", lambda: is_settled(nodes))
     return [node.port for node in nodes.all]
 
@@ -118,7 +118,7 @@ def a_copy_that_differs_is_found_and_named(binary: str) -> str:
         first = nodes.add(*OPTIONS, "--metrics-port", str(metrics[0]))
         for port in metrics[1:]:
             nodes.add("--cluster-join", f"{HOST}:{first.port}", *OPTIONS, "--metrics-port", str(port))
-        until("slots are given out, and all agree", nodes.shares)
+        until("slots are given out, and all agree", nodes.have_shares)
         until("there are copies", lambda: is_settled(nodes))
         ports = [node.port for node in nodes.all]
         client = Client(ports)
@@ -177,7 +177,7 @@ def it_is_done_without_being_asked_for(binary: str) -> str:
         first = nodes.add(*options, "--metrics-port", str(metrics[0]))
         for port in metrics[1:]:
             nodes.add("--cluster-join", f"{HOST}:{first.port}", *options, "--metrics-port", str(port))
-        until("slots are given out, and all agree", nodes.shares)
+        until("slots are given out, and all agree", nodes.have_shares)
         until("there are copies", lambda: is_settled(nodes))
         client = Client([node.port for node in nodes.all])
         fill(client)

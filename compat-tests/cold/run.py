@@ -302,7 +302,6 @@ def a_long_walk_does_not_hold_up_others(server) -> None:
     client, other = server.connect(), server.connect()
     write_keys(client, 200_000)
     cool(client)
-    began = time.monotonic()
     client.send(b"".join([b"KEYS *\r\n"] * 3))
     slowest, pings = 0.0, 0
     deadline = time.monotonic() + 60
@@ -312,9 +311,7 @@ def a_long_walk_does_not_hold_up_others(server) -> None:
         slowest, pings = max(slowest, time.monotonic() - started), pings + 1
     for _ in range(3):
         expect(len(client.read()[1]), 200_000, "KEYS")
-    took = time.monotonic() - began
-    shown = f"{pings} reads in {took:.3f} s, the slowest in {slowest:.3f} s"
-    expect(pings > 3 and slowest < max(0.25, took / 2), True, shown)
+    expect(pings > 3 and slowest < 0.25, True, f"{pings} reads meanwhile, the slowest in {slowest:.3f} s")
 
 
 def misses_do_not_read_the_disk(server) -> None:

@@ -88,7 +88,7 @@ class Cluster:
             join = ["--cluster-join", f"127.0.0.1:{self.nodes.all[0].port}"] if self.nodes.all else []
             self.nodes.add("--metrics-port", str(port), *join)
             self.metrics_ports.append(port)
-        until("slots are given out, and all agree", self.nodes.shares)
+        until("slots are given out, and all agree", self.nodes.have_shares)
         until("all are ready", lambda: all(fetch(port, "/ready")[0] == 200 for port in self.metrics_ports))
         until("copies are there, and were compared", self.compare)
         self.load.start()

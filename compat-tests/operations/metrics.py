@@ -194,7 +194,7 @@ def cluster() -> None:
         first = add()
         for _ in range(2):
             add("--cluster-join", f"127.0.0.1:{first.port}")
-        until("slots are given out, and all agree", nodes.shares)
+        until("slots are given out, and all agree", nodes.have_shares)
         until("all are ready", lambda: all(fetch(port, "/ready")[0] == 200 for port in ports.values()))
         try:
             until("all groups have their replicas", lambda: all(is_whole(scrape(port)) for port in ports.values()))

@@ -60,7 +60,7 @@ def cluster() -> None:
         first = nodes.add("--metrics-port", str(ports[0]))
         for port in ports[1:]:
             nodes.add("--metrics-port", str(port), "--cluster-join", f"{HOST}:{first.port}")
-        until("slots are given out, and all agree", nodes.shares)
+        until("slots are given out, and all agree", nodes.have_shares)
         until("followers are told of", lambda: any(group["followers"] for group in status(ports[0])["groups"]))
         states = lambda port: [node["state"] for node in status(port)["cluster"]["nodes"]]  # noqa: E731
         until("all are up", lambda: states(ports[0]) == ["up"] * 3)
@@ -69,7 +69,7 @@ def cluster() -> None:
         assert told["nodes"][told["me"]]["address"] == f"{HOST}:{first.port}", told
         owners = [at for low, high, at in told["slots"] for _ in range(low, high + 1)]
         assert len(owners) == 16384 and set(owners) == {0, 1, 2}, told["slots"]
-        assert all(node["slot_count"] > 4000 for node in told["nodes"]), told
+        assert all(node["slot_count"] > 5000 for node in told["nodes"]), told
         addresses = [f"{HOST}:{node.port}" for node in nodes.all]
         with Load([node.port for node in nodes.all]):
             expected = ["ready", "5,461 slots", "has everything|behind", *map(re.escape, addresses)]
